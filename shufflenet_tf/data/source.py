@@ -1,0 +1,29 @@
+"""What every source of images looks like to the rest of the program."""
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Encoded examples: dicts of scalars `image` (string, a file's content), `label` (int64), `orientation` (int32, EXIF 1-8).
+
+    Attributes:
+      size: number of examples.
+      examples: seed (an int or a scalar int64 tensor; None: file order) -> dataset of each example exactly once.
+    """
+
+    size: int
+    examples: Callable[[tf.Tensor | int | None], tf.data.Dataset]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A labelled image dataset with a split to train on and one to test on."""
+
+    name: str
+    labels: tuple[str, ...]
+    train: Split
+    test: Split

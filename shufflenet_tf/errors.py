@@ -1,0 +1,5 @@
+"""The one kind of error that a person can mend."""
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave; the message is one sentence that says what came, what was expected, what to do."""

@@ -1,0 +1,313 @@
+"""Pictures of a training: curves, confusion matrix, contact sheet of mistakes.
+
+matplotlib is imported when a picture is drawn, not before, and only its object-oriented side: no display, no pyplot.
+"""
+
+import contextlib
+import os
+import pathlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.evaluation.metrics import shorten
+from shufflenet_tf.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+TRAIN, TEST, WRONG, QUIET, INK = "#E69F00", "#0072B2", "#D55E00", "#8A8A8A", "#222222"
+STYLE = {
+    "figure.dpi": 120,
+    "savefig.dpi": 120,
+    "font.size": 9,
+    "text.color": INK,
+    "text.parse_math": False,  # a label such as "$5 or $10" is no formula
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
+}
+# DejaVu Sans, which comes with matplotlib, has no East Asian glyphs; those of these that are installed fill in.
+FALLBACK_FONTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Hiragino Sans",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "WenQuanYi Zen Hei",
+    "Arial Unicode MS",
+)
+MAX_ANNOTATED, MAX_NAMED = 20, 60  # classes whose counts, and whose names, are readable in a confusion matrix
+MAX_PAIRS = 20
+MAX_TILES, TILES_A_ROW = 96, 8
+
+
+def training_curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike) -> None:
+    """Draws loss, accuracy and learning rate by epoch.
+
+    Args:
+      history: a row an epoch with any of the keys epoch (default: counted from 1), loss, val_loss (nats), top1,
+        val_top1, val_top5 (fractions) and learning_rate; missing, None and non-finite values leave gaps.
+      path: the picture to write; its suffix gives the format.
+
+    Raises:
+      UserError: matplotlib is not installed.
+      OSError: the picture cannot be written.
+    """
+    epochs = _column(history, "epoch")
+    epochs = np.where(np.isfinite(epochs), epochs, np.arange(1, len(history) + 1))
+    columns = {key: _column(history, key) for key in ("loss", "val_loss", "top1", "val_top1", "val_top5")}
+    columns |= {"top1": columns["top1"] * 100, "val_top1": columns["val_top1"] * 100}
+    columns |= {"val_top5": columns["val_top5"] * 100, "learning_rate": _column(history, "learning_rate")}
+    panels = {
+        "loss (nats)": [("loss", "train", TRAIN, "-"), ("val_loss", "test", TEST, "-")],
+        "accuracy (%)": [
+            ("top1", "top-1 train", TRAIN, "-"),
+            ("val_top1", "top-1 test", TEST, "-"),
+            ("val_top5", "top-5 test", TEST, ":"),
+        ],
+        "learning rate": [("learning_rate", "", QUIET, "-")],
+    }
+    panels = {title: [line for line in lines if np.isfinite(columns[line[0]]).any()] for title, lines in panels.items()}
+    panels = {title: lines for title, lines in panels.items() if lines}
+    with _picture(path, 1.0 + 3.6 * max(len(panels), 1), 3.6) as figure:
+        _headline(figure, _training_result(epochs, columns))
+        for position, (title, lines) in enumerate(panels.items(), start=1):
+            axes = figure.add_subplot(1, len(panels), position)
+            axes.set(title=title, xlabel="epoch")
+            for key, name, colour, dash in lines:
+                marker = "o" if len(epochs) <= 20 else ""
+                axes.plot(epochs, columns[key], dash, color=colour, label=name, marker=marker)
+            _scale(axes, np.concatenate([columns[key] for key, *_ in lines]), title)
+            if any(key == "val_top1" for key, *_ in lines):
+                best = np.nanargmax(columns["val_top1"])
+                axes.plot(epochs[best], columns["val_top1"][best], "o", color=TEST, markersize=8, fillstyle="none")
+            if lines[0][1]:
+                axes.legend(loc="best")
+
+
+def confusion(matrix: np.ndarray, labels: Sequence[str], path: str | os.PathLike) -> None:
+    """Draws a confusion matrix, coloured by the share of each true class.
+
+    Up to 20 classes the cells carry their counts, up to 60 the axes carry the names; beyond that a bar chart beside the
+    matrix names the pairs that are confused most often.
+
+    Args:
+      matrix: int [C, C] counts, rows the true class, columns the predicted one.
+      labels: names of the C classes.
+      path: the picture to write; its suffix gives the format.
+
+    Raises:
+      UserError: the shapes disagree, or matplotlib is not installed.
+      OSError: the picture cannot be written.
+    """
+    matrix, classes = np.asarray(matrix), len(labels)
+    if matrix.shape != (classes, classes) or not classes:
+        raise UserError(
+            f"A confusion matrix {list(matrix.shape)} came with {classes} labels; give [C, C] and C labels."
+        )
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1) * 100
+    pairs = _most_confused(matrix)
+    side = 3.6 + 0.42 * classes if classes <= MAX_ANNOTATED else 9.0 if classes <= MAX_NAMED else 8.0
+    with _picture(path, max(side + 1, 5.5) + (5 if classes > MAX_NAMED else 0), side) as figure:
+        total, right = int(matrix.sum()), int(np.trace(matrix))
+        result = f"top-1 {right / total:.1%}: {right:,} of {total:,} right" if total else "no examples"
+        if pairs:
+            count, true, predicted = pairs[0]
+            names = f"{shorten(labels[true], 20)} taken for {shorten(labels[predicted], 20)}"
+            result += f"\nmost often confused: {names} ({count:,}×)"
+        _headline(figure, result)
+        if classes > MAX_NAMED:
+            axes, bars = figure.subplots(1, 2, width_ratios=(8, 3))
+            _draw_pairs(bars, pairs, matrix, labels)
+        else:
+            axes = figure.add_subplot()
+            _name_classes(axes, labels)
+        image = _draw_matrix(axes, share)
+        bar = figure.colorbar(
+            image, ax=axes, shrink=0.6, pad=0.02, ticks=(0, 1, 5, 25, 50, 100), label="% of true class"
+        )
+        bar.outline.set_visible(False)
+        if classes <= MAX_ANNOTATED:
+            for row, column in np.argwhere(matrix):
+                colour = "white" if share[row, column] > 35 else INK
+                axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=colour, fontsize=7.5)
+
+
+def mistakes(
+    images: np.ndarray,
+    true: Sequence[int],
+    predicted: Sequence[int],
+    probabilities: Sequence[float],
+    labels: Sequence[str],
+    path: str | os.PathLike,
+) -> None:
+    """Draws a contact sheet of wrongly classified images, in the order given.
+
+    Args:
+      images: uint8 RGB [K, H, W, 3]; the first 96 are shown, and K = 0 gives a picture that says so.
+      true, predicted: K class indices each.
+      probabilities: K probabilities of the predicted class.
+      labels: names of the classes.
+      path: the picture to write; its suffix gives the format.
+
+    Raises:
+      UserError: the lengths disagree, or matplotlib is not installed.
+      OSError: the picture cannot be written.
+    """
+    total = len(images)
+    if not total == len(true) == len(predicted) == len(probabilities):
+        raise UserError(
+            f"{total} images came with {len(true)} true classes, {len(predicted)} predicted ones and "
+            f"{len(probabilities)} probabilities; give as many of each."
+        )
+    if not total:
+        with _picture(path, 6, 1.2) as figure:
+            figure.text(0.5, 0.5, "No mistakes: every image was classified correctly.", ha="center", va="center")
+        return
+    shown = min(total, MAX_TILES)
+    columns = min(max(shown, 4), TILES_A_ROW)
+    rows = -(-shown // columns)
+    height, width = images[0].shape[:2]
+    tile_height = 1.5 * min(height / width, 2) + 0.45
+    with _picture(path, 1.5 * columns + 0.2, tile_height * rows + 0.5) as figure:
+        number = f"{shown} of {total} mistakes" if shown < total else "1 mistake" if total == 1 else f"{total} mistakes"
+        _headline(figure, f"{number}, predicted above, true class below")
+        for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+            axes.axis("off")
+            if index < shown:
+                axes.imshow(images[index])
+                name = shorten(labels[predicted[index]], 14)
+                axes.set_title(f"{name} {probabilities[index]:.0%}", loc="center", color=WRONG, fontsize=8, pad=3)
+                axes.text(
+                    0.5,
+                    -0.03,
+                    shorten(labels[true[index]], 18),
+                    ha="center",
+                    va="top",
+                    fontsize=8,
+                    transform=axes.transAxes,
+                )
+
+
+@contextlib.contextmanager
+def _picture(path: str | os.PathLike, width: float, height: float) -> Iterator["Figure"]:
+    """A figure of so many inches in the house style, written to `path` at the end."""
+    try:
+        from matplotlib import font_manager, style
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise UserError("Pictures need matplotlib, which is not installed; run `pip install matplotlib`.") from None
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    fonts = {"font.family": ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]}
+    # "default" first: the user's own matplotlibrc would change sizes that are tuned to each other here.
+    with style.context(["default", STYLE, fonts]), warnings.catch_warnings():
+        # One warning a character and drawing; a box in place of the glyph says as much.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=pathlib.Path(path).suffix[1:] or "png")
+
+
+def _headline(figure: "Figure", text: str) -> None:
+    figure.suptitle(text, x=0.01, ha="left", fontsize=11, fontweight="bold")
+
+
+def _column(history: Sequence[Mapping[str, float]], key: str) -> np.ndarray:
+    """The values of one key, float64 [epochs], NaN where there is no finite one."""
+    values = np.array([np.nan if row.get(key) is None else row[key] for row in history], dtype=np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _training_result(epochs: np.ndarray, columns: Mapping[str, np.ndarray]) -> str:
+    """The headline: the best figure that there is, and when it was reached."""
+    for key, where in (("val_top1", "test"), ("top1", "train")):
+        if np.isfinite(columns[key]).any():
+            best = np.nanargmax(columns[key])
+            return f"top-1 {columns[key][best]:.1f} % on {where}, best at epoch {epochs[best]:g}"
+    for key, where in (("val_loss", "test"), ("loss", "train")):
+        if np.isfinite(columns[key]).any():
+            best = np.nanargmin(columns[key])
+            return f"loss {columns[key][best]:.3g} on {where}, best at epoch {epochs[best]:g}"
+    return "no finite figures" if len(epochs) else "no epochs"
+
+
+def _scale(axes: "Axes", values: np.ndarray, title: str) -> None:
+    """Whole epochs below; a logarithmic scale where a linear one would flatten most of the curve."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    values = values[np.isfinite(values)]
+    if title.startswith("loss") and values.min() > 0 and values.max() > 100 * values.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: "")
+    if title.startswith("learning"):
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def _draw_matrix(axes: "Axes", share: np.ndarray):
+    from matplotlib.colors import PowerNorm
+
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.grid(visible=False)
+    axes.spines[["top", "right"]].set_visible(True)
+    # The square root makes a share of 1 % visible: confusions are rare in a good model, and they are what one looks for.
+    return axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
+
+
+def _name_classes(axes: "Axes", labels: Sequence[str]) -> None:
+    names = [shorten(label, 18) for label in labels]
+    size = 9 if len(names) <= MAX_ANNOTATED else 7
+    upright = len(names) <= MAX_ANNOTATED and max(map(len, names)) <= 4
+    rotation = {} if upright else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(names)), names, fontsize=size, **rotation)
+    axes.set_yticks(range(len(names)), names, fontsize=size)
+    axes.tick_params(length=0)
+
+
+def _most_confused(matrix: np.ndarray) -> list[tuple[int, int, int]]:
+    """Up to 20 (count, true, predicted) off the diagonal, the highest counts first."""
+    wrong = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_PAIRS]
+    pairs = zip(wrong.flat[order], *np.unravel_index(order, wrong.shape), strict=True)
+    return [(int(count), int(true), int(predicted)) for count, true, predicted in pairs if count]
+
+
+def _draw_pairs(axes: "Axes", pairs: Sequence[tuple[int, int, int]], matrix: np.ndarray, labels: Sequence[str]) -> None:
+    axes.set_title("most confused: true → predicted")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    names = [f"{shorten(labels[true], 16)} → {shorten(labels[predicted], 16)}" for _, true, predicted in pairs]
+    axes.barh(range(len(pairs)), [count for count, *_ in pairs], color=WRONG, height=0.6)
+    axes.set_yticks(range(len(pairs)), names, fontsize=8)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.set_ylim(MAX_PAIRS - 0.5, -0.5)
+    for row, (count, true, _) in enumerate(pairs):
+        axes.text(count, row, f" {count:,} ({count / matrix[true].sum():.0%})", va="center", fontsize=8)
+    if not pairs:
+        axes.text(0, 0, "nothing was confused", va="center")
+    axes.margins(x=0.25)

@@ -1,0 +1,42 @@
+"""Writing files so that a reader sees the old content or the new one, never a part."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Yields a temporary path (same folder, same suffix) that becomes `path` when the block ends without an error.
+
+    Serves files and folders; what stood at `path` before is replaced. On an error the temporary is removed.
+
+    Raises:
+      OSError: the folder cannot be written, or the disk is full.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: writers such as Keras and matplotlib choose the format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        _flush(temporary)
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    except BaseException:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _flush(path: pathlib.Path) -> None:
+    """Forces the bytes to the disk: after a power cut a renamed but unwritten file would be empty."""
+    for file in path.rglob("*") if path.is_dir() else (path,):
+        if file.is_file():
+            with open(file, "rb+") as handle:
+                os.fsync(handle.fileno())

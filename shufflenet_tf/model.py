@@ -1,0 +1,117 @@
+"""What all networks here have in common: a functional graph inside a Keras model, a head, and what travels with the weights."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.layers import INITIALIZER, register
+from shufflenet_tf.preprocessing import Preprocessing
+
+MIN_SIZE = 32  # pixels: five halvings leave one
+
+
+@register
+class ImageClassifier(tf.keras.Model):
+    """A network from normalised images to class probabilities, with its labels and its preprocessing.
+
+    Subclasses hand over the layers up to the last feature map and their own configuration.
+
+    Args:
+      trunk: symbolic images [N, H, W, 3] -> feature maps by stride, the last of them feeding the head.
+      input_shape: (height, width, 3), each side at least 32 or None (any); it need not be square.
+      include_top: with pooling and classifier; else the output is the last feature map, or what `pooling` makes of it.
+      weights: None (random), or the path of a canonical .npz file.
+      pooling: None, "avg" or "max": only where include_top is False.
+      classes: number of classes.
+      classifier_activation: "softmax", or None for logits.
+      classifier_bias: whether the classifier has a bias.
+      labels: names of the classes in order, which are saved with the model; None: unknown.
+      preprocessing: a Preprocessing, a name, or a saved configuration; saved with the model.
+      config: the subclass's own arguments, as JSON types.
+
+    Raises:
+      UserError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        trunk: Callable[[Any], Mapping[int, Any]],
+        *,
+        input_shape: Sequence[int | None],
+        include_top: bool,
+        weights: str | None,
+        pooling: str | None,
+        classes: int,
+        classifier_activation: str | None,
+        labels: Sequence[str] | None,
+        preprocessing: Preprocessing | Mapping[str, Any] | str | None,
+        name: str,
+        config: Mapping[str, Any],
+        classifier_bias: bool = True,
+    ):
+        input_shape = _checked_shape(input_shape)
+        labels = list(labels) if labels is not None else None
+        _check_head(include_top, pooling, classes, labels)
+        inputs = tf.keras.Input(input_shape, name="image")
+        maps = dict(trunk(inputs))
+        x = maps[max(maps)] if "features" not in maps else maps.pop("features")
+        if include_top or pooling == "avg":
+            x = tf.keras.layers.GlobalAveragePooling2D(name="gap")(x)
+        elif pooling == "max":
+            x = tf.keras.layers.GlobalMaxPooling2D(name="gmp")(x)
+        if include_top:
+            dense = tf.keras.layers.Dense(
+                classes, use_bias=classifier_bias, kernel_initializer=INITIALIZER, dtype="float32", name="linear"
+            )
+            x = dense(x)
+            if classifier_activation is not None:
+                x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
+        super().__init__(inputs, x, name=name)
+        self.stages = {f"stride{stride}": tensor for stride, tensor in maps.items()}
+        self.labels = labels
+        self.preprocessing = Preprocessing.of(preprocessing)
+        self._config = {
+            **config,
+            "input_shape": list(input_shape),
+            "include_top": include_top,
+            "pooling": pooling,
+            "classes": classes,
+            "classifier_activation": classifier_activation,
+            "name": name,
+        }
+        if weights is not None:
+            from shufflenet_tf.weights import canonical
+
+            canonical.load(self, weights)
+
+    def features(self) -> tf.keras.Model:
+        """Returns a model, sharing the weights, from images to {"stride4": [N, H/4, W/4, C], …, "stride32"}: a detector's input."""
+        return tf.keras.Model(self.input, dict(self.stages), name=f"{self.name}_features")
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, with labels and preprocessing, but for `weights`."""
+        labels = None if self.labels is None else list(self.labels)
+        return {**self._config, "labels": labels, "preprocessing": self.preprocessing.to_config()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> "ImageClassifier":
+        """Builds the model of `get_config`, with random weights."""
+        return cls(**config)
+
+
+def _checked_shape(shape: Sequence[int | None]) -> tuple[int | None, ...]:
+    shape = tuple(shape)
+    if len(shape) != 3 or shape[2] != 3 or any(side is not None and side < MIN_SIZE for side in shape[:2]):
+        raise UserError(f"Input shape {shape} will not do: give (height, width, 3) with sides of {MIN_SIZE} or more.")
+    return shape
+
+
+def _check_head(include_top: bool, pooling: str | None, classes: int, labels: list[str] | None) -> None:
+    if pooling not in (None, "avg", "max"):
+        raise UserError(f"Pooling {pooling!r} is unknown: use None, 'avg' or 'max'.")
+    if include_top and classes < 1:
+        raise UserError(f"A classifier for {classes} classes cannot be built: give classes=1 or more.")
+    if include_top and labels is not None and len(labels) != classes:
+        raise UserError(f"{len(labels)} labels were given for {classes} classes: the numbers must agree.")

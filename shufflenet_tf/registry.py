@@ -1,0 +1,45 @@
+"""Every network by name. A new variant is one line."""
+
+import difflib
+import fnmatch
+from functools import partial
+
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.shufflenet_v1 import ShuffleNetV1
+from shufflenet_tf.shufflenet_v2 import ShuffleNetV2
+
+_V1 = {
+    0.25: (1, 2, 3, 4, 8),  # paper, table 2
+    0.5: (1, 2, 3, 4, 8),
+    1.0: (1, 2, 3, 4, 8),
+    1.5: (3, 8),  # table 5; megvii
+    2.0: (3, 8),
+}
+
+MODELS = {
+    **{f"shufflenet_v1_{a}x_g{g}": partial(ShuffleNetV1, alpha=a, groups=g) for a, all_g in _V1.items() for g in all_g},
+    **{f"shufflenet_v2_{a}x": partial(ShuffleNetV2, alpha=a) for a in (0.5, 1.0, 1.5, 2.0)},
+}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Returns the names of the registered networks that match `pattern` (shell wildcards), in the registry's order."""
+    return [name for name in MODELS if fnmatch.fnmatchcase(name, pattern)]
+
+
+def create_model(name: str, **kwargs) -> ImageClassifier:
+    """Builds the network `name` with random weights.
+
+    Args:
+      name: one of `list_models()`.
+      **kwargs: of its constructor: classes=10, input_shape=(96, 96, 3), include_top, pooling, labels, ...
+
+    Raises:
+      UserError: an unknown name (the nearest ones are named), or an argument out of range.
+    """
+    if name not in MODELS:
+        near = difflib.get_close_matches(name.lower(), MODELS, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "shufflenet_tf.list_models() shows them all."
+        raise UserError(f"There is no model {name!r}: {hint}")
+    return MODELS[name](**{"name": name, **kwargs})

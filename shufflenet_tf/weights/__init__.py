@@ -1,0 +1,1 @@
+"""Weights in and out: the canonical .npz and, from it, everybody else's layouts."""

@@ -1,0 +1,80 @@
+"""The canonical checkpoint: a plain .npz of arrays under tensorpack's names, the bridge between both Keras generations."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.files import atomic_path
+
+_LEAVES = {
+    "kernel": "W",
+    "depthwise_kernel": "W",
+    "bias": "b",
+    "moving_mean": "mean/EMA",
+    "moving_variance": "variance/EMA",
+}
+
+
+def named_variables(model: tf.keras.Model) -> dict[str, tf.Variable]:
+    """Returns the variables of `model` by their canonical names (`stage2/block0/conv1/bn/gamma`), in the model's order."""
+    named = {}
+    for layer in _primitives(model):
+        for variable in layer.weights:
+            leaf = variable.name.split("/")[-1].split(":")[0]
+            named[f"{layer.name.replace('.', '/')}/{_LEAVES.get(leaf, leaf)}"] = variable
+    return named
+
+
+def _primitives(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:
+    """Yields the layers inside `layer` that consist of no others, in order."""
+    children = list(layer._flatten_layers(recursive=False, include_self=False))
+    if not children:
+        yield layer
+    for child in children:
+        yield from _primitives(child)
+
+
+def assign(model: tf.keras.Model, arrays: Mapping[str, np.ndarray], source: str = "the weights") -> None:
+    """Sets all variables of `model` to `arrays`, which have the canonical names.
+
+    Raises:
+      UserError: a name is missing or superfluous, or a shape differs; the first one is named and nothing is assigned.
+    """
+    variables = named_variables(model)
+    for name, variable in variables.items():
+        if name not in arrays:
+            raise UserError(f"{source} has no {name}, which {model.name} needs: it was made for another network.")
+        if tuple(variable.shape) != arrays[name].shape:
+            raise UserError(
+                f"{source} has {name} of shape {arrays[name].shape}, and {model.name} needs {tuple(variable.shape)}: "
+                "it was made for another network, width or number of classes."
+            )
+    if superfluous := sorted(arrays.keys() - variables.keys()):
+        raise UserError(f"{source} has {superfluous[0]}, which {model.name} lacks: it was made for another network.")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def load(model: tf.keras.Model, path: str | os.PathLike) -> None:
+    """Sets the variables of `model` to those of a canonical .npz file.
+
+    Raises:
+      UserError: the file is missing, no .npz of plain arrays, or of another network.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except FileNotFoundError:
+        raise UserError(f"There is no weights file {os.fspath(path)}: check the path.") from None
+    except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
+        raise UserError(f"{os.fspath(path)} is not a readable .npz weights file ({error}): write it anew.") from None
+    assign(model, arrays, os.fspath(path))
+
+
+def save(model: tf.keras.Model, path: str | os.PathLike) -> None:
+    """Writes the variables of `model` to a canonical .npz file."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **{name: np.asarray(variable) for name, variable in named_variables(model).items()})

@@ -1,0 +1,82 @@
+"""What differs between the ShuffleNets of one name that tensorpack, megvii and torchvision have published weights for."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from shufflenet_tf.errors import UserError
+
+_CHOICES = {
+    "shuffle_order": ("interleave", "deinterleave"),
+    "shuffle_at": ("end", "start"),
+    "projection": ("input", "half"),
+    "padding": ("same", "symmetric"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Wiring:
+    """The details in which implementations of one architecture differ; the wrong ones load silently and predict rubbish.
+
+    Attributes:
+      shuffle_order: "interleave" (reshape the channels to (g, n), transpose) or "deinterleave" ((n, g), transpose).
+      shuffle_at: V2: "end" of every unit, or "start" of every unit of stride 1 (the same permutations, but for the
+        last unit of a stage).
+      projection: V2: channels that the stride-2 unit's projection makes: as many as its "input" has (the one with the
+        published 146/299/591 MFLOPs), or "half" of its output.
+      padding: at stride 2, in the max pooling too: "same" or "symmetric".
+      average_pool_counts_padding: V1: whether zeros beyond the border count in the shortcut's average.
+      shuffle_before_depthwise: V1: channel shuffle before the depthwise convolution (else behind it).
+      classifier_bias: whether the classifier has a bias.
+
+    Raises:
+      UserError: a value outside of these, or pooling that counts padding that it does not have.
+    """
+
+    shuffle_order: str = "deinterleave"
+    shuffle_at: str = "end"
+    projection: str = "input"
+    padding: str = "same"
+    average_pool_counts_padding: bool = False
+    shuffle_before_depthwise: bool = True
+    classifier_bias: bool = True
+
+    def __post_init__(self):
+        for field, choices in _CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise UserError(
+                    f"Wiring.{field} is {getattr(self, field)!r}; it can be {' or '.join(map(repr, choices))}."
+                )
+        if self.average_pool_counts_padding != (self.padding == "symmetric"):
+            raise UserError(
+                "Average pooling counts its padding just where the padding is explicit: "
+                "use average_pool_counts_padding=True with padding='symmetric', and False with 'same'."
+            )
+
+    @classmethod
+    def of(cls, wiring: "str | Wiring | Mapping[str, Any]") -> "Wiring":
+        """Returns the wiring of a name ("tensorpack", "megvii", "torchvision"), of a saved configuration, or itself."""
+        if isinstance(wiring, str):
+            if wiring not in WIRINGS:
+                raise UserError(f"Wiring {wiring!r} is unknown; the names are {', '.join(WIRINGS)}.")
+            return WIRINGS[wiring]
+        return wiring if isinstance(wiring, cls) else cls(**wiring)
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns the fields as a plain dict, which `of` reads back."""
+        return dataclasses.asdict(self)
+
+
+WIRINGS = {
+    "tensorpack": Wiring(),
+    "megvii": Wiring(
+        shuffle_at="start",
+        padding="symmetric",
+        average_pool_counts_padding=True,
+        shuffle_before_depthwise=False,
+        classifier_bias=False,
+    ),
+    "torchvision": Wiring(
+        shuffle_order="interleave", projection="half", padding="symmetric", average_pool_counts_padding=True
+    ),
+}
