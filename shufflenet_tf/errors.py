@@ -2,4 +2,4 @@
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave; the message is one sentence that says what came, what was expected, what to do."""
+    """A mistake in what the user gave; the message says in one sentence what came, what was expected, what to do."""

@@ -6,6 +6,8 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+from shufflenet_tf.errors import UserError
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
@@ -40,3 +42,18 @@ def _flush(path: pathlib.Path) -> None:
         if file.is_file():
             with open(file, "rb+") as handle:
                 os.fsync(handle.fileno())
+
+
+def check_writable(folder: str | os.PathLike) -> None:
+    """Creates `folder` and tries to write into it, before hours of work are lost on it.
+
+    Raises:
+      UserError: it can't be written.
+    """
+    probe = pathlib.Path(folder) / f".{os.getpid()}.tmp"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"\0")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"The folder {folder} can't be written ({error.strerror}): choose another output folder.") from None

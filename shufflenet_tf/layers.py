@@ -5,8 +5,8 @@ Two ideas run through this file.
 *Names.* A layer's name is its path in tensorpack's published scheme with dots for slashes (`stage2.block0.conv1`);
 the variable names of a checkpoint follow from it without a table (`stage2/block0/conv1/W`, see `variable_names`).
 
-*Composites.* Units and blocks contain only calls of other layers, so that a model can be shown as the paper's table or,
-flattened, as a functional graph of primitive layers, which is what quantization-aware training works on (see `flatten`).
+*Composites.* Units and blocks contain only calls of other layers, so that a model can be shown as the paper's table
+or, flattened, as a functional graph of primitive layers, which quantization-aware training works on (see `flatten`).
 """
 
 import contextlib
@@ -147,19 +147,13 @@ class ConvBNReLU(Composite):
     def _convolution(self, **kwargs) -> tf.keras.layers.Layer:
         if self.groups == 1:
             return tf.keras.layers.Conv2D(self.filters, self.kernel_size, kernel_initializer=INITIALIZER, **kwargs)
-        return GroupedConv2D(
-            self.filters, self.kernel_size, groups=self.groups, kernel_initializer=INITIALIZER, **kwargs
-        )
+        return GroupedConv2D(self.filters, self.kernel_size, groups=self.groups, kernel_initializer=INITIALIZER, **kwargs)
 
     def build(self, input_shape):
         # At stride 1 the two paddings are the same pixels, and only "same" needs no operator of its own.
         explicit = self.padding == "symmetric" and self.strides > 1 and self.kernel_size > 1
         common = {"dtype": self.dtype_policy}
-        self.pad = (
-            tf.keras.layers.ZeroPadding2D(self.kernel_size // 2, name=f"{self.name}.pad", **common)
-            if explicit
-            else None
-        )
+        self.pad = tf.keras.layers.ZeroPadding2D(self.kernel_size // 2, name=f"{self.name}.pad", **common) if explicit else None
         padding = "valid" if explicit else "same"
         self.conv = self._convolution(strides=self.strides, padding=padding, use_bias=False, name=self.name, **common)
         bn_name = f"{self.name}{'.bn' if self.activation else '_bn'}"
@@ -198,7 +192,7 @@ class DepthwiseConvBN(ConvBNReLU):
 
 
 def max_pool(x, padding: str, name: str = "pool1"):
-    """Max pooling 3x3 of stride 2 of a map that is not negative, so that padding it with zeros is padding with nothing."""
+    """Max pooling 3x3 of stride 2 of a map without negative values, so that zeros around it change nothing."""
     if padding == "symmetric":
         x = tf.keras.layers.ZeroPadding2D(1, name=f"{name}.pad")(x)
     return tf.keras.layers.MaxPooling2D(3, 2, "valid" if padding == "symmetric" else "same", name=name)(x)

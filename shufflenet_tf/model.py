@@ -1,4 +1,4 @@
-"""What all networks here have in common: a functional graph inside a Keras model, a head, and what travels with the weights."""
+"""What all networks here share: a functional graph inside a Keras model, a head, and what travels with the weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -87,7 +87,7 @@ class ImageClassifier(tf.keras.Model):
             canonical.load(self, weights)
 
     def features(self) -> tf.keras.Model:
-        """Returns a model, sharing the weights, from images to {"stride4": [N, H/4, W/4, C], …, "stride32"}: a detector's input."""
+        """Returns a model of the same weights from images to {"stride4": [N, H/4, W/4, C], …, "stride32"}, for detectors."""
         return tf.keras.Model(self.input, dict(self.stages), name=f"{self.name}_features")
 
     def get_config(self) -> dict[str, Any]:

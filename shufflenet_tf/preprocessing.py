@@ -1,4 +1,4 @@
-"""The preprocessing contract: how a photo becomes a network's input. It travels with the model, into every exported file."""
+"""The preprocessing contract: how a photo becomes a network's input. It travels with the model into every export."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ class Preprocessing:
       channel_order: "rgb" or "bgr", of the network's input; an image is always RGB.
       scale: factor on pixel values 0-255, before mean and standard deviation.
       mean, std: of R, G, B in this order, after scaling.
-      resize, crop: in pixels: a photo is resized so that its shorter side is `resize`, then a square of `crop` is cut from
-        its centre. For a network of another input size both scale along.
+      resize, crop: in pixels: a photo is resized so that its shorter side is `resize`, then a square of `crop` is
+        cut from its centre. For a network of another input size both scale along.
       interpolation: of the resizing, a name of `tf.image.ResizeMethod`; always antialiased.
 
     Raises:
@@ -49,20 +49,16 @@ class Preprocessing:
         if not 0 < self.crop <= self.resize:
             raise UserError(f"Preprocessing cuts {self.crop} px from {self.resize} px; use 0 < crop <= resize.")
         if self.interpolation not in ("bilinear", "bicubic", "area", "lanczos3"):
-            raise UserError(
-                f"Preprocessing.interpolation is {self.interpolation!r}; use bilinear, bicubic, area or lanczos3."
-            )
+            raise UserError(f"Preprocessing.interpolation is {self.interpolation!r}; use bilinear, bicubic, area or lanczos3.")
 
     @classmethod
     def of(cls, preprocessing: "str | Preprocessing | Mapping[str, Any] | None") -> "Preprocessing":
-        """Returns the contract of a name (a key of `PREPROCESSINGS`), of a saved configuration, the default, or itself."""
+        """Returns the contract of a name in `PREPROCESSINGS`, of a saved configuration, the default, or itself."""
         if preprocessing is None:
             return cls()
         if isinstance(preprocessing, str):
             if preprocessing not in PREPROCESSINGS:
-                raise UserError(
-                    f"Preprocessing {preprocessing!r} is unknown; the names are {', '.join(PREPROCESSINGS)}."
-                )
+                raise UserError(f"Preprocessing {preprocessing!r} is unknown; the names are {', '.join(PREPROCESSINGS)}.")
             return PREPROCESSINGS[preprocessing]
         return preprocessing if isinstance(preprocessing, cls) else cls(**preprocessing)
 

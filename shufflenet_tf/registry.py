@@ -38,8 +38,13 @@ def create_model(name: str, **kwargs) -> ImageClassifier:
     Raises:
       UserError: an unknown name (the nearest ones are named), or an argument out of range.
     """
+    check(name)
+    return MODELS[name](**{"name": name, **kwargs})
+
+
+def check(name: str) -> None:
+    """Raises a UserError that names the nearest models if there's none of this name."""
     if name not in MODELS:
         near = difflib.get_close_matches(name.lower(), MODELS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else "shufflenet_tf.list_models() shows them all."
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(MODELS)}."
         raise UserError(f"There is no model {name!r}: {hint}")
-    return MODELS[name](**{"name": name, **kwargs})

@@ -45,7 +45,7 @@ REPEATS = (4, 8, 4)
 
 
 def channels(alpha: float, groups: int) -> tuple[int, int, int, int]:
-    """Returns the output channels of conv1 and stages 2, 3, 4 (tensorpack's rounding, which all published weights follow)."""
+    """Returns the output channels of conv1 and stages 2, 3, 4, rounded as in all published weights."""
     if groups not in CHANNELS:
         raise UserError(f"groups={groups} is not among the paper's {', '.join(map(str, CHANNELS))}.")
     if alpha <= 0:
@@ -62,8 +62,7 @@ def channels(alpha: float, groups: int) -> tuple[int, int, int, int]:
 
 @register
 class ShuffleNetV1Unit(Composite):
-    """1x1 grouped - shuffle - 3x3 depthwise - 1x1 grouped, around which the input is added or, at stride 2, concatenated
-    (paper, figures 2b and 2c).
+    """1x1 grouped - shuffle - 3x3 depthwise - 1x1 grouped, with a shortcut (paper, figures 2b and 2c).
 
     Args:
       filters: channels of the output; the bottleneck has a quarter.

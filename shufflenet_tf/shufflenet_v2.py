@@ -46,7 +46,7 @@ REPEATS = (4, 8, 4)
 
 
 def channels(alpha: float) -> tuple[int, int, int, int]:
-    """Returns the output channels of stages 2, 3, 4 and conv5: the paper's, or for another `alpha` 1.0x's times alpha."""
+    """Returns the output channels of stages 2, 3, 4 and conv5: the paper's, or `alpha` times those of 1.0x."""
     if alpha <= 0:
         raise UserError(f"alpha={alpha} leaves no channels: give a positive multiple of 1.0x, such as 0.5.")
     if alpha in CHANNELS:
@@ -61,9 +61,7 @@ class _Unit(Composite):
     def __init__(self, filters: int, wiring: str | Wiring | Mapping[str, Any] = "tensorpack", **kwargs):
         super().__init__(**kwargs)
         if filters % 2:
-            raise UserError(
-                f"A ShuffleNet V2 unit works on two halves, and {filters} channels have none: give an even number."
-            )
+            raise UserError(f"A ShuffleNet V2 unit works on two halves, and {filters} channels have none: give an even number.")
         self.filters = filters
         self.wiring = Wiring.of(wiring)
 
@@ -74,9 +72,7 @@ class _Unit(Composite):
         self.dconv = DepthwiseConvBN(strides=strides, name=f"{self.name}.dconv", **common)
         self.conv2 = ConvBNReLU(filters, name=f"{self.name}.conv2", **common)
         self.concat = tf.keras.layers.Concatenate(name=f"{self.name}.concat", dtype=self.dtype_policy)
-        self.shuffle = ChannelShuffle(
-            2, self.wiring.shuffle_order, name=f"{self.name}.shuffle", dtype=self.dtype_policy
-        )
+        self.shuffle = ChannelShuffle(2, self.wiring.shuffle_order, name=f"{self.name}.shuffle", dtype=self.dtype_policy)
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "wiring": self.wiring.to_config()}
@@ -96,9 +92,7 @@ class ShufflenetUnit1(_Unit):
 
     def build(self, input_shape):
         if input_shape[-1] != self.filters:
-            raise UserError(
-                f"{self.name} keeps the number of channels: its input has {input_shape[-1]}, not {self.filters}."
-            )
+            raise UserError(f"{self.name} keeps the number of channels: its input has {input_shape[-1]}, not {self.filters}.")
         self.split = ChannelSplit(2, name=f"{self.name}.split", dtype=self.dtype_policy)
         self._build_main(1, self.filters // 2)
         self.built = True

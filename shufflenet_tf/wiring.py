@@ -1,4 +1,4 @@
-"""What differs between the ShuffleNets of one name that tensorpack, megvii and torchvision have published weights for."""
+"""What differs between the ShuffleNets of tensorpack, megvii and torchvision, whose published weights share one name."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _CHOICES = {
 
 @dataclasses.dataclass(frozen=True)
 class Wiring:
-    """The details in which implementations of one architecture differ; the wrong ones load silently and predict rubbish.
+    """The details in which implementations of one architecture differ; wrong ones load silently and predict rubbish.
 
     Attributes:
       shuffle_order: "interleave" (reshape the channels to (g, n), transpose) or "deinterleave" ((n, g), transpose).
@@ -44,9 +44,7 @@ class Wiring:
     def __post_init__(self):
         for field, choices in _CHOICES.items():
             if getattr(self, field) not in choices:
-                raise UserError(
-                    f"Wiring.{field} is {getattr(self, field)!r}; it can be {' or '.join(map(repr, choices))}."
-                )
+                raise UserError(f"Wiring.{field} is {getattr(self, field)!r}; it can be {' or '.join(map(repr, choices))}.")
         if self.average_pool_counts_padding != (self.padding == "symmetric"):
             raise UserError(
                 "Average pooling counts its padding just where the padding is explicit: "
@@ -76,7 +74,5 @@ WIRINGS = {
         shuffle_before_depthwise=False,
         classifier_bias=False,
     ),
-    "torchvision": Wiring(
-        shuffle_order="interleave", projection="half", padding="symmetric", average_pool_counts_padding=True
-    ),
+    "torchvision": Wiring(shuffle_order="interleave", projection="half", padding="symmetric", average_pool_counts_padding=True),
 }

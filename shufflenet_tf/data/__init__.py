@@ -1,0 +1,42 @@
+"""Where images come from: one flag, three kinds of sources."""
+
+import difflib
+
+from shufflenet_tf.data.source import Source, Split
+from shufflenet_tf.errors import UserError
+
+__all__ = ["Source", "Split", "open_source"]
+
+_KINDS = ("shapes", "shapes/tiny", "tfds:NAME", "folder:PATH")
+
+
+def open_source(spec: str, *, data_dir: str | None = None, seed: int = 0, strict: bool = False) -> Source:
+    """Opens the dataset that `spec` names.
+
+    Args:
+      spec: "shapes" (embedded, drawn on first use; "shapes/tiny": 300 images of it), "tfds:NAME" (anything in TensorFlow
+        Datasets), or "folder:PATH" (own photos: PATH/train/<class>/* with PATH/test or PATH/val, or just PATH/<class>/*).
+      data_dir: where TFDS datasets are prepared; None: TFDS's default.
+      seed: of a folder's division in train and test.
+      strict: stop at a file that can't be used instead of skipping it.
+
+    Raises:
+      UserError: an unknown kind of dataset, or one that can't be opened.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "folder" and rest:
+        from shufflenet_tf.data.folder import open_folder
+
+        return open_folder(rest, seed=seed, strict=strict)
+    if kind == "tfds" and rest:
+        from shufflenet_tf.data.tfds_source import open_tfds
+
+        return open_tfds(rest, data_dir)
+    if spec in ("shapes", "shapes/tiny"):
+        from shufflenet_tf.data import shapes
+        from shufflenet_tf.data.tfds_source import from_builder
+
+        return from_builder(shapes.prepare(data_dir, config=spec.partition("/")[2] or None))
+    near = difflib.get_close_matches(spec, _KINDS, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"it can be {', '.join(_KINDS)}."
+    raise UserError(f"There is no dataset {spec!r}: {hint}")

@@ -1,14 +1,22 @@
-"""From the bytes of an image file to upright RGB pixels: of the whole image, or of no more of it than is needed."""
+"""From image files to upright RGB pixels: by TensorFlow, whole or a window alone; what it cannot decode, by Pillow."""
 
+import functools
+import io
+import os
+import stat
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
 
-# (height, width) of the upright image, int32 scalars -> (top, left, height, width) of a window inside it, int32 scalars.
+# (height, width) of the upright image -> (top, left, height, width) of a window inside it; all are int32 scalars.
 Window = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]
 
 # What libjpeg can divide both sides by while it decodes, at a fraction of the work.
 _RATIOS = (1, 2, 4, 8)
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+_EXIF_ORIENTATION = 0x0112
 
 
 def decode(encoded: tf.Tensor, orientation: tf.Tensor | int = 1) -> tf.Tensor:
@@ -29,16 +37,16 @@ def decode(encoded: tf.Tensor, orientation: tf.Tensor | int = 1) -> tf.Tensor:
         lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
         lambda: _decode_other(encoded),
     )
-    return tf.ensure_shape(_if_upright(orientation, lambda: image, lambda: _turn(image, orientation)), [None, None, 3])
+    image = tf.cond(tf.equal(orientation, 1), lambda: image, lambda: _turn(image, orientation))
+    image.set_shape([None, None, 3])
+    return image
 
 
-def decode_window(
-    encoded: tf.Tensor, orientation: tf.Tensor | int, window: Window, target: tuple[int, int]
-) -> tf.Tensor:
+def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Window, target: tuple[int, int]) -> tf.Tensor:
     """Decodes a window of an image that is to be resized to `target`, for training: fast rather than exact.
 
     Of a JPEG only the window is decoded, chroma is not interpolated, and a window of at least 2 (4, 8) times the target
-    in both sides is halved (quartered, …) by libjpeg, so the result is never smaller than a target that the window covers.
+    in both sides is reduced to 1/2 (1/4, 1/8) by libjpeg, which leaves it at least as large as the target.
 
     Args:
       encoded: content of a JPEG, PNG, GIF (the first frame counts) or BMP file, string scalar.
@@ -53,69 +61,58 @@ def decode_window(
       tf.errors.InvalidArgumentError: the content cannot be decoded, or the window leaves the image.
     """
 
-    def upright() -> tf.Tensor:
-        height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(encoded))
-        box = window(height, width)
-        return _decode_jpeg_window(encoded, box, _ratio_index(box, target))
+    upright = tf.equal(orientation, 1)
 
-    def turned() -> tf.Tensor:
+    def jpeg() -> tf.Tensor:
         height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(encoded))
-        transpose, _, _ = _steps(orientation)
-        height, width = tf.where(transpose, width, height), tf.where(transpose, height, width)
+        sideways = tf.greater(orientation, 4)
+        height, width = tf.where(sideways, width, height), tf.where(sideways, height, width)
         box = window(height, width)
-        index = _ratio_index(box, target)
-        return _turn(_decode_jpeg_window(encoded, _stored(box, height, width, orientation), index), orientation)
+
+        def stored(ratio: int) -> tf.Tensor:
+            return _decode_jpeg_window(encoded, box, ratio)
+
+        def turned(ratio: int) -> tf.Tensor:
+            return _turn(_decode_jpeg_window(encoded, _stored(box, height, width, orientation), ratio), orientation)
+
+        # One switch over all the cases: every nested condition would cost as much as three percent of a small photo.
+        branches = [functools.partial(make, ratio) for make in (stored, turned) for ratio in _RATIOS]
+        scale = tf.reduce_min(tf.stack(box[2:]) // target)
+        index = tf.reduce_sum(tf.cast(scale >= _RATIOS[1:], tf.int32))
+        return tf.switch_case(tf.where(upright, index, index + len(_RATIOS)), branches)
 
     def other() -> tf.Tensor:
         image = _decode_other(encoded)
-        image = _if_upright(orientation, lambda: image, lambda: _turn(image, orientation))
-        top, left, height, width = window(*tf.unstack(tf.shape(image)[:2]))
-        return tf.image.crop_to_bounding_box(image, top, left, height, width)
+        image = tf.cond(upright, lambda: image, lambda: _turn(image, orientation))
+        return tf.image.crop_to_bounding_box(image, *window(*tf.unstack(tf.shape(image)[:2])))
 
-    image = tf.cond(tf.io.is_jpeg(encoded), lambda: _if_upright(orientation, upright, turned), other)
-    return tf.ensure_shape(image, [None, None, 3])
+    image = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+    image.set_shape([None, None, 3])
+    return image
 
 
 def _decode_other(encoded: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
-def _decode_jpeg_window(encoded: tf.Tensor, box: tuple, ratio_index: tf.Tensor) -> tf.Tensor:
-    """Decodes `box` = (top, left, height, width), in stored pixels, divided by the ratio."""
-
-    def at(ratio: int) -> tf.Tensor:
-        # TensorFlow crops *after* scaling. A scaled side is ceil(side / ratio) long, so that edges rounded to the nearest
-        # pixel stay inside; and they stay apart, as a box that is scaled is at least `ratio` long.
-        top, left, height, width = box
-        if ratio > 1:
-            bottom, right = ((end + ratio // 2) // ratio for end in (top + height, left + width))
-            top, left = ((start + ratio // 2) // ratio for start in (top, left))
-            height, width = bottom - top, right - left
-        # The accurate transform costs as much as the fast one (SIMD); interpolating chroma costs a tenth of the decoding.
-        return tf.image.decode_and_crop_jpeg(
-            encoded,
-            tf.stack([top, left, height, width]),
-            channels=3,
-            ratio=ratio,
-            fancy_upscaling=False,
-            dct_method="INTEGER_ACCURATE",
-        )
-
-    return tf.switch_case(ratio_index, [lambda ratio=ratio: at(ratio) for ratio in _RATIOS])
-
-
-def _ratio_index(box: tuple, target: tuple[int, int]) -> tf.Tensor:
-    """Index into _RATIOS of the largest ratio that leaves the window at least as large as the target."""
-    _, _, height, width = box
-    scale = tf.minimum(height // target[0], width // target[1])
-    return sum(tf.cast(scale >= ratio, tf.int32) for ratio in _RATIOS[1:])
-
-
-def _if_upright(orientation: tf.Tensor | int, upright: Callable, turned: Callable) -> tf.Tensor:
-    """A condition that costs nothing where the orientation is a constant."""
-    if (constant := tf.get_static_value(orientation)) is not None:
-        return upright() if constant == 1 else turned()
-    return tf.cond(tf.equal(orientation, 1), upright, turned)
+def _decode_jpeg_window(encoded: tf.Tensor, box: tuple, ratio: int) -> tf.Tensor:
+    """Decodes `box` = (top, left, height, width), in stored pixels, divided by `ratio`."""
+    # TensorFlow crops *after* scaling. A scaled side is ceil(side / ratio) long, so that edges rounded to the nearest
+    # pixel stay inside; and they stay apart, as a box that is scaled is at least `ratio` long.
+    top, left, height, width = box
+    if ratio > 1:
+        bottom, right = ((end + ratio // 2) // ratio for end in (top + height, left + width))
+        top, left = ((start + ratio // 2) // ratio for start in (top, left))
+        height, width = bottom - top, right - left
+    # The accurate transform costs as much as the fast one (SIMD); interpolating chroma costs a tenth of the decoding.
+    return tf.image.decode_and_crop_jpeg(
+        encoded,
+        tf.stack([top, left, height, width]),
+        channels=3,
+        ratio=ratio,
+        fancy_upscaling=False,
+        dct_method="INTEGER_ACCURATE",
+    )
 
 
 def _steps(orientation: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -149,3 +146,93 @@ def _stored(box: tuple, height: tf.Tensor, width: tf.Tensor, orientation: tf.Ten
     top = tf.where(flip_rows, height - top - h, top)
     left = tf.where(flip_columns, width - left - w, left)
     return tuple(tf.unstack(tf.where(transpose, [left, top, w, h], [top, left, h, w])))
+
+
+class UndecodableError(Exception):
+    """A file that is of no use as an image; the message says why in a few words."""
+
+
+def examine(path: str) -> tuple[int, bool]:
+    """Decodes a JPEG, PNG, WebP, BMP or GIF file, whatever its extension, to learn how it is to be read.
+
+    Returns:
+      (EXIF orientation 1 to 8, whether TensorFlow decodes it rightly itself; if not, use `read_as_bmp`).
+
+    Raises:
+      UndecodableError: it is damaged, too large, or no such image.
+    """
+    head = b""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+            raise UndecodableError("not a file")
+        with open(path, "rb") as stream:
+            if not (head := stream.read(32)):
+                raise UndecodableError("empty")
+            stream.seek(0)
+            image = Image.open(stream, formats=_FORMATS)
+            found = _orientation(image), _is_plain(image, head)
+            # For JPEG: Pillow reads all the bytes but computes one pixel of 64. Its verdict is that of TensorFlow.
+            image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+            image.load()
+            return found
+    except UndecodableError:
+        raise
+    except Exception as error:  # a damaged file can raise anything inside Pillow
+        raise UndecodableError(_reason(error, head)) from error
+
+
+def _reason(error: Exception, head: bytes) -> str:
+    match error:
+        case FileNotFoundError():
+            return "broken link"
+        case PermissionError():
+            return "no permission to read it"
+        case Image.DecompressionBombError():
+            return "too many pixels"
+        case UnidentifiedImageError() if not head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8")):
+            return "not a JPEG, PNG, WebP, BMP or GIF image"
+    return "truncated" if "truncated" in str(error).lower() else "corrupt"
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # damaged EXIF data can raise anything; the pixels may be sound
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _is_plain(image: Image.Image, head: bytes) -> bool:
+    if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with more of them behind it, as many phones write
+        return image.mode in ("L", "RGB")
+    # Bytes 24 and 25 of a PNG: bits a channel; colour type: 0 grey, 2 RGB, 3 palette (others have an alpha channel).
+    return image.format == "PNG" and head[24] == 8 and head[25] in (0, 2, 3) and "transparency" not in image.info
+
+
+def read_as_bmp(path: tf.Tensor) -> tf.Tensor:
+    """Reads any image that `examine` accepts as an uncompressed 24-bit BMP, on white where it is transparent.
+
+    It isn't turned: `examine`'s orientation still applies. `path` and the result are string scalars.
+    """
+    content = tf.numpy_function(lambda name: _to_bmp(os.fsdecode(name)), [path], tf.string)
+    content.set_shape([])
+    return content
+
+
+def _to_bmp(path: str) -> bytes:
+    content = io.BytesIO()
+    with Image.open(path, formats=_FORMATS) as image:
+        _to_rgb(image).save(content, "BMP")
+    return content.getvalue()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip rather than scale
+        grey = np.asarray(image)
+        scaled = np.round(grey / 257).astype(np.uint8)
+        scaled[grey == image.info.get("transparency", -1)] = 255
+        return Image.fromarray(scaled).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")

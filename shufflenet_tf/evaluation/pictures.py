@@ -122,9 +122,7 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], path: str | os.PathLike
     """
     matrix, classes = np.asarray(matrix), len(labels)
     if matrix.shape != (classes, classes) or not classes:
-        raise UserError(
-            f"A confusion matrix {list(matrix.shape)} came with {classes} labels; give [C, C] and C labels."
-        )
+        raise UserError(f"A confusion matrix {list(matrix.shape)} came with {classes} labels; give [C, C] and C labels.")
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1) * 100
     pairs = _most_confused(matrix)
     side = 3.6 + 0.42 * classes if classes <= MAX_ANNOTATED else 9.0 if classes <= MAX_NAMED else 8.0
@@ -143,9 +141,7 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], path: str | os.PathLike
             axes = figure.add_subplot()
             _name_classes(axes, labels)
         image = _draw_matrix(axes, share)
-        bar = figure.colorbar(
-            image, ax=axes, shrink=0.6, pad=0.02, ticks=(0, 1, 5, 25, 50, 100), label="% of true class"
-        )
+        bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, ticks=(0, 1, 5, 25, 50, 100), label="% of true class")
         bar.outline.set_visible(False)
         if classes <= MAX_ANNOTATED:
             for row, column in np.argwhere(matrix):

@@ -19,7 +19,7 @@ _LEAVES = {
 
 
 def named_variables(model: tf.keras.Model) -> dict[str, tf.Variable]:
-    """Returns the variables of `model` by their canonical names (`stage2/block0/conv1/bn/gamma`), in the model's order."""
+    """Returns the variables of `model` by canonical name (`stage2/block0/conv1/bn/gamma`), in the model's order."""
     named = {}
     for layer in _primitives(model):
         for variable in layer.weights:

@@ -1,0 +1,173 @@
+"""The augmentations of training: the papers' own, and keras-cv's RandAugment, MixUp and CutMix.
+
+The papers' colour jitter (brightness, contrast, saturation and lighting in random order, none of them clipped) is a chain
+of affine maps of the three colours, and so is normalisation. A batch therefore needs one 3x3 matrix and one offset an
+image, applied in one pass.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.preprocessing import Preprocessing
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: grey of R, G, B
+# Principal components of ImageNet's colours in RGB, 0-255 (Krizhevsky et al. 2012), as standard deviation and direction.
+_PCA_STD = (55.46, 4.794, 1.148)
+_PCA_DIRECTIONS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """What happens to a training image.
+
+    Attributes:
+      min_area: smallest part of the image's area that a crop may take; 1: centre crop as in evaluation.
+      aspect: range of a crop's width / height, before it is resized.
+      jitter: strength of brightness, contrast and saturation: factors from 1 - jitter to 1 + jitter.
+      lighting: standard deviation of the noise along the principal components of colour.
+      flip: mirror every second image.
+      rand_augment: magnitude of keras-cv's RandAugment, 0 to 10; 0: none.
+      mixup, cutmix: alpha of keras-cv's MixUp and CutMix; 0: none. With both, each batch gets one of them.
+
+    Raises:
+      UserError: a value out of range.
+    """
+
+    min_area: float = 0.08
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    jitter: float = 0.4
+    lighting: float = 0.1
+    flip: bool = True
+    rand_augment: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __post_init__(self):
+        limits = {"min_area": (0.01, 1), "jitter": (0, 1), "lighting": (0, 1), "rand_augment": (0, 10)}
+        for field, (low, high) in {**limits, "mixup": (0, 10), "cutmix": (0, 10)}.items():
+            if not low <= getattr(self, field) <= high:
+                raise UserError(f"Augmentation {field}={getattr(self, field)} is out of range: give {low} to {high}.")
+
+    @property
+    def stateless(self) -> bool:
+        """Whether every image is a function of the seed alone; keras-cv's layers keep generators of their own."""
+        return not (self.rand_augment or self.mixup or self.cutmix)
+
+
+def random_window(
+    seed: tf.Tensor, augmentation: Augmentation
+) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """Returns the choice of a random-area crop: (height, width) -> (top, left, height, width), all in pixels.
+
+    Args:
+      seed: int64 [2].
+      augmentation: its `min_area` and `aspect`.
+    """
+
+    def window(height, width):
+        begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+            tf.stack([height, width, 3]),
+            tf.zeros((1, 0, 4)),
+            seed,
+            min_object_covered=0.0,
+            aspect_ratio_range=augmentation.aspect,
+            area_range=(augmentation.min_area, 1.0),
+            max_attempts=10,
+            use_image_if_no_bounding_boxes=True,
+        )
+        return begin[0], begin[1], size[0], size[1]
+
+    return window
+
+
+def jitter_and_normalize(
+    images: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation, preprocessing: Preprocessing
+) -> tf.Tensor:
+    """Applies flip, colour jitter, lighting and normalisation to a batch.
+
+    Args:
+      images: [N, H, W, 3] of values 0-255, RGB.
+      seed: int64 [2].
+      augmentation: its `flip`, `jitter` and `lighting`.
+      preprocessing: of the network that is trained.
+
+    Returns:
+      The network's input, float32 [N, H, W, 3].
+    """
+    n = tf.shape(images)[0]
+    flips, colours = tf.unstack(tf.random.split(seed, 2))
+    if augmentation.flip:
+        flipped = tf.random.stateless_uniform((n, 1, 1, 1), flips) < 0.5
+        images = tf.where(flipped, images[:, :, ::-1], images)
+    images = tf.cast(images, tf.float32)
+    matrix, offset = tf.eye(3, batch_shape=[n]), tf.zeros((n, 3))
+    if augmentation.jitter or augmentation.lighting:
+        matrix, offset = _colour_map(tf.reduce_mean(images, (1, 2)), colours, augmentation)
+    factor, shift = preprocessing.affine()
+    matrix, offset = factor[:, None] * matrix, factor * offset + shift
+    if preprocessing.channel_order == "bgr":
+        matrix, offset = matrix[:, ::-1], offset[:, ::-1]
+    # (N, H, W, 3) x (N, 1, 3, 3)
+    return tf.matmul(images, matrix[:, None], transpose_b=True) + offset[:, None, None]
+
+
+def _colour_map(means: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns one affine map of colours an image, [N, 3, 3] and [N, 3], given the images' mean colours [N, 3]."""
+    n = tf.shape(means)[0]
+    order_seed, factor_seed, light_seed = tf.unstack(tf.random.split(seed, 3))
+    low, high = 1 - augmentation.jitter, 1 + augmentation.jitter
+    brightness, contrast, saturation = tf.unstack(tf.random.stateless_uniform((3, n, 1), factor_seed, low, high))
+    luma = tf.constant(_LUMA)
+    identity = tf.eye(3, batch_shape=[n])
+    grey = tf.broadcast_to(luma, (n, 3, 3))  # every row gives the grey of the colour
+    saturate = saturation[..., None] * identity + (1 - saturation[..., None]) * grey
+    noise = tf.random.stateless_normal((n, 3), light_seed, stddev=augmentation.lighting)
+    light = tf.matmul(noise * _PCA_STD, tf.constant(_PCA_DIRECTIONS), transpose_b=True)
+    factors = tf.stack([brightness[..., None] * identity, contrast[..., None] * identity, saturate, identity], 1)
+
+    order = tf.argsort(tf.random.stateless_uniform((n, 4), order_seed))
+    matrix, offset = identity, tf.zeros((n, 3))
+    for step in range(4):
+        chosen = tf.one_hot(order[:, step], 4)  # (N, 4): brightness, contrast, saturation, lighting
+        # Contrast pulls towards the mean grey that the image has at this point of the chain.
+        mean_now = tf.linalg.matvec(matrix, means) + offset
+        towards = (1 - contrast) * tf.reduce_sum(mean_now * luma, -1, keepdims=True)
+        factor = tf.einsum("nk,nkij->nij", chosen, factors)
+        matrix = factor @ matrix
+        offset = tf.linalg.matvec(factor, offset) + chosen[:, 1:2] * towards + chosen[:, 3:] * light
+    return matrix, offset
+
+
+def rand_augment(augmentation: Augmentation) -> Callable[[tf.Tensor], tf.Tensor] | None:
+    """Returns keras-cv's RandAugment of a batch of RGB images 0-255, or None where it's not wanted."""
+    if not augmentation.rand_augment:
+        return None
+    import keras_cv
+
+    layer = keras_cv.layers.RandAugment((0, 255), magnitude=augmentation.rand_augment / 10, augmentations_per_image=2)
+    return lambda images: layer(tf.cast(images, tf.float32), training=True)
+
+
+def mixing(augmentation: Augmentation) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None:
+    """Returns keras-cv's MixUp and CutMix of (images, one-hot labels), one of them a batch, or None."""
+    layers = []
+    if augmentation.mixup or augmentation.cutmix:
+        import keras_cv
+
+        if augmentation.mixup:
+            layers.append(keras_cv.layers.MixUp(alpha=augmentation.mixup))
+        if augmentation.cutmix:
+            layers.append(keras_cv.layers.CutMix(alpha=augmentation.cutmix))
+    if not layers:
+        return None
+
+    def mix(images, labels):
+        branches = [lambda layer=layer: layer({"images": images, "labels": labels}, training=True) for layer in layers]
+        choice = tf.random.uniform((), maxval=len(layers), dtype=tf.int32)
+        mixed = tf.switch_case(choice, branches)
+        return mixed["images"], mixed["labels"]
+
+    return mix

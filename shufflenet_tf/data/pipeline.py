@@ -1,0 +1,89 @@
+"""From encoded examples to batches of network input, for training and for evaluation."""
+
+import tensorflow as tf
+
+from shufflenet_tf.data import augment
+from shufflenet_tf.data.decode import decode, decode_window
+from shufflenet_tf.data.source import Split
+from shufflenet_tf.preprocessing import Preprocessing
+
+
+def training_batches(
+    split: Split,
+    preprocessing: Preprocessing,
+    augmentation: augment.Augmentation,
+    size: tuple[int, int],
+    batch_size: int,
+    classes: int,
+    seed: int,
+    start_step: int = 0,
+) -> tf.data.Dataset:
+    """Returns an endless stream of training batches, one epoch flowing into the next.
+
+    Batch k is a function of `seed` and k alone (unless keras-cv's layers are used), so that a run that starts anew
+    at step k continues exactly.
+
+    Args:
+      split: the examples, each seen once an epoch.
+      preprocessing: of the network.
+      augmentation: what happens to an image.
+      size: (height, width) of the network's input, pixels.
+      batch_size: images a batch.
+      classes: number of classes.
+      seed: of order and augmentation.
+      start_step: number of batches to leave out.
+
+    Returns:
+      Dataset of (images float32 [batch_size, height, width, 3], one-hot labels float32 [batch_size, classes]).
+    """
+    start_epoch, start_example = divmod(start_step * batch_size, split.size)
+    epochs = tf.data.Dataset.range(start_epoch, tf.int64.max)
+    # A prime apart, the epochs' seeds don't meet those of another run's next ones.
+    examples = epochs.flat_map(lambda epoch: split.examples(seed * 1_000_003 + epoch)).skip(start_example)
+    examples = examples.enumerate(start_step * batch_size)
+
+    def read(index, example):
+        example_seed = tf.stack([tf.constant(seed, tf.int64), index])
+        if augmentation.min_area == 1:
+            image = preprocessing.resize_and_crop(decode(example["image"], example["orientation"]), size)
+        else:
+            window = augment.random_window(example_seed, augmentation)
+            crop = decode_window(example["image"], example["orientation"], window, size)
+            image = tf.saturate_cast(tf.round(tf.image.resize(crop, size)), tf.uint8)
+        return tf.ensure_shape(image, (*size, 3)), example["label"]
+
+    randomize, mix = augment.rand_augment(augmentation), augment.mixing(augmentation)
+
+    def finish(step, batch):
+        images, labels = batch
+        images = randomize(images) if randomize else images
+        batch_seed = tf.stack([tf.constant(~seed, tf.int64), step])
+        images = augment.jitter_and_normalize(images, batch_seed, augmentation, preprocessing)
+        labels = tf.one_hot(labels, classes)
+        images, labels = mix(images, labels) if mix else (images, labels)
+        return tf.ensure_shape(images, (batch_size, *size, 3)), labels
+
+    batches = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
+    batches = batches.enumerate(start_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_images(split: Split, preprocessing: Preprocessing, size: tuple[int, int]) -> tf.data.Dataset:
+    """Returns (image uint8 [height, width, 3], label int64) of each example in file order, resized and centre-cropped."""
+
+    def read(example):
+        image = preprocessing.resize_and_crop(decode(example["image"], example["orientation"]), size)
+        return tf.ensure_shape(image, (*size, 3)), example["label"]
+
+    return split.examples(None).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def evaluation_batches(
+    split: Split, preprocessing: Preprocessing, size: tuple[int, int], batch_size: int, classes: int
+) -> tf.data.Dataset:
+    """Returns all examples once in file order: (images float32 [n, height, width, 3], one-hot labels [n, classes])."""
+    batches = evaluation_images(split, preprocessing, size).batch(batch_size)
+    return batches.map(
+        lambda images, labels: (preprocessing.normalize(images), tf.one_hot(labels, classes)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    ).prefetch(tf.data.AUTOTUNE)

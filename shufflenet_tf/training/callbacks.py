@@ -1,0 +1,95 @@
+"""What happens between the steps: checkpoints, the best model, averaged weights in evaluation, an end to lost runs."""
+
+import csv
+import math
+import pathlib
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.files import atomic_path
+from shufflenet_tf.training import checkpoint
+from shufflenet_tf.training.schedules import Schedule
+from shufflenet_tf.weights import canonical
+
+BEST = "best.npz"
+HISTORY = "history.csv"
+_COLUMNS = ("epoch", "step", "learning_rate", "loss", "top1", "top5", "val_loss", "val_top1", "val_top5", "seconds")
+
+
+class Diverged(UserError):
+    """The loss is no longer a number."""
+
+
+class Keeper(tf.keras.callbacks.Callback):
+    """Counts the steps, keeps the run's state and its best weights, and stops it when it's done or lost.
+
+    Args:
+      folder: of the run.
+      progress: where it stands; updated.
+      schedule: of the learning rate, whose `steps` are the run's.
+      checkpoint_steps: steps between two checkpoints; one is also written at the end of each epoch, evaluation included.
+      steps_per_epoch: between two evaluations.
+      metrics: of the interrupted epoch, restored when it goes on.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        progress: checkpoint.Progress,
+        schedule: Schedule,
+        checkpoint_steps: int,
+        steps_per_epoch: int,
+        metrics: dict[str, np.ndarray] | None = None,
+    ):
+        super().__init__()
+        self.folder, self.progress, self.schedule = folder, progress, schedule
+        self.checkpoint_steps, self.steps_per_epoch, self._metrics = checkpoint_steps, steps_per_epoch, metrics
+        self._epoch_start = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_start = time.monotonic()
+        if self._metrics:
+            checkpoint.restore_metrics(self.model, self._metrics)
+            self._metrics = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.progress.step += 1
+        step = self.progress.step
+        if not math.isfinite(float(logs["loss"])):
+            raise Diverged(
+                f"The loss is no longer a number at step {step} (learning rate {float(self.schedule(step - 1)):.3g}): "
+                f"try --learning_rate={self.schedule.peak / 4:.2g} or a longer --warmup_steps; "
+                "float16 needs --mixed_precision=bfloat16 or none."
+            )
+        if step >= self.schedule.steps:
+            self.model.stop_training = True
+        elif step % self.checkpoint_steps == 0 and step % self.steps_per_epoch:
+            checkpoint.save(self.model, self.progress, self.folder)
+
+    def on_test_begin(self, logs=None):
+        self.model.swap_averages()
+
+    def on_test_end(self, logs=None):
+        self.model.swap_averages()
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {key: float(logs[key]) for key in _COLUMNS if key in logs}
+        row |= {
+            "epoch": epoch + 1,
+            "step": self.progress.step,
+            "seconds": round(time.monotonic() - self._epoch_start, 2),
+        }
+        row["learning_rate"] = float(self.schedule(self.progress.step - 1))
+        self.progress.history = [old for old in self.progress.history if old["epoch"] <= epoch] + [row]
+        with atomic_path(self.folder / HISTORY) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, _COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.progress.history)
+        if row.get("val_top1", -1) > self.progress.best:
+            self.progress.best = row["val_top1"]
+            with self.model.averaged_weights():
+                canonical.save(self.model.network, self.folder / BEST)
+        checkpoint.save(self.model, self.progress, self.folder)

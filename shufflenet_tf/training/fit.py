@@ -1,0 +1,176 @@
+"""A whole training run, from an open dataset to a trained network, that can be killed and started again at any moment."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import pathlib
+import sys
+from typing import Any
+
+import tensorflow as tf
+
+from shufflenet_tf.data import Source
+from shufflenet_tf.data.augment import Augmentation
+from shufflenet_tf.data.pipeline import evaluation_batches, training_batches
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.kernels import LEGACY_KERAS
+from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.training import checkpoint
+from shufflenet_tf.training.callbacks import BEST, Keeper
+from shufflenet_tf.training.schedules import Schedule
+from shufflenet_tf.training.trainer import Trainer
+from shufflenet_tf.weights import canonical
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes:
+      batch_size: images a step, over all replicas.
+      steps: of the whole run.
+      steps_per_epoch: between two evaluations; 0: the images once.
+      schedule, learning_rate, warmup_steps: see `Schedule`.
+      momentum: Nesterov's.
+      weight_decay, label_smoothing, ema: see `Trainer`.
+      checkpoint_steps: between two checkpoints.
+      seed: of order and augmentation.
+      tensorboard: whether to write its event files.
+    """
+
+    batch_size: int = 64
+    steps: int = 1000
+    steps_per_epoch: int = 0
+    schedule: str = "linear"
+    learning_rate: float = 0.1
+    warmup_steps: int = 0
+    momentum: float = 0.9
+    weight_decay: float = 4e-5
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    checkpoint_steps: int = 500
+    seed: int = 0
+    tensorboard: bool = True
+
+
+def train(
+    network: ImageClassifier,
+    source: Source,
+    settings: Settings,
+    augmentation: Augmentation,
+    folder: pathlib.Path,
+    strategy: tf.distribute.Strategy | None = None,
+) -> checkpoint.Progress:
+    """Trains `network` on `source`, going on where an earlier run in `folder` stopped, and leaves it with its best weights.
+
+    Args:
+      network: built under `strategy`; its input size and preprocessing say what it is fed.
+      source: images and labels.
+      settings: how to train.
+      augmentation: what happens to the images.
+      folder: for the checkpoint, the history, the best weights and TensorBoard's files.
+      strategy: of distribution; None: the default one.
+
+    Returns:
+      The history; its `best` is the test top-1 of the weights that the network has now.
+
+    Raises:
+      UserError: the folder holds another run, there are fewer images than a batch, or the training diverged.
+    """
+    if source.train.size < settings.batch_size:
+        raise UserError(
+            f"{source.name} has {source.train.size} training images, fewer than a batch of {settings.batch_size}: "
+            "give a smaller --batch_size."
+        )
+    size = network.input_shape[1:3]
+    classes = len(source.labels)
+    steps_per_epoch = settings.steps_per_epoch or source.train.size // settings.batch_size
+    epochs = math.ceil(settings.steps / steps_per_epoch)
+    run = _identity(network, source, settings, augmentation)
+    progress = _resumed(folder, run)
+
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        schedule = Schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps)
+        trainer = Trainer(network, settings.weight_decay, settings.label_smoothing, settings.ema)
+        optimizer = tf.keras.optimizers.SGD(schedule, momentum=settings.momentum, nesterov=settings.momentum > 0)
+        trainer.compile(optimizer=optimizer, jit_compile=False)
+        trainer.optimizer.build(network.trainable_variables)
+        metrics = checkpoint.restore(trainer, folder) if progress.step else None
+
+    test = evaluation_batches(source.test, network.preprocessing, size, settings.batch_size, classes)
+
+    def fit(start_step: int, first_epoch: int, last_epoch: int, steps: int) -> None:
+        batches = training_batches(
+            source.train,
+            network.preprocessing,
+            augmentation,
+            size,
+            settings.batch_size,
+            classes,
+            settings.seed,
+            start_step,
+        )
+        callbacks = [Keeper(folder, progress, schedule, settings.checkpoint_steps, steps_per_epoch, metrics)]
+        if settings.tensorboard:
+            callbacks.append(tf.keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
+        trainer.fit(
+            batches,
+            initial_epoch=first_epoch,
+            epochs=last_epoch,
+            steps_per_epoch=steps,
+            validation_data=test,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+
+    done, within = divmod(progress.step, steps_per_epoch)
+    if within and progress.step < settings.steps:
+        fit(progress.step, done, done + 1, steps_per_epoch - within)
+        done, metrics = done + 1, None
+    if progress.step < settings.steps:
+        fit(progress.step, done, epochs, steps_per_epoch)
+    if (folder / BEST).exists():
+        canonical.load(network, folder / BEST)
+    return progress
+
+
+def _identity(network: ImageClassifier, source: Source, settings: Settings, augmentation: Augmentation) -> dict[str, Any]:
+    """Returns what makes a run this run and no other, as JSON types."""
+    config = {key: value for key, value in network.get_config().items() if key != "labels"}
+    run = {
+        "model": config,
+        "labels": source.labels,
+        "dataset": source.name,
+        "keras": 2 if LEGACY_KERAS else 3,
+        **dataclasses.asdict(settings),
+        **dataclasses.asdict(augmentation),
+    }
+    return json.loads(json.dumps(run))
+
+
+def _resumed(folder: pathlib.Path, run: dict[str, Any]) -> checkpoint.Progress:
+    """Returns where the run in `folder` stands; one of other images or of another network is not gone on with."""
+    progress = checkpoint.read_progress(folder)
+    if progress is None:
+        return checkpoint.Progress(run=run)
+    changed = [key for key in run if progress.run.get(key) != run[key]]
+    remedy = "give another --output_dir, or --overwrite to start afresh."
+    if "labels" in changed:
+        old, new = progress.run.get("labels", []), run["labels"]
+        differing = sorted(set(old) ^ set(new))[:3] or ["their order"]
+        raise UserError(
+            f"The run in {folder} has {len(old)} labels and this dataset {len(new)}, differing in {', '.join(differing)}: {remedy}"
+        )
+    for key in ("model", "keras"):
+        if key in changed:
+            old, new = progress.run.get(key), run[key]
+            if isinstance(old, dict):
+                old, new = ({k: v for k, v in side.items() if old.get(k) != new.get(k)} for side in (old, new))
+            raise UserError(f"The run in {folder} has another {key} ({old}, now {new}): {remedy}")
+    print(f"Going on at step {progress.step} of {run['steps']} of the run in {folder}.", flush=True)
+    for key in changed:
+        print(f"  changed since: {key} from {progress.run.get(key)} to {run[key]}", flush=True)
+    progress.run = run
+    return progress

@@ -1,0 +1,96 @@
+"""What a finished run leaves behind: the model in every form that is loaded later, its figures and its pictures."""
+
+import json
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from shufflenet_tf import complexity
+from shufflenet_tf.data import Source
+from shufflenet_tf.data.pipeline import evaluation_batches, evaluation_images
+from shufflenet_tf.evaluation import pictures
+from shufflenet_tf.evaluation.metrics import Evaluation, evaluate, worst_mistakes
+from shufflenet_tf.files import atomic_path
+from shufflenet_tf.loading import MODEL, save_saved_model
+from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.training.checkpoint import Progress
+
+
+def write_report(
+    network: ImageClassifier,
+    source: Source,
+    progress: Progress,
+    folder: pathlib.Path,
+    batch_size: int = 64,
+    saved_model: bool = True,
+) -> Evaluation:
+    """Evaluates `network` on the test images and writes everything that a finished run leaves in `folder`.
+
+    Files: model.keras, labels.txt, saved_model/, metrics.json, training.png, confusion.png, mistakes.png.
+
+    Args:
+      network: with its best weights; gets the labels of `source`.
+      source: whose test images are used.
+      progress: the history of the run.
+      folder: of the run.
+      batch_size: of the evaluation.
+      saved_model: whether to write the SavedModel too.
+
+    Returns:
+      The figures on the test images.
+    """
+    size = network.input_shape[1:3]
+    network.labels = list(source.labels)
+    with atomic_path(folder / MODEL) as temporary:
+        network.save(temporary)
+    _write_text(folder / "labels.txt", "\n".join(source.labels) + "\n")
+    if saved_model:
+        save_saved_model(network, folder / "saved_model")
+
+    probabilities, targets = _predict(network, source, size, batch_size)
+    evaluation = evaluate(probabilities, targets, source.labels)
+    metrics = {
+        "model": network.name,
+        "dataset": source.name,
+        "input_shape": list(network.input_shape[1:]),
+        "parameters": complexity.parameters(network),
+        "multiply_adds": complexity.multiply_adds(network),
+        "steps": progress.step,
+        "weights": "those with the highest top-1 on the test images",
+        "training_images": source.train.size,
+        "test": evaluation.to_json(),
+    }
+    _write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    pictures.training_curves(progress.history, folder / "training.png")
+    pictures.confusion(evaluation.confusion, source.labels, folder / "confusion.png")
+    wrong = worst_mistakes(probabilities, targets)
+    predicted = probabilities[wrong].argmax(-1)
+    images = _images(source, network, wrong)
+    pictures.mistakes(
+        images, targets[wrong], predicted, probabilities[wrong, predicted], source.labels, folder / "mistakes.png"
+    )
+    return evaluation
+
+
+def _predict(network: ImageClassifier, source: Source, size: tuple[int, int], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns probabilities [N, C] and class indices [N] of the test images."""
+    infer = tf.function(network, reduce_retracing=True)
+    batches = evaluation_batches(source.test, network.preprocessing, size, batch_size, len(source.labels))
+    pairs = [(infer(images, training=False).numpy(), labels.numpy().argmax(-1)) for images, labels in batches]
+    probabilities, targets = zip(*pairs, strict=True)
+    return np.concatenate(probabilities), np.concatenate(targets)
+
+
+def _images(source: Source, network: ImageClassifier, indices: np.ndarray) -> np.ndarray:
+    """Returns the test images of these indices as the network sees them, uint8 [K, H, W, 3], in the order of `indices`."""
+    size = network.input_shape[1:3]
+    wanted = set(indices.tolist())
+    images = evaluation_images(source.test, network.preprocessing, size).enumerate()
+    found = {int(i): image.numpy() for i, (image, _) in images if int(i) in wanted} if wanted else {}
+    return np.stack([found[i] for i in indices.tolist()]) if wanted else np.zeros((0, *size, 3), np.uint8)
+
+
+def _write_text(path: pathlib.Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,105 @@
+"""One training step: the papers' loss, their weight decay, the optimizer, and the averaged weights."""
+
+import contextlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from shufflenet_tf.kernels import LEGACY_KERAS
+
+
+class Trainer(tf.keras.Model):
+    """Teaches a network; `compile`, `fit` and `evaluate` are Keras's.
+
+    Args:
+      network: its layer "linear" gives the logits.
+      weight_decay: factor of half the squared norm of the convolutions' and dense layers' weights, added to the loss
+        (batch normalization and biases are left alone, as in both papers).
+      label_smoothing: part of the probability that is spread over all classes.
+      ema: decay per step of the averaged weights that evaluation uses; 0: none.
+    """
+
+    def __init__(self, network: tf.keras.Model, weight_decay: float = 4e-5, label_smoothing: float = 0.0, ema: float = 0.0):
+        super().__init__(name=network.name)
+        self.network = network
+        self.logits = tf.keras.Model(network.input, network.get_layer("linear").output)
+        self.weight_decay, self.label_smoothing, self.ema = weight_decay, label_smoothing, ema
+        self.decayed = [v for v in network.trainable_weights if "kernel" in v.name.split("/")[-1]]
+        self.averages = [tf.Variable(v, trainable=False) for v in network.weights] if ema else []
+        self.tracked = [
+            tf.keras.metrics.Mean(name="loss"),
+            tf.keras.metrics.CategoricalAccuracy(name="top1"),
+            tf.keras.metrics.TopKCategoricalAccuracy(k=min(5, network.output_shape[-1]), name="top5"),
+        ]
+
+    @property
+    def metrics(self):
+        return self.tracked
+
+    def call(self, images, training=False):
+        return self.logits(images, training=training)
+
+    def train_step(self, data):
+        images, labels = data
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            logits = tf.cast(self.logits(images, training=True), tf.float32)
+            losses = _cross_entropy(labels, logits, self.label_smoothing)
+            norms = tf.add_n([tf.nn.l2_loss(tf.cast(tf.convert_to_tensor(v), tf.float32)) for v in self.decayed])
+            objective = (tf.reduce_mean(losses) + self.weight_decay * norms) / replicas
+            scaled = self._scaled(objective)
+        variables = self.network.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        if LEGACY_KERAS and hasattr(self.optimizer, "get_unscaled_gradients"):
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if self.ema:
+            self._average()
+        return self._update(losses, labels, logits)
+
+    def test_step(self, data):
+        images, labels = data
+        logits = tf.cast(self.logits(images, training=False), tf.float32)
+        return self._update(_cross_entropy(labels, logits, 0.0), labels, logits)
+
+    def _scaled(self, loss):
+        """Scales the loss where 16-bit floats need it; the names of that differ between the generations."""
+        scale = getattr(self.optimizer, "get_scaled_loss" if LEGACY_KERAS else "scale_loss", None)
+        return scale(loss) if scale else loss
+
+    def _average(self):
+        step = tf.cast(self.optimizer.iterations, tf.float32)
+        # While training is young, the average follows faster; else it would remember the random start.
+        decay = tf.minimum(self.ema, (1 + step) / (10 + step))
+        for average, variable in zip(self.averages, self.network.weights, strict=True):
+            average.assign_sub((1 - decay) * (average - tf.convert_to_tensor(variable)))
+
+    def _update(self, losses, labels, logits):
+        loss, *accuracies = self.tracked
+        loss.update_state(losses)
+        for accuracy in accuracies:
+            accuracy.update_state(labels, logits)
+        return {metric.name: metric.result() for metric in self.tracked}
+
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Has the network use its averaged weights within the block."""
+        self.swap_averages()
+        try:
+            yield
+        finally:
+            self.swap_averages()
+
+    def swap_averages(self) -> None:
+        """Exchanges the network's weights and their averages."""
+        for average, variable in zip(self.averages, self.network.weights, strict=bool(self.averages)):
+            value = tf.identity(tf.convert_to_tensor(variable))
+            variable.assign(average)
+            average.assign(value)
+
+
+def _cross_entropy(labels, logits, smoothing):
+    """Returns the loss of each image [N]; `smoothing` of the probability is spread over all classes."""
+    if smoothing:
+        labels = labels * (1 - smoothing) + smoothing / logits.shape[-1]
+    return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
