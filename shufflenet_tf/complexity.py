@@ -11,10 +11,9 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from shufflenet_tf.errors import UserError
 
@@ -67,11 +66,18 @@ def costs(model: tf.keras.Model, input_shape: Sequence[int] | None = None) -> li
     """
     h, w, c = input_shape or model.input_shape[1:]
     spec = tf.TensorSpec((1, h or 224, w or 224, c), tf.float32)
-    # Freezing inlines all functions, and every shape is static at batch 1.
-    concrete = tf.function(functools.partial(model, training=False)).get_concrete_function(spec)
-    graph = convert_variables_to_constants_v2(concrete, lower_control_flow=False).graph
+    graph = tf.function(functools.partial(model, training=False)).get_concrete_function(spec).graph
     names = {layer.name for layer in model._flatten_layers(include_self=False)}
-    return [_cost(op, names) for op in graph.get_operations() if op.type in _OPERATIONS]
+    return [_cost(op, names) for op in _operations(graph) if op.type in _OPERATIONS]
+
+
+def _operations(graph: tf.Graph) -> Iterator[tf.Operation]:
+    """Yields the operations of `graph`, those inside of function calls too (Keras compiles grouped convolutions so)."""
+    for op in graph.get_operations():
+        if op.type in ("PartitionedCall", "StatefulPartitionedCall"):
+            yield from _operations(graph._get_function(op.get_attr("f").name).graph)
+        else:
+            yield op
 
 
 def _cost(op: tf.Operation, names: Set[str]) -> Cost:
