@@ -29,10 +29,9 @@ def test_forward_step_save_load(name, tmp_path):
 
     before = [np.array(v) for v in model.trainable_weights]
     trainer = Trainer(model)
-    trainer.compile(optimizer=tf.keras.optimizers.SGD(0.1), run_eagerly=True)
-    labels = tf.one_hot([0, 1, 2, 0], 3)
-    logs = trainer.train_on_batch(images(4), labels, **({} if kernels.LEGACY_KERAS else {"return_dict": True}))
-    assert np.all(np.isfinite(list(logs.values()) if isinstance(logs, dict) else logs))
+    trainer.compile(optimizer=tf.keras.optimizers.SGD(0.1), jit_compile=False)
+    logs = trainer.train_step((tf.constant(images(4)), tf.one_hot([0, 1, 2, 0], 3)))
+    assert np.isfinite(logs["loss"])
     changed = [not np.array_equal(a, np.asarray(b)) for a, b in zip(before, model.trainable_weights, strict=True)]
     assert np.mean(changed) > 0.9  # a dead ReLU may leave one or the other
 

@@ -1,5 +1,6 @@
 """From image files to upright RGB pixels: by TensorFlow, whole or a window alone; what it cannot decode, by Pillow."""
 
+import errno
 import functools
 import io
 import os
@@ -37,7 +38,7 @@ def decode(encoded: tf.Tensor, orientation: tf.Tensor | int = 1) -> tf.Tensor:
         lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
         lambda: _decode_other(encoded),
     )
-    image = tf.cond(tf.equal(orientation, 1), lambda: image, lambda: _turn(image, orientation))
+    image = _upright(image, orientation)
     image.set_shape([None, None, 3])
     return image
 
@@ -61,32 +62,25 @@ def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Wind
       tf.errors.InvalidArgumentError: the content cannot be decoded, or the window leaves the image.
     """
 
-    upright = tf.equal(orientation, 1)
-
-    def jpeg() -> tf.Tensor:
+    def upright() -> tf.Tensor:
         height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(encoded))
-        sideways = tf.greater(orientation, 4)
-        height, width = tf.where(sideways, width, height), tf.where(sideways, height, width)
-        box = window(height, width)
+        return _decode_jpeg_box(encoded, tf.stack(window(height, width)), target)
 
-        def stored(ratio: int) -> tf.Tensor:
-            return _decode_jpeg_window(encoded, box, ratio)
-
-        def turned(ratio: int) -> tf.Tensor:
-            return _turn(_decode_jpeg_window(encoded, _stored(box, height, width, orientation), ratio), orientation)
-
-        # One switch over all the cases: every nested condition would cost as much as three percent of a small photo.
-        branches = [functools.partial(make, ratio) for make in (stored, turned) for ratio in _RATIOS]
-        scale = tf.reduce_min(tf.stack(box[2:]) // target)
-        index = tf.reduce_sum(tf.cast(scale >= _RATIOS[1:], tf.int32))
-        return tf.switch_case(tf.where(upright, index, index + len(_RATIOS)), branches)
+    def turned() -> tf.Tensor:
+        height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(encoded))
+        transpose, _ = _steps(orientation)
+        height, width = tf.where(transpose, width, height), tf.where(transpose, height, width)
+        box = _stored(tf.stack(window(height, width)), tf.stack([height, width]), orientation)
+        return _turn(_decode_jpeg_box(encoded, box, tf.where(transpose, target[::-1], target)), orientation)
 
     def other() -> tf.Tensor:
-        image = _decode_other(encoded)
-        image = tf.cond(upright, lambda: image, lambda: _turn(image, orientation))
-        return tf.image.crop_to_bounding_box(image, *window(*tf.unstack(tf.shape(image)[:2])))
+        image = _upright(_decode_other(encoded), orientation)
+        top, left, height, width = window(*tf.unstack(tf.shape(image)[:2]))
+        return tf.slice(image, [top, left, 0], [height, width, 3])
 
-    image = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+    # One switch rather than nested conditions: those would cost several percent of the time of a small photo.
+    case = tf.where(tf.io.is_jpeg(encoded), tf.cast(tf.not_equal(orientation, 1), tf.int32), 2)
+    image = tf.switch_case(case, [upright, turned, other])
     image.set_shape([None, None, 3])
     return image
 
@@ -95,28 +89,32 @@ def _decode_other(encoded: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
-def _decode_jpeg_window(encoded: tf.Tensor, box: tuple, ratio: int) -> tf.Tensor:
-    """Decodes `box` = (top, left, height, width), in stored pixels, divided by `ratio`."""
-    # TensorFlow crops *after* scaling. A scaled side is ceil(side / ratio) long, so that edges rounded to the nearest
-    # pixel stay inside; and they stay apart, as a box that is scaled is at least `ratio` long.
-    top, left, height, width = box
-    if ratio > 1:
-        bottom, right = ((end + ratio // 2) // ratio for end in (top + height, left + width))
-        top, left = ((start + ratio // 2) // ratio for start in (top, left))
-        height, width = bottom - top, right - left
-    # The accurate transform costs as much as the fast one (SIMD); interpolating chroma costs a tenth of the decoding.
-    return tf.image.decode_and_crop_jpeg(
-        encoded,
-        tf.stack([top, left, height, width]),
-        channels=3,
-        ratio=ratio,
-        fancy_upscaling=False,
-        dct_method="INTEGER_ACCURATE",
-    )
+def _decode_jpeg_box(encoded: tf.Tensor, box: tf.Tensor, target: tuple[int, int] | tf.Tensor) -> tf.Tensor:
+    """Decodes `box`, int32 [top, left, height, width], divided by the largest ratio that leaves it at least `target`.
+
+    All in stored pixels.
+    """
+
+    def decode_at(ratio: int) -> tf.Tensor:
+        scaled = box
+        if ratio > 1:
+            # TensorFlow crops *after* scaling. A scaled side is ceil(side / ratio) long, so that edges rounded to the
+            # nearest pixel stay inside; and they stay apart, as a box that is scaled is at least `ratio` long.
+            start, size = tf.split(box, 2)
+            end = (start + size + ratio // 2) // ratio
+            start = (start + ratio // 2) // ratio
+            scaled = tf.concat([start, end - start], axis=0)
+        # The accurate transform costs as much as the fast one (SIMD); interpolating chroma, a tenth of the decoding.
+        return tf.image.decode_and_crop_jpeg(
+            encoded, scaled, channels=3, ratio=ratio, fancy_upscaling=False, dct_method="INTEGER_ACCURATE"
+        )
+
+    index = tf.raw_ops.Bucketize(input=tf.reduce_min(box[2:] // target), boundaries=_RATIOS[1:])
+    return tf.switch_case(index, [functools.partial(decode_at, ratio) for ratio in _RATIOS])
 
 
-def _steps(orientation: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What makes the stored image upright: (transpose, then flip the rows, then flip the columns), boolean scalars."""
+def _steps(orientation: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
+    """What makes a stored image upright: whether to transpose it, bool; then what to flip, bool [rows, columns]."""
     steps = tf.constant(
         [
             [False, False, False],  # 1: upright
@@ -128,24 +126,27 @@ def _steps(orientation: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor, tf.Tenso
             [True, True, True],  # 7: transposed along the other diagonal
             [True, True, False],  # 8: to be turned anticlockwise
         ]
-    )
-    return tuple(tf.unstack(steps[orientation - 1]))
+    )[orientation - 1]
+    return steps[0], steps[1:]
+
+
+def _upright(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
+    return tf.cond(tf.equal(orientation, 1), lambda: image, lambda: _turn(image, orientation))
 
 
 def _turn(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
     """Stored pixels [h, w, 3] to upright pixels, [h, w, 3] or [w, h, 3]."""
-    transpose, flip_rows, flip_columns = _steps(orientation)
+    transpose, flip = _steps(orientation)
     image = tf.transpose(image, tf.where(transpose, [1, 0, 2], [0, 1, 2]))
-    return tf.raw_ops.Reverse(tensor=image, dims=tf.stack([flip_rows, flip_columns, False]))
+    return tf.raw_ops.Reverse(tensor=image, dims=tf.concat([flip, [False]], axis=0))
 
 
-def _stored(box: tuple, height: tf.Tensor, width: tf.Tensor, orientation: tf.Tensor | int) -> tuple:
-    """A box in upright pixels of an image of [height, width] to the same box in stored pixels: `_turn` backwards."""
-    transpose, flip_rows, flip_columns = _steps(orientation)
-    top, left, h, w = box
-    top = tf.where(flip_rows, height - top - h, top)
-    left = tf.where(flip_columns, width - left - w, left)
-    return tuple(tf.unstack(tf.where(transpose, [left, top, w, h], [top, left, h, w])))
+def _stored(box: tf.Tensor, upright_size: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
+    """[top, left, height, width] in upright pixels to the same box in stored pixels: `_turn` backwards."""
+    transpose, flip = _steps(orientation)
+    start, size = tf.split(box, 2)
+    start = tf.where(flip, upright_size - start - size, start)
+    return tf.gather(tf.concat([start, size], axis=0), tf.where(transpose, [1, 0, 3, 2], [0, 1, 2, 3]))
 
 
 class UndecodableError(Exception):
@@ -170,11 +171,11 @@ def examine(path: str) -> tuple[int, bool]:
                 raise UndecodableError("empty")
             stream.seek(0)
             image = Image.open(stream, formats=_FORMATS)
-            found = _orientation(image), _is_plain(image, head)
-            # For JPEG: Pillow reads all the bytes but computes one pixel of 64. Its verdict is that of TensorFlow.
+            plain = _is_plain(image, head, path)
+            # JPEG: all bytes are read but only one pixel of 64 is computed; TensorFlow refuses what Pillow refuses.
             image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
             image.load()
-            return found
+            return _orientation(image), plain
     except UndecodableError:
         raise
     except Exception as error:  # a damaged file can raise anything inside Pillow
@@ -183,7 +184,7 @@ def examine(path: str) -> tuple[int, bool]:
 
 def _reason(error: Exception, head: bytes) -> str:
     match error:
-        case FileNotFoundError():
+        case FileNotFoundError() | OSError(errno=errno.ELOOP):
             return "broken link"
         case PermissionError():
             return "no permission to read it"
@@ -202,11 +203,17 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _is_plain(image: Image.Image, head: bytes) -> bool:
+def _is_plain(image: Image.Image, head: bytes, path: str) -> bool:
     if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with more of them behind it, as many phones write
         return image.mode in ("L", "RGB")
     # Bytes 24 and 25 of a PNG: bits a channel; colour type: 0 grey, 2 RGB, 3 palette (others have an alpha channel).
-    return image.format == "PNG" and head[24] == 8 and head[25] in (0, 2, 3) and "transparency" not in image.info
+    if image.format != "PNG" or head[24] != 8 or head[25] not in (0, 2, 3) or "transparency" in image.info:
+        return False
+    try:  # stricter than Pillow: wrong checksums, for one, which a sound image can have
+        tf.io.decode_png(tf.io.read_file(path))
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True
 
 
 def read_as_bmp(path: tf.Tensor) -> tf.Tensor:
@@ -214,7 +221,7 @@ def read_as_bmp(path: tf.Tensor) -> tf.Tensor:
 
     It isn't turned: `examine`'s orientation still applies. `path` and the result are string scalars.
     """
-    content = tf.numpy_function(lambda name: _to_bmp(os.fsdecode(name)), [path], tf.string)
+    content = tf.numpy_function(lambda name: _to_bmp(os.fsdecode(np.asarray(name, object).item())), [path], tf.string)
     content.set_shape([])
     return content
 

@@ -60,11 +60,13 @@ def open_folder(
     """
     root = pathlib.Path(path).expanduser()
     if not 0 < test_fraction < 1:
-        raise UserError(f"test_fraction is {test_fraction}; give a share between 0 and 1, such as 0.2")
+        raise UserError(f"test_fraction is {test_fraction} but it must lie between 0 and 1: give 0.2, for example")
     _check_is_folder(root)
     train, test = _split_folders(root, log)
     files = {side: _list_classes(folder) for side, folder in (("train", train), ("test", test)) if folder}
     labels = tuple(files["train"])
+    if len(labels) == 1:
+        raise UserError(f"{train} has one class only, {labels[0]}: add a folder for at least one other class")
     if test:
         _check_same_classes(train, test, *files.values())
     photos = _check_files([file for classes in files.values() for names in classes.values() for file in names], strict, log)
@@ -75,7 +77,7 @@ def open_folder(
     for side, folder in (("train", train), ("test", test)):
         for label, kept in usable.get(side, {}).items():
             if not kept:
-                raise UserError(f"class folder {folder / label} has no usable image: add images or remove the folder")
+                raise UserError(f"Class folder {folder / label} has no usable image: add images or remove the folder")
     if not test:
         usable = _divide(usable["train"], train, seed, test_fraction)
     return Source(root.resolve().name, labels, _split(usable["train"]), _split(usable["test"]))
@@ -89,7 +91,7 @@ def _check_is_folder(root: pathlib.Path) -> None:
     siblings = [entry.name for entry in _folders(root.parent)] if os.path.isdir(root.parent) else []
     near = difflib.get_close_matches(root.name, siblings, n=1)
     hint = f"did you mean {root.parent / near[0]}?" if near else "check the path"
-    raise UserError(f"there is no folder {root}: {hint}")
+    raise UserError(f"There is no folder {root}: {hint}")
 
 
 def _split_folders(root: pathlib.Path, log: Callable[[str], None]) -> tuple[pathlib.Path, pathlib.Path | None]:
@@ -126,9 +128,7 @@ def _list_classes(folder: pathlib.Path) -> dict[str, list[str]]:
         raise UserError(f"{folder} is empty: put one folder of images per class into it")
     for label, names in classes.items():
         if not names:
-            raise UserError(f"class folder {folder / label} is empty: add images or remove the folder")
-    if len(classes) == 1:
-        raise UserError(f"{folder} has one class only, {next(iter(classes))}: add a folder for at least one other class")
+            raise UserError(f"Class folder {folder / label} is empty: add images or remove the folder")
     return classes
 
 
@@ -137,7 +137,7 @@ def _entries(folder: pathlib.Path) -> list[pathlib.Path]:
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        raise UserError(f"cannot read the folder {folder} ({error.strerror}): check its permissions") from error
+        raise UserError(f"Cannot read the folder {folder} ({error.strerror}): check its permissions") from error
     return [folder / name for name in names if not name.startswith(".") and name.lower() not in _JUNK]
 
 
@@ -201,7 +201,7 @@ def _divide(classes: dict[str, list[_Photo]], folder: pathlib.Path, seed: int, t
     sides = {"train": {}, "test": {}}
     for label, photos in classes.items():
         if len(photos) < 2:
-            raise UserError(f"class {label} has one usable image: it needs at least two, one to train and one to test on")
+            raise UserError(f"Class {label} has one usable image: it needs at least two, one to train and one to test on")
         rank = {photo: _rank(os.path.relpath(photo.path, folder), seed) for photo in photos}
         order = sorted(photos, key=rank.get)
         count = sum(rank[photo] < test_fraction for photo in photos)

@@ -1,0 +1,268 @@
+"""Own photos: which files and classes are found, how they are split, and what is said of bad ones."""
+
+import os
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from shufflenet_tf.data.decode import decode
+from shufflenet_tf.data.folder import open_folder
+from shufflenet_tf.errors import UserError
+
+
+def save(path: pathlib.Path, colour=(200, 30, 90), **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (24, 16), colour).save(path, **options)
+
+
+def fill(root: pathlib.Path, classes: dict[str, int]) -> pathlib.Path:
+    """Photos of distinct colours: red is the class, green the number."""
+    for index, (label, count) in enumerate(classes.items()):
+        for number in range(count):
+            save(root / label / f"{number:03}.png", (20 * index, number, 0))
+    return root
+
+
+def read(split, seed=None) -> list[tuple]:
+    """[(class index, first pixel)], in order."""
+    examples = [
+        (int(example["label"]), tuple(decode(example["image"], example["orientation"]).numpy()[0, 0]))
+        for example in split.examples(seed)
+    ]
+    assert len(examples) == split.size
+    return examples
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def refused(path, **options) -> str:
+    with pytest.raises(UserError) as error:
+        open_folder(path, log=silent, **options)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["test", "val", "validation", "valid", "Test"])
+def test_a_folder_with_its_own_split(tmp_path, name):
+    fill(tmp_path / "train", {"dog": 3, "cat": 2})
+    fill(tmp_path / name, {"dog": 1, "cat": 2})
+    source = open_folder(tmp_path)
+    assert source.name == tmp_path.name
+    assert source.labels == ("cat", "dog")
+    assert (source.train.size, source.test.size) == (5, 3)
+    assert read(source.train) == [(0, (20, 0, 0)), (0, (20, 1, 0)), (1, (0, 0, 0)), (1, (0, 1, 0)), (1, (0, 2, 0))]
+
+
+def test_test_is_preferred_to_val_and_this_is_said(tmp_path):
+    for name, count in (("train", 2), ("val", 3), ("test", 4)):
+        fill(tmp_path / name, {"a": count, "b": count})
+    said = []
+    assert open_folder(tmp_path, log=said.append).test.size == 8
+    assert said == [f"{tmp_path} has test and val: testing on test"]
+
+
+def test_a_folder_without_a_split_is_split(tmp_path):
+    source = open_folder(fill(tmp_path, {"a": 60, "b": 2}), log=silent)
+    train, test = read(source.train), read(source.test)
+    assert len(set(train) | set(test)) == 62
+    assert 5 <= sum(label == 0 for label, _ in test) <= 20
+    assert sum(label == 1 for label, _ in test) == 1
+    assert read(open_folder(tmp_path).test) == test
+    assert read(open_folder(tmp_path, seed=1).test) != test
+    assert open_folder(tmp_path, test_fraction=0.5).test.size > 20
+
+
+def test_a_new_photo_moves_no_other(tmp_path):
+    fill(tmp_path, {"a": 40, "b": 40})
+    before = {side: set(read(getattr(open_folder(tmp_path), side))) for side in ("train", "test")}
+    fill(tmp_path, {"a": 60, "b": 41})
+    after = {side: set(read(getattr(open_folder(tmp_path), side))) for side in ("train", "test")}
+    assert before["train"] <= after["train"]
+    assert before["test"] <= after["test"]
+
+
+def test_a_train_folder_alone_is_split(tmp_path):
+    fill(tmp_path / "train", {"a": 5, "b": 5})
+    source = open_folder(tmp_path, log=silent)
+    assert source.labels == ("a", "b")
+    assert source.train.size + source.test.size == 10
+
+
+def test_split_names_may_be_classes(tmp_path):
+    assert open_folder(fill(tmp_path, {"train": 3, "bus": 3})).labels == ("bus", "train")
+
+
+def test_order_is_by_the_seed_alone(tmp_path):
+    source = open_folder(fill(tmp_path, {"a": 30, "b": 30}))
+    tf.random.set_seed(1)
+    first = read(source.train, 7)
+    tf.random.set_seed(2)
+    assert read(source.train, tf.constant(7, tf.int64)) == first
+    assert first != read(source.train, 8)
+    assert first != read(source.train)
+    assert sorted(first) == sorted(read(source.train, 8)) == sorted(read(source.train))
+
+
+def test_examples_can_be_made_inside_a_dataset(tmp_path):
+    fill(tmp_path, {"a": 5, "b": 5})
+    save(tmp_path / "a" / "odd.webp")  # read by way of Python
+    source = open_folder(tmp_path)
+    epochs = tf.data.Dataset.range(3).flat_map(source.train.examples)
+    assert epochs.element_spec == {
+        "image": tf.TensorSpec([], tf.string),
+        "label": tf.TensorSpec([], tf.int64),
+        "orientation": tf.TensorSpec([], tf.int32),
+    }
+    assert len(list(epochs)) == 3 * source.train.size
+
+
+def test_nested_folders_odd_names_and_litter(tmp_path):
+    fill(tmp_path, {"ein Hund": 2, "кошка": 2})
+    save(tmp_path / "ein Hund" / "deep" / "er ü" / "фото 1.jpg")
+    for litter in (".DS_Store", "ein Hund/Thumbs.db", "кошка/desktop.ini", "кошка/._photo.jpg", "__MACOSX/x/y.jpg", ".git/x"):
+        path = tmp_path / litter
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("litter")
+    said = []
+    source = open_folder(tmp_path, log=said.append, strict=True)
+    assert source.labels == ("ein Hund", "кошка")
+    assert len(read(source.train)) + len(read(source.test)) == 5
+    assert said == []
+
+
+def test_phone_photos_stay_jpeg_and_carry_their_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for label in "ab":
+        for number in range(2):
+            save(tmp_path / label / f"{number}.jpg", exif=exif)
+    example = next(iter(open_folder(tmp_path).train.examples(None)))
+    assert int(example["orientation"]) == 6
+    assert example["image"].numpy() == (tmp_path / "a" / "0.jpg").read_bytes()  # both photos are the same
+    assert decode(example["image"], example["orientation"]).shape == (24, 16, 3)
+
+
+def test_odd_files_keep_their_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    for side in ("train", "test"):
+        for label in "ab":
+            save(tmp_path / side / label / "0.png")
+    Image.fromarray(pixels).save(tmp_path / "train" / "a" / "0.webp", lossless=True, exif=exif)
+    example = list(open_folder(tmp_path).train.examples(None))[1]
+    actual = decode(example["image"], example["orientation"]).numpy()
+    np.testing.assert_array_equal(actual, np.rot90(pixels))
+
+
+def test_a_loop_of_links_ends(tmp_path):
+    fill(tmp_path / "photos", {"a": 3, "b": 3})
+    (tmp_path / "photos" / "a" / "self").symlink_to(tmp_path / "photos" / "a")
+    (tmp_path / "photos" / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "photos" / "b" / "loop").symlink_to(tmp_path / "photos" / "b" / "loop")
+    (tmp_path / "more").mkdir()
+    save(tmp_path / "more" / "linked.png")
+    (tmp_path / "photos" / "b" / "more").symlink_to(tmp_path / "more")
+    said = []
+    source = open_folder(tmp_path / "photos", log=said.append)
+    assert source.train.size + source.test.size == 7
+    assert said == ["skipped 1 of 8 files: loop (broken link)"]
+
+
+def with_bad_files(root: pathlib.Path) -> pathlib.Path:
+    fill(root, {"a": 4, "b": 4})
+    save(root / "a" / "cut.jpg")
+    os.truncate(root / "a" / "cut.jpg", os.path.getsize(root / "a" / "cut.jpg") - 10)
+    (root / "a" / "empty.jpg").touch()
+    (root / "b" / "notes.txt").write_text("not a picture")
+    os.mkfifo(root / "b" / "pipe.jpg")
+    return root
+
+
+BAD = "cut.jpg (truncated), empty.jpg (empty), notes.txt (not a JPEG, PNG, WebP, BMP or GIF image), pipe.jpg (not a file)"
+
+
+def test_bad_files_are_skipped_counted_and_named(tmp_path):
+    said = []
+    source = open_folder(with_bad_files(tmp_path), log=said.append)
+    assert said == [f"skipped 4 of 12 files: {BAD}"]
+    assert len(read(source.train)) + len(read(source.test)) == 8
+
+
+def test_only_the_first_bad_files_are_named(tmp_path):
+    fill(tmp_path, {"a": 2, "b": 2})
+    for number in range(9):
+        (tmp_path / "a" / f"x{number}.jpg").touch()
+    said = []
+    open_folder(tmp_path, log=said.append)
+    assert said == ["skipped 9 of 13 files: " + ", ".join(f"x{n}.jpg (empty)" for n in range(5)) + ", …"]
+
+
+def test_strict_stops_at_bad_files(tmp_path):
+    message = refused(with_bad_files(tmp_path), strict=True)
+    assert message == f"4 of 12 files cannot be used: {BAD}: repair or remove them"
+
+
+def test_progress_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr("shufflenet_tf.data.folder._PROGRESS_SECONDS", -1)
+    said = []
+    open_folder(fill(tmp_path, {"a": 2, "b": 2}), log=said.append)
+    assert said == [f"checked {done} of 4 files" for done in (1, 2, 3, 4)]
+
+
+def test_mistakes_about_the_path(tmp_path):
+    (tmp_path / "photos").mkdir()
+    assert refused(tmp_path / "fotos") == f"There is no folder {tmp_path}/fotos: did you mean {tmp_path}/photos?"
+    assert refused(tmp_path / "xyz" / "x") == f"There is no folder {tmp_path}/xyz/x: check the path"
+    (tmp_path / "a.jpg").touch()
+    assert "a.jpg is a file: give the folder" in refused(tmp_path / "a.jpg")
+
+
+def test_mistakes_about_the_classes(tmp_path):
+    assert refused(tmp_path) == f"{tmp_path} is empty: put one folder of images per class into it"
+    save(tmp_path / "1.jpg")
+    assert f"{tmp_path} has files, such as 1.jpg, but no class folders: move" in refused(tmp_path)
+    fill(tmp_path, {"cat": 2})
+    assert "has one class only, cat: add a folder for at least one other class" in refused(tmp_path)
+    (tmp_path / "dog").mkdir()
+    assert f"Class folder {tmp_path}/dog is empty: add images" in refused(tmp_path)
+    (tmp_path / "dog" / "bad.jpg").touch()
+    assert f"Class folder {tmp_path}/dog has no usable image: add images" in refused(tmp_path)
+    save(tmp_path / "dog" / "1.jpg")
+    assert "Class dog has one usable image: it needs at least two" in refused(tmp_path)
+
+
+def test_mistakes_about_the_split(tmp_path):
+    fill(tmp_path / "train", {"a": 1, "b": 1, "c": 1})
+    fill(tmp_path / "extra", {"a": 1})
+    assert "has a train folder but no test folder: name" in refused(tmp_path)
+    fill(tmp_path / "test", {"a": 1, "b": 1})
+    assert f"{tmp_path}/train has classes that {tmp_path}/test has not (c): add them" in refused(tmp_path)
+    fill(tmp_path / "test", {"c": 1, "d": 1})
+    assert f"{tmp_path}/test has classes that {tmp_path}/train has not (d): add them" in refused(tmp_path)
+    (tmp_path / "train").rename(tmp_path / "training")
+    assert "has a test folder but no train folder: name" in refused(tmp_path)
+    assert "test_fraction is 1.5 but it must lie between 0 and 1" in refused(tmp_path, test_fraction=1.5)
+
+
+def test_images_straight_in_train_and_test(tmp_path):
+    for side in ("train", "test"):
+        save(tmp_path / side / "1.jpg")
+    assert f"{tmp_path}/train has files, such as 1.jpg, but no class folders" in refused(tmp_path)
+
+
+def test_an_unreadable_folder(tmp_path, monkeypatch):
+    fill(tmp_path, {"a": 2, "b": 2})
+    listdir = os.listdir
+
+    def forbidding(path):
+        if pathlib.Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", forbidding)
+    assert refused(tmp_path) == f"Cannot read the folder {tmp_path}/b (Permission denied): check its permissions"

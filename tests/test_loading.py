@@ -1,0 +1,105 @@
+"""Trained models load in a fresh process, and SavedModels without any of this code."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import shufflenet_tf as st
+
+LABELS = ["ant", "bee", "cat"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    result = st.create_model("shufflenet_v2_0.5x", input_shape=(64, 48, 3), classes=3, labels=LABELS, preprocessing="megvii")
+    for variable in result.weights:  # away from the start, so that nothing can be right by chance
+        noise = np.random.default_rng(0).uniform(0.5, 1.5, variable.shape)
+        variable.assign(np.asarray(variable) * noise.astype(np.float32))
+    return result
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3), np.uint8)
+
+
+def run(script: str, *arguments) -> str:
+    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_keras_load_model_in_a_fresh_process(model, photo, tmp_path):
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", model.preprocessing.normalize(photo))
+    run(
+        "import sys, numpy as np, tensorflow as tf, shufflenet_tf\n"
+        "model = tf.keras.models.load_model(sys.argv[1] + '/model.keras')\n"
+        "np.save(sys.argv[1] + '/y.npy', model(np.load(sys.argv[1] + '/x.npy')).numpy())\n",
+        tmp_path,
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), model(np.load(tmp_path / "x.npy")))
+
+
+def test_load_gives_model_labels_and_preprocessing(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    for path in (tmp_path, tmp_path / "model.keras"):
+        bundle = st.load(path)
+        assert bundle.labels == tuple(LABELS) and bundle.preprocessing == st.Preprocessing.of("megvii")
+        np.testing.assert_array_equal(bundle.model.get_weights()[0], model.get_weights()[0])
+
+
+def test_saved_model_without_our_code(model, photo, tmp_path):
+    st.save_saved_model(model, tmp_path / "saved_model")
+    np.save(tmp_path / "x.npy", photo)
+    Image.fromarray(photo[0]).save(tmp_path / "photo.png")
+    Image.fromarray(np.tile(photo[1], (3, 3, 1))).save(tmp_path / "photo.jpg")
+    run(
+        "import sys, numpy as np, tensorflow as tf\n"
+        "folder = sys.argv[1]\n"
+        "loaded = tf.saved_model.load(folder + '/saved_model')\n"
+        "assert not [name for name in sys.modules if name.startswith(('shufflenet_tf', 'keras'))]\n"
+        "result = loaded.signatures['serving_default'](images=tf.constant(np.load(folder + '/x.npy')))\n"
+        "np.savez(folder + '/images.npz', **{k: v.numpy() for k, v in result.items()})\n"
+        "files = tf.stack([tf.io.read_file(folder + name) for name in ('/photo.png', '/photo.jpg')])\n"
+        "result = loaded.signatures['encoded'](encoded=files)\n"
+        "np.savez(folder + '/encoded.npz', **{k: v.numpy() for k, v in result.items()})\n"
+        "data = tf.data.Dataset.from_tensors(files).map(lambda x: loaded.signatures['encoded'](encoded=x))\n"
+        "assert np.allclose(next(iter(data))['probabilities'], result['probabilities'], atol=1e-6)\n",
+        tmp_path,
+    )
+    expected = model(model.preprocessing.normalize(photo)).numpy()
+    images = np.load(tmp_path / "images.npz")
+    np.testing.assert_allclose(images["probabilities"], expected, rtol=1e-4, atol=1e-6)
+    assert [label.decode() for label in images["label"]] == [LABELS[i] for i in expected.argmax(-1)]
+    encoded = np.load(tmp_path / "encoded.npz")["probabilities"]
+    files = [tf.io.read_file(str(tmp_path / name)) for name in ("photo.png", "photo.jpg")]
+    pixels = [model.preprocessing.resize_and_crop(tf.io.decode_image(file, expand_animations=False), (64, 48)) for file in files]
+    np.testing.assert_allclose(encoded, model(model.preprocessing.normalize(tf.stack(pixels))), rtol=2e-2, atol=1e-3)
+
+
+def test_a_saved_model_needs_a_size(tmp_path):
+    with pytest.raises(st.UserError, match="build it with an input_shape"):
+        st.save_saved_model(st.ShuffleNetV2((None, None, 3), alpha=0.5), tmp_path / "saved_model")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x05\x06" + bytes(18)])
+def test_files_that_are_no_models(tmp_path, content):
+    path = tmp_path / "model.keras"
+    path.write_bytes(content)
+    with pytest.raises(st.UserError, match="can't be loaded as a Keras model"):
+        st.load(path)
+    with pytest.raises(st.UserError, match="There is no model at"):
+        st.load(tmp_path / "missing")
+
+
+def test_a_model_that_is_not_ours(tmp_path):
+    inputs = tf.keras.Input((4,))
+    tf.keras.Model(inputs, tf.keras.layers.Dense(2)(inputs)).save(tmp_path / "dense.keras")
+    with pytest.raises(st.UserError, match="has no preprocessing"):
+        st.load(tmp_path / "dense.keras")

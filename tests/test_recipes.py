@@ -1,0 +1,203 @@
+"""The papers' recipes: each can be followed to the letter, says what it reproduces, and runs.
+
+Every recipe is parsed by the program's own flags and turned into its settings. Two steps are run of one recipe for each
+set of ingredients (everything but the network's width and the crops that go with it), its narrowest: the others would
+run the same code.
+"""
+
+import json
+import pathlib
+import re
+import types
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from absl import flags
+from absl.testing import flagsaver
+
+import shufflenet_tf as st
+import train_main
+from shufflenet_tf import registry, shufflenet_v1, shufflenet_v2
+from shufflenet_tf.training.schedules import Schedule
+from shufflenet_tf.wiring import Wiring
+
+FLAGS = flags.FLAGS
+RECIPES = pathlib.Path(train_main.__file__).parent / "recipes"
+NAMES = sorted(path.stem for path in RECIPES.glob("*.flags"))
+IMAGENET = {"train": 1_281_167, "validation": 50_000}
+# The papers' learning rate is for batches of 1024.
+SMALL = "--steps=2 --steps_per_epoch=2 --warmup_steps=0 --learning_rate=1e-3 --batch_size=4 --image_size=32 --notensorboard"
+REPORT = types.SimpleNamespace(text_table=lambda: "")
+RUN = [
+    "cifar10",
+    "megvii_shufflenet_v1_0.5x_g3",
+    "megvii_shufflenet_v2_0.5x",
+    "shufflenet_v1_0.25x_g3",
+    "shufflenet_v2_0.5x",
+    "torchvision_shufflenet_v2_1.5x",
+]
+# What may differ between recipes that take the same way through the code.
+VARIED = {"model", "min_area", "output_dir"}
+
+
+@pytest.fixture(autouse=True)
+def restored_flags(monkeypatch):
+    """Nested flag files are found from the root of the repository; flags are as they were after each test."""
+    monkeypatch.chdir(RECIPES.parent)
+    with flagsaver.flagsaver():
+        yield
+
+
+def follow(name: str, *overrides: str) -> dict:
+    """Parses a recipe as the program does; returns the values of the program's own flags."""
+    FLAGS.unparse_flags()
+    for flag in FLAGS.get_flags_for_module(train_main):
+        flag.unparse()
+    train_main._parse(["train_main.py", f"--flagfile=recipes/{name}.flags", *overrides])
+    return {flag.name: flag.value for flag in FLAGS.get_flags_for_module(train_main)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_opens_with_what_it_reproduces(name):
+    lines = (RECIPES / f"{name}.flags").read_text().splitlines()
+    head = [line.removeprefix("# ") for line in lines if line.startswith("# ")]
+    for i, field in enumerate(("Paper", "Expected top-1 error", "Hours", "Command"), 1):
+        assert re.match(rf"{field}: \S", head[i]), f"line {i + 1} should say {field}"
+    assert head[4].startswith(f"Command: python train_main.py --flagfile=recipes/{name}.flags")
+    assert re.search(r"\d+(\.\d+)? %|not published", head[2])
+    assert re.search(r"\d|not published|not measured", head[3])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_can_be_followed(name):
+    values = follow(name)
+    registry.check(values["model"])
+    Wiring.of(values["wiring"])
+    assert values["output_dir"] == f"runs/{name}", "runs of different recipes don't meet"
+    size = train_main._image_size()
+    assert train_main._preprocessing(size).crop == size[0]
+    train_main._augmentation()
+    settings = train_main._settings(IMAGENET["train"] if "imagenet" in values["dataset"] else 50_000)
+    schedule = Schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps)
+    assert float(schedule(settings.warmup_steps)) == pytest.approx(settings.learning_rate)
+    assert float(schedule(settings.steps)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "shufflenet" in name])
+def test_trains_as_published(name):
+    values = follow(name)
+    assert (values["dataset"], values["batch_size"], values["learning_rate"]) == ("tfds:imagenet2012", 1024, 0.5)
+    assert values["model"] in name
+    publisher = name.split("_")[0].replace("shufflenet", "tensorpack")
+    assert values["wiring"] == values["preprocessing"] == publisher
+    assert values["label_smoothing"] == (0 if publisher == "tensorpack" else 0.1)
+    narrow = publisher == "tensorpack" and registry.MODELS[values["model"]].keywords["alpha"] < 1
+    assert values["min_area"] == (0.49 if narrow else 0.08), "the papers crop less where the network is small"
+    if publisher == "torchvision":
+        assert (values["epochs"], values["steps"], values["schedule"]) == (600, 0, "cosine")
+        assert values["warmup_steps"] == 5 * (IMAGENET["train"] // 1024)
+        assert train_main._preprocessing((224, 224)).resize == 232
+    else:
+        assert (values["steps"], values["schedule"], values["weight_decay"]) == (300_000, "linear", 4e-5)
+
+
+def count(model: str, wiring: Wiring) -> tuple[int, int]:
+    """Returns parameters and multiply-adds at 224x224, by the papers' tables and not by building the network."""
+    keywords = registry.MODELS[model].keywords
+    v1 = "groups" in keywords
+    g = keywords.get("groups", 1)
+    stem, *stages = shufflenet_v1.channels(**keywords) if v1 else (shufflenet_v2.STEM, *shufflenet_v2.channels(**keywords))
+    last = stages[2] if v1 else stages.pop()
+    convolutions = [(9 * 3, stem, 112)]  # weights an output channel, output channels, side of the output
+    c = stem
+    for i, out in enumerate(stages):
+        side = 28 >> i
+        for block in range((4, 8, 4)[i]):
+            first = block == 0
+            before = 2 * side if first else side
+            if v1:
+                wide, added = out // 4, out - c if first else out
+                convolutions.append((c // (1 if first and i == 0 else g), wide, before))
+            else:
+                wide = out // 2
+                projected = (c if wiring.projection == "input" else wide) if first else 0
+                added = out - projected if first else wide
+                convolutions.append((c if first else wide, wide, before))
+                convolutions += [(9, c, side), (c, projected, side)] if first else []
+            convolutions += [(9, wide, side), (wide // g, added, side)]
+            c = out
+    if not v1:
+        convolutions.append((c, last, 7))
+    parameters = sum((fan_in + 2) * filters for fan_in, filters, _ in convolutions)  # batch normalization has two each
+    multiply_adds = sum(fan_in * filters * side**2 for fan_in, filters, side in convolutions)
+    return parameters + (last + wiring.classifier_bias) * 1000, multiply_adds + last * 1000
+
+
+def test_table_lists_every_recipe_with_its_cost():
+    rows = [re.split(r" *\| *", line)[1:-1] for line in (RECIPES / "README.md").read_text().splitlines() if line[:3] == "| `"]
+    table = {row[0].strip("`"): row[2:] for row in rows}
+    assert sorted(table) == [name for name in NAMES if "shufflenet" in name]
+    for name, (parameters, mflops, error) in table.items():
+        values = follow(name)
+        exact = count(values["model"], Wiring.of(values["wiring"]))
+        assert (parameters, mflops) == (f"{exact[0]:,}", f"{exact[1] / 1e6:.1f}"), name
+        header = (RECIPES / f"{name}.flags").read_text().split("Expected top-1 error: ")[1].splitlines()[0]
+        assert re.findall(r"([\d.]+) \w", error) == re.findall(r"([\d.]+) %", header), name
+
+
+@pytest.mark.parametrize("name", ["shufflenet_v1_0.25x_g4", "megvii_shufflenet_v1_0.5x_g3", "torchvision_shufflenet_v2_1.5x"])
+def test_counts_of_the_table_are_those_of_the_program(name):
+    values = follow(name)
+    network = st.create_model(values["model"], wiring=values["wiring"])
+    exact = st.complexity.parameters(network), st.complexity.multiply_adds(network)
+    assert count(values["model"], Wiring.of(values["wiring"])) == exact
+
+
+def prepare(name: str, side: tuple[int, int], test: str, folder: pathlib.Path) -> None:
+    """Has TensorFlow Datasets prepare its dataset `name` in `folder`, with a few random images instead of the real ones."""
+    builder = tfds.builder(name, data_dir=folder)
+    features = builder.info.features
+
+    def examples(number):
+        random = np.random.default_rng(number)
+        for i in range(number):
+            texts = {key: str(i) for key in features if key in ("file_name", "id")}
+            image = random.integers(0, 256, (*side, 3), np.uint8)
+            yield i, {**texts, "image": image, "label": int(random.integers(features["label"].num_classes))}
+
+    type(builder).url_infos = {}  # nothing is fetched, so there are no checksums to look up
+    builder._split_generators = lambda dl_manager: {"train": examples(8), test: examples(4)}
+    builder.download_and_prepare()
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("tfds")
+    prepare("imagenet2012", (60, 80), "validation", folder)
+    prepare("cifar10", (32, 32), "test", folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_runs(name, data_dir, tmp_path, monkeypatch, capsys):
+    """Two steps of a network with two units a stage, up to the report (which has tests of its own)."""
+    for family in (shufflenet_v1, shufflenet_v2):
+        monkeypatch.setattr(family, "REPEATS", (2, 2, 2))
+    reported = []
+    monkeypatch.setattr(train_main, "write_report", lambda network, source, progress, *_: reported.append(progress) or REPORT)
+    follow(name, *SMALL.split(), f"--data_dir={data_dir}", f"--output_dir={tmp_path}")
+    train_main.main(["train_main.py"])
+    assert [progress.step for progress in reported] == [2]
+    assert all(np.isfinite(value) for value in reported[0].history[-1].values())
+    assert "8 images to train on and 4 to test on" in capsys.readouterr().out
+
+
+def test_every_set_of_ingredients_is_run():
+    ingredients = {}
+    for name in NAMES:
+        values = follow(name)
+        kind = registry.MODELS[values["model"]].func.__name__
+        ingredients[name] = json.dumps({key: values[key] for key in sorted(values) if key not in VARIED} | {"kind": kind})
+    assert {ingredients[name] for name in RUN} == set(ingredients.values())
+    assert len(set(ingredients.values())) == len(RUN), "one is enough"
