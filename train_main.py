@@ -101,8 +101,6 @@ def main(argv: list[str]) -> None:
         if not augmentation.stateless:
             raise st.UserError("--deterministic can't go with --rand_augment, --mixup or --cutmix, which keep their own dice.")
         tf.config.experimental.enable_op_determinism()
-
-    size = _image_size()
     model = {
         "name": FLAGS.model,
         "input_shape": (*size, 3),
@@ -180,14 +178,19 @@ def _remove_run(folder: pathlib.Path) -> None:
 
 
 def _next_commands(folder: pathlib.Path) -> str:
+    files = [
+        name
+        for name in ("model.keras", "saved_model/", "labels.txt", "metrics.json", "history.csv")
+        if (folder / name).exists()
+    ]
+    watch = f"\n  tensorboard --logdir={folder}/tensorboard" if FLAGS.tensorboard else ""
     return f"""\
-Everything is in {folder}: model.keras, saved_model/, labels.txt, metrics.json, history.csv and three pictures:
+Everything is in {folder}: {", ".join(files)} and three pictures:
   {folder}/training.png    how it learned
   {folder}/confusion.png   which classes it takes for which
   {folder}/mistakes.png    its worst mistakes
 Next:
-  python -c "import shufflenet_tf as st; st.load('{folder}').model.summary()"
-  tensorboard --logdir {folder}/tensorboard"""
+  python -c "import shufflenet_tf as st; st.load('{folder}').model.summary()"{watch}"""
 
 
 def _parse(argv: list[str]) -> list[str]:

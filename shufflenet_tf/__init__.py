@@ -14,7 +14,7 @@ from shufflenet_tf.model import ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.registry import create_model, list_models
 from shufflenet_tf.shufflenet_v1 import ShuffleNetV1, ShuffleNetV1Unit
-from shufflenet_tf.shufflenet_v2 import ShufflenetStage, ShuffleNetV2, ShufflenetUnit1, ShufflenetUnit2
+from shufflenet_tf.shufflenet_v2 import ShufflenetStage, ShufflenetUnit1, ShufflenetUnit2, ShuffleNetV2
 from shufflenet_tf.wiring import Wiring
 
 __version__ = "0.1.0"

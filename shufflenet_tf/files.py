@@ -4,7 +4,11 @@ import contextlib
 import os
 import pathlib
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
+
+import numpy as np
 
 from shufflenet_tf.errors import UserError
 
@@ -42,6 +46,26 @@ def _flush(path: pathlib.Path) -> None:
         if file.is_file():
             with open(file, "rb+") as handle:
                 os.fsync(handle.fileno())
+
+
+@contextlib.contextmanager
+def open_npz(path: str | os.PathLike, remedy: str) -> Iterator[np.lib.npyio.NpzFile]:
+    """Opens a .npz of plain arrays without executing anything in it.
+
+    Raises:
+      UserError: the file is missing or damaged, also where that shows only within the block; `remedy` ends the sentence.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
+            yield file
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"There is no file {os.fspath(path)}: {remedy}") from None
+    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{os.fspath(path)} is not a readable .npz file ({error}): {remedy}") from None
 
 
 def check_writable(folder: str | os.PathLike) -> None:

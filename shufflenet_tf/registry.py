@@ -19,6 +19,11 @@ _V1 = {
 
 MODELS = {
     **{f"shufflenet_v1_{a}x_g{g}": partial(ShuffleNetV1, alpha=a, groups=g) for a, all_g in _V1.items() for g in all_g},
+    **{
+        f"shufflenet_v1_{a}x_g{g}_noshuffle": partial(ShuffleNetV1, alpha=a, groups=g, shuffle=False)
+        for a in (0.25, 0.5, 1.0)  # paper, table 3
+        for g in (3, 8)
+    },
     **{f"shufflenet_v2_{a}x": partial(ShuffleNetV2, alpha=a) for a in (0.5, 1.0, 1.5, 2.0)},
 }
 

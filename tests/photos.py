@@ -8,7 +8,9 @@ from PIL import Image
 COLOURS = {"blue": (40, 60, 200), "green": (60, 190, 70), "red": (200, 50, 40)}
 
 
-def write_photos(folder: pathlib.Path, per_class: int = 8, splits: tuple[str, ...] = ("train", "test"), side: int = 40) -> pathlib.Path:
+def write_photos(
+    folder: pathlib.Path, per_class: int = 8, splits: tuple[str, ...] = ("train", "test"), side: int = 40
+) -> pathlib.Path:
     """Writes noisy JPEGs of one colour a class, `per_class` of them in each split, and returns `folder`."""
     rng = np.random.default_rng(0)
     for split in splits:

@@ -54,10 +54,11 @@ def test_fused_batch_normalization_is_keras_own():
         layer.gamma.assign([1.0, 2.0, 3.0])
         with tf.GradientTape() as tape:
             tape.watch(x)
+            before = layer(x, training=False)
             y = layer(x, training=True)
             loss = tf.reduce_sum(y**3)
         gradients = tape.gradient(loss, [x, *layer.trainable_weights])
-        results.append((y, layer(x, training=False), layer.moving_mean, *gradients))
+        results.append((before, y, layer.moving_mean, *gradients))
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-3)
     # As in tf_keras, PyTorch and TensorFlow 1, the moving variance takes the unbiased batch variance: n / (n - 1).

@@ -78,7 +78,9 @@ def test_saved_model_without_our_code(model, photo, tmp_path):
     assert [label.decode() for label in images["label"]] == [LABELS[i] for i in expected.argmax(-1)]
     encoded = np.load(tmp_path / "encoded.npz")["probabilities"]
     files = [tf.io.read_file(str(tmp_path / name)) for name in ("photo.png", "photo.jpg")]
-    pixels = [model.preprocessing.resize_and_crop(tf.io.decode_image(file, expand_animations=False), (64, 48)) for file in files]
+    pixels = [
+        model.preprocessing.resize_and_crop(tf.io.decode_image(file, expand_animations=False), (64, 48)) for file in files
+    ]
     np.testing.assert_allclose(encoded, model(model.preprocessing.normalize(tf.stack(pixels))), rtol=2e-2, atol=1e-3)
 
 

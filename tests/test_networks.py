@@ -147,9 +147,9 @@ def test_weights_of_another_network_are_refused(change, sentence, tmp_path):
 def test_damaged_weights_are_refused(content, tmp_path):
     path = tmp_path / "weights.npz"
     path.write_bytes(content)
-    with pytest.raises(st.UserError, match=r"not a readable \.npz"):
+    with pytest.raises(st.UserError, match=r"not a readable \.npz file"):
         st.ShuffleNetV2((32, 32, 3), weights=str(path))
-    with pytest.raises(st.UserError, match="no weights file"):
+    with pytest.raises(st.UserError, match="There is no file"):
         st.ShuffleNetV2((32, 32, 3), weights=str(tmp_path / "missing.npz"))
 
 

@@ -1,8 +1,8 @@
 """The papers' recipes: each can be followed to the letter, says what it reproduces, and runs.
 
 Every recipe is parsed by the program's own flags and turned into its settings. Two steps are run of one recipe for each
-set of ingredients (everything but the network's width and the crops that go with it), its narrowest: the others would
-run the same code.
+set of ingredients (everything but the network's width and the crops that go with it), its narrowest, with fewer units:
+the others would run the same code.
 """
 
 import json
@@ -25,7 +25,7 @@ from shufflenet_tf.wiring import Wiring
 FLAGS = flags.FLAGS
 RECIPES = pathlib.Path(train_main.__file__).parent / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.flags"))
-IMAGENET = {"train": 1_281_167, "validation": 50_000}
+IMAGENET = 1_281_167  # training images
 # The papers' learning rate is for batches of 1024.
 SMALL = "--steps=2 --steps_per_epoch=2 --warmup_steps=0 --learning_rate=1e-3 --batch_size=4 --image_size=32 --notensorboard"
 REPORT = types.SimpleNamespace(text_table=lambda: "")
@@ -51,9 +51,8 @@ def restored_flags(monkeypatch):
 
 def follow(name: str, *overrides: str) -> dict:
     """Parses a recipe as the program does; returns the values of the program's own flags."""
-    FLAGS.unparse_flags()
     for flag in FLAGS.get_flags_for_module(train_main):
-        flag.unparse()
+        flag.unparse()  # to its default: the last recipe's values are gone
     train_main._parse(["train_main.py", f"--flagfile=recipes/{name}.flags", *overrides])
     return {flag.name: flag.value for flag in FLAGS.get_flags_for_module(train_main)}
 
@@ -78,7 +77,7 @@ def test_can_be_followed(name):
     size = train_main._image_size()
     assert train_main._preprocessing(size).crop == size[0]
     train_main._augmentation()
-    settings = train_main._settings(IMAGENET["train"] if "imagenet" in values["dataset"] else 50_000)
+    settings = train_main._settings(IMAGENET if "imagenet" in values["dataset"] else 50_000)
     schedule = Schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps)
     assert float(schedule(settings.warmup_steps)) == pytest.approx(settings.learning_rate)
     assert float(schedule(settings.steps)) == pytest.approx(0, abs=1e-6)
@@ -96,7 +95,7 @@ def test_trains_as_published(name):
     assert values["min_area"] == (0.49 if narrow else 0.08), "the papers crop less where the network is small"
     if publisher == "torchvision":
         assert (values["epochs"], values["steps"], values["schedule"]) == (600, 0, "cosine")
-        assert values["warmup_steps"] == 5 * (IMAGENET["train"] // 1024)
+        assert values["warmup_steps"] == 5 * (IMAGENET // 1024)
         assert train_main._preprocessing((224, 224)).resize == 232
     else:
         assert (values["steps"], values["schedule"], values["weight_decay"]) == (300_000, "linear", 4e-5)
@@ -181,9 +180,9 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
 
 @pytest.mark.parametrize("name", RUN)
 def test_runs(name, data_dir, tmp_path, monkeypatch, capsys):
-    """Two steps of a network with two units a stage, up to the report (which has tests of its own)."""
+    """Two steps of a network with four units, up to the report (which has tests of its own)."""
     for family in (shufflenet_v1, shufflenet_v2):
-        monkeypatch.setattr(family, "REPEATS", (2, 2, 2))
+        monkeypatch.setattr(family, "REPEATS", (2, 1, 1))
     reported = []
     monkeypatch.setattr(train_main, "write_report", lambda network, source, progress, *_: reported.append(progress) or REPORT)
     follow(name, *SMALL.split(), f"--data_dir={data_dir}", f"--output_dir={tmp_path}")

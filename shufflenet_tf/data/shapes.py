@@ -1,32 +1,27 @@
 """The embedded dataset `shapes`: ten kinds of signs, drawn here, so that a first training run needs no download.
 
-`python -m shufflenet_tf.data.shapes --preview sheet.png` draws a contact sheet of it.
+`python -m shufflenet_tf.data.shapes --preview=sheet.png` draws a contact sheet of it.
 """
 
 import argparse
-import contextlib
+import colorsys
 import dataclasses
 import functools
 import io
-import pathlib
-import random
-import shutil
-import sys
-import time
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image, ImageDraw, ImageFilter
 
-from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path
 
 SIZE = 96
 SPLITS = ("train", "test")
 SUPERSAMPLE = 2
 LUMINANCE = np.array([0.299, 0.587, 0.114])
-STALE_SECONDS = 3600  # a folder that nobody wrote to for so long was left by a run that was killed
+JPEG_QUALITY = 90
+OWN_COLOUR = 0.4  # how many signs have the colour of their class, as real ones often do
 
 
 def _arc(radius: float, x: float = 0.0, y: float = 0.0, start: float = 0.0, end: float = 360.0) -> np.ndarray:
@@ -36,7 +31,7 @@ def _arc(radius: float, x: float = 0.0, y: float = 0.0, start: float = 0.0, end:
 
 def _mirrored(half: list[list[float]]) -> np.ndarray:
     """Closes a polygon of which one half, from tip to tail, is given; the x axis is the mirror."""
-    return np.array(half + [[x, -y] for x, y in half[::-1]])
+    return np.array([*half, *([x, -y] for x, y in half[::-1])])
 
 
 def _glyphs() -> dict[str, list[np.ndarray]]:
@@ -57,7 +52,7 @@ def _glyphs() -> dict[str, list[np.ndarray]]:
         "fish": [_mirrored(fish), _arc(0.1, x=0.55, y=-0.1)],
         "heart": [np.stack([np.sin(t) ** 3, -(heart_y + 2.5) / 15.5], axis=1)],
         "house": [
-            np.array(roof + [[-0.72, 0.85], [-0.72, -0.1], [-0.98, -0.1]]),
+            np.array([*roof, [-0.72, 0.85], [-0.72, -0.1], [-0.98, -0.1]]),
             np.array([[-0.2, 0.85], [-0.2, 0.28], [0.2, 0.28], [0.2, 0.85]]),
         ],
         "key": [np.concatenate([_arc(0.48, x=-0.52, start=14.5, end=345.5), teeth]), _arc(0.24, x=-0.52)],
@@ -84,12 +79,14 @@ def _ramp(rng: np.random.Generator, size: int) -> np.ndarray:
     return _grid(size) @ np.array([np.cos(angle), np.sin(angle)], np.float32)
 
 
-def _colours(rng: np.random.Generator) -> list[tuple[int, ...]]:
-    """Returns ten RGB colours: the sign's, then nine that a person tells from it at a glance."""
+def _colours(rng: np.random.Generator, label: int) -> list[tuple[int, ...]]:
+    """Returns ten RGB colours: the sign's, which is mostly its class's own, then nine that a person tells from it at a glance."""
     colours = rng.integers(10, 245, (64, 3))
-    difference = colours - colours[0]
-    apart = colours[(np.abs(difference @ LUMINANCE) > 60) & (np.linalg.norm(difference, axis=1) > 120)].tolist()
-    return [tuple(colours[0].tolist())] + [tuple(apart[i % len(apart)]) for i in range(9)]
+    if rng.random() < OWN_COLOUR:
+        hue = (label + rng.uniform(-0.3, 0.3)) / len(LABELS)
+        colours[0] = 255 * np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.6, 1), rng.uniform(0.5, 1)))
+    apart = np.argsort(-np.abs((colours - colours[0]) @ LUMINANCE))[:16]
+    return [tuple(colour) for colour in colours[[0, *rng.permutation(apart)[:9]]].tolist()]
 
 
 def _blob(rng: np.random.Generator, centre: np.ndarray, radius: float) -> np.ndarray:
@@ -115,14 +112,14 @@ def _background(rng: np.random.Generator, size: int, colours: list[tuple[int, ..
     image = np.clip(near + (far - near) * blend + texture[..., None], 0, 255).astype(np.uint8)
     canvas = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
     pen = ImageDraw.Draw(canvas)
-    for colour in colours[2 : rng.integers(2, 8)]:
+    for colour in colours[2 : rng.integers(2, 5)]:
         if rng.random() < 0.5:
             # From edge to edge: two short lines that meet would be a cross.
             a, b = rng.uniform(-0.5, 1.5, 2) * side
             line = [-2, a, side + 2, b] if rng.random() < 0.5 else [a, -2, b, side + 2]
-            pen.line(line, fill=colour, width=int(side * rng.uniform(0.01, 0.06)))
+            pen.line(line, fill=colour, width=int(side * rng.uniform(0.01, 0.04)))
         else:
-            lump = _blob(rng, rng.uniform(0, side, 2), side * rng.uniform(0.04, 0.22))
+            lump = _blob(rng, rng.uniform(0, side, 2), side * rng.uniform(0.04, 0.15))
             pen.polygon(lump.ravel().tolist(), fill=colour)
     return canvas
 
@@ -143,9 +140,9 @@ class _Pose:
     """A random place, size, rotation and tilt; maps glyph coordinates [n, 2] to pixels."""
 
     def __init__(self, rng: np.random.Generator, side: int, radius: float, reach: float):
-        self.centre = side / 2 + rng.uniform(-1, 1, 2) * max(0.0, side / 2 - reach)
+        self.centre = side / 2 + rng.uniform(-0.6, 0.6, 2) * max(0.0, side / 2 - reach)
         self.radius = radius
-        self.turn, self.tilt, axis = rng.uniform([-0.9, 0, 0], [0.9, 0.6, 2 * np.pi])  # radians
+        self.turn, self.tilt, axis = rng.uniform([-0.35, 0, 0], [0.35, 0.5, 2 * np.pi])  # radians
         self.along = np.array([np.cos(axis), np.sin(axis)])
 
     def __call__(self, points: np.ndarray, turn: float = 1.0) -> np.ndarray:
@@ -161,8 +158,8 @@ def _add_sign(rng: np.random.Generator, canvas: Image.Image, label: int, colours
     """Draws the sign filled, outlined, or as a pictogram on a plate, and sometimes a lump that hides a part of it."""
     side = canvas.width
     ink, paper, cover = colours
-    style = rng.choice(["filled", "outlined", "plate"], p=[0.45, 0.2, 0.35])
-    low, high = {"filled": (0.35, 0.85), "outlined": (0.5, 0.85), "plate": (0.38, 0.62)}[style]
+    style = rng.choice(["filled", "outlined", "plate"], p=[0.5, 0.1, 0.4])
+    low, high = {"filled": (0.55, 0.9), "outlined": (0.65, 0.9), "plate": (0.5, 0.66)}[style]
     radius = side / 2 * rng.uniform(low, high)
     pose = _Pose(rng, side, radius, radius * (1.4 if style == "plate" else 0.9))
 
@@ -185,7 +182,7 @@ def _add_sign(rng: np.random.Generator, canvas: Image.Image, label: int, colours
         canvas.paste(paper, mask=_stencil(side, contours, stroke=int(radius * rng.uniform(0.12, 0.3))))
     mask = _stencil(side, contours, stroke)
     canvas.paste(ink, mask=mask)
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         lump = _stencil(side, [_blob(rng, pose.centre + rng.uniform(-1, 1, 2) * radius, radius * 0.4)])
         hidden = np.count_nonzero(np.asarray(mask) & np.asarray(lump)) / np.count_nonzero(mask)
         if hidden < 0.2:
@@ -205,7 +202,7 @@ def draw(split: str, index: int, size: int = SIZE) -> tuple[np.ndarray, int]:
     """
     rng = np.random.Generator(np.random.PCG64([SPLITS.index(split), index]))
     label = index % len(LABELS)
-    ink, *others = _colours(rng)
+    ink, *others = _colours(rng, label)
     canvas = _background(rng, size, others[:7])
     _add_sign(rng, canvas, label, (ink, *others[7:]))
     blur = size * rng.uniform(0, 0.011) * rng.uniform()
@@ -218,6 +215,69 @@ def draw(split: str, index: int, size: int = SIZE) -> tuple[np.ndarray, int]:
     return np.clip(image, 0, 255).astype(np.uint8), label
 
 
+@dataclasses.dataclass
+class ShapesConfig(tfds.core.BuilderConfig):
+    """How many images there are to train and to test on."""
+
+    train: int = 6000
+    test: int = 1000
+
+
+class Shapes(tfds.core.GeneratorBasedBuilder):
+    """Signs of ten kinds on busy backgrounds, 96x96 pixels."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Ten classes, 6000 images to train on and 1000 to test on."}  # noqa: RUF012, TFDS's form
+    BUILDER_CONFIGS = [ShapesConfig(name="full"), ShapesConfig(name="tiny", train=200, test=100)]  # noqa: RUF012
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {"image": tfds.features.Image(shape=(SIZE, SIZE, 3)), "label": tfds.features.ClassLabel(names=LABELS)}
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.__doc__,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+            # The order of the files is that of the drawing, in which classes take turns.
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        return {split: self._generate_examples(split, getattr(self.builder_config, split)) for split in SPLITS}
+
+    def _generate_examples(self, split: str, count: int) -> Iterator[tuple[int, dict]]:
+        for index in range(count):
+            pixels, label = draw(split, index)
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "jpeg", quality=JPEG_QUALITY)
+            file.seek(0)
+            yield index, {"image": file, "label": label}
+
+
+def prepare(data_dir: str | None = None, config: str | None = None) -> Shapes:
+    """Returns the prepared dataset, drawn first if it isn't there; nothing is downloaded.
+
+    Args:
+      data_dir: where TFDS keeps its datasets; None: its default.
+      config: "full" (the default), or "tiny" for 200 images to train and 100 to test on.
+    """
+    builder = Shapes(data_dir=data_dir, config=config or "full")
+    if builder.is_prepared():
+        return builder
+    images = builder.builder_config.train + builder.builder_config.test
+    print(f"Drawing the dataset 'shapes' ({images:,} images) into {builder.data_dir}", flush=True)
+    tfds.disable_progress_bar()
+    try:
+        # TFDS writes into a folder of another name, so that a drawing that was killed is not taken for a whole one.
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+    except OSError:
+        builder = Shapes(data_dir=data_dir, config=config or "full")
+        if not builder.is_prepared():  # else another process has drawn the same at the same time
+            raise
+    finally:
+        tfds.enable_progress_bar()
+    return builder
+
+
 def _preview(path: str, columns: int = 16) -> None:
     sheet = Image.new("RGB", (80 + columns * SIZE, len(LABELS) * SIZE), "white")
     for index in range(columns * len(LABELS)):
@@ -225,11 +285,11 @@ def _preview(path: str, columns: int = 16) -> None:
         sheet.paste(Image.fromarray(image), (80 + index // len(LABELS) * SIZE, label * SIZE))
     for label, name in enumerate(LABELS):
         ImageDraw.Draw(sheet).text((6, (label + 0.45) * SIZE), name, fill="black")
-    with atomic_path(path) as tmp:
-        sheet.save(tmp)
+    with atomic_path(path) as temporary:
+        sheet.save(temporary)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--preview")
+    parser = argparse.ArgumentParser(prog="python -m shufflenet_tf.data.shapes", description=__doc__.split("\n")[0])
+    parser.add_argument("--preview", required=True, metavar="FILE", help="picture to write: a row of examples a class")
     _preview(parser.parse_args().preview)

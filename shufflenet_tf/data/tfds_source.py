@@ -77,6 +77,9 @@ def _split(builder: tfds.core.DatasetBuilder, name: str, image: str, label: str)
     def examples(seed: tf.Tensor | int | None) -> tf.data.Dataset:
         if seed is None:
             return raw
+        if not tf.executing_eagerly():
+            # Else the order would depend on the global seed too, and TensorFlow fails on a global seed of 0 with a tensor.
+            tf.random.set_seed(1)
         return raw.shuffle(min(size, SHUFFLE_BUFFER), seed=seed, reshuffle_each_iteration=False)
 
     return Split(size, examples)

@@ -97,7 +97,7 @@ def evaluate(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[st
       UserError (a ValueError): nothing to evaluate, shapes that disagree, targets or probabilities out of range.
     """
     probabilities, targets = _checked(probabilities, targets)
-    examples, classes = probabilities.shape
+    classes = probabilities.shape[1]
     if len(labels) != classes:
         raise UserError(f"{len(labels)} labels came with probabilities of {classes} classes; give one label a class.")
 

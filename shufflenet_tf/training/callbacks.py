@@ -58,16 +58,21 @@ class Keeper(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.progress.step += 1
         step = self.progress.step
-        if not math.isfinite(float(logs["loss"])):
-            raise Diverged(
-                f"The loss is no longer a number at step {step} (learning rate {float(self.schedule(step - 1)):.3g}): "
-                f"try --learning_rate={self.schedule.peak / 4:.2g} or a longer --warmup_steps; "
-                "float16 needs --mixed_precision=bfloat16 or none."
-            )
+        self._stop_if_lost(logs["loss"])
         if step >= self.schedule.steps:
             self.model.stop_training = True
         elif step % self.checkpoint_steps == 0 and step % self.steps_per_epoch:
             checkpoint.save(self.model, self.progress, self.folder)
+
+    def _stop_if_lost(self, loss):
+        """Raises Diverged for a `loss` that is no number: what is saved from then on would be lost too."""
+        if not math.isfinite(float(loss)):
+            step = self.progress.step
+            raise Diverged(
+                f"The loss is no longer a number at step {step} (learning rate {float(self.schedule(step - 1)):.3g}): "
+                f"try --learning_rate={self.schedule.peak / 4:.2g}, a longer --warmup_steps or, after float16, "
+                "--mixed_precision=bfloat16."
+            )
 
     def on_test_begin(self, logs=None):
         self.model.swap_averages()
@@ -76,6 +81,7 @@ class Keeper(tf.keras.callbacks.Callback):
         self.model.swap_averages()
 
     def on_epoch_end(self, epoch, logs=None):
+        self._stop_if_lost(logs["val_loss"])
         row = {key: float(logs[key]) for key in _COLUMNS if key in logs}
         row |= {
             "epoch": epoch + 1,

@@ -1,21 +1,19 @@
 """The state of a run in one file that is replaced whole, so that a killed run finds the last one or the one before."""
 
-import contextlib
 import dataclasses
 import json
 import pathlib
-import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.files import atomic_path, open_npz
 from shufflenet_tf.training.trainer import Trainer
 from shufflenet_tf.weights.canonical import named_variables
 
 NAME = "checkpoint.npz"
+_REMEDY = "remove it, or start afresh with --overwrite."
 
 
 @dataclasses.dataclass
@@ -66,7 +64,7 @@ def read_progress(folder: pathlib.Path) -> Progress | None:
     path = folder / NAME
     if not path.exists():
         return None
-    with _open(path) as file:
+    with open_npz(path, _REMEDY) as file:
         return Progress(**json.loads(bytes(file["progress"]).decode()))
 
 
@@ -81,7 +79,7 @@ def restore(trainer: Trainer, folder: pathlib.Path) -> dict[str, np.ndarray]:
     """
     path = folder / NAME
     variables = _variables(trainer)
-    with _open(path) as file:
+    with open_npz(path, _REMEDY) as file:
         for name, variable in variables.items():
             if name not in file or file[name].shape != tuple(variable.shape):
                 raise UserError(f"{path} does not fit this run at {name}: give another --output_dir or --overwrite.")
@@ -96,15 +94,3 @@ def restore_metrics(trainer: Trainer, arrays: dict[str, np.ndarray]) -> None:
     for metric in trainer.metrics:
         for i, variable in enumerate(metric.variables):
             variable.assign(arrays[f"{metric.name}/{i}"])
-
-
-@contextlib.contextmanager
-def _open(path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
-    """Opens a checkpoint without executing anything in it, with one sentence for a damaged one."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            yield file
-    except UserError:
-        raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged ({error}): remove it, or start afresh with --overwrite.") from None

@@ -161,7 +161,8 @@ def _resumed(folder: pathlib.Path, run: dict[str, Any]) -> checkpoint.Progress:
         old, new = progress.run.get("labels", []), run["labels"]
         differing = sorted(set(old) ^ set(new))[:3] or ["their order"]
         raise UserError(
-            f"The run in {folder} has {len(old)} labels and this dataset {len(new)}, differing in {', '.join(differing)}: {remedy}"
+            f"The run in {folder} has {len(old)} labels and this dataset {len(new)}, "
+            f"differing in {', '.join(differing)}: {remedy}"
         )
     for key in ("model", "keras"):
         if key in changed:

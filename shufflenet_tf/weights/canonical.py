@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.files import atomic_path, open_npz
 
 _LEAVES = {
     "kernel": "W",
@@ -64,13 +64,8 @@ def load(model: tf.keras.Model, path: str | os.PathLike) -> None:
     Raises:
       UserError: the file is missing, no .npz of plain arrays, or of another network.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except FileNotFoundError:
-        raise UserError(f"There is no weights file {os.fspath(path)}: check the path.") from None
-    except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
-        raise UserError(f"{os.fspath(path)} is not a readable .npz weights file ({error}): write it anew.") from None
+    with open_npz(path, "give the path of weights that canonical.save has written.") as file:
+        arrays = dict(file)
     assign(model, arrays, os.fspath(path))
 
 

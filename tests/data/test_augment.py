@@ -74,7 +74,7 @@ def test_flip_mirrors_about_half_of_the_images():
 def test_a_random_crop_keeps_to_its_limits(height, width, min_area, seed):
     window = augment.random_window(tf.constant([seed, 1], tf.int64), Augmentation(min_area=min_area))
     top, left, h, w = (int(value) for value in window(tf.constant(height), tf.constant(width)))
-    assert 0 <= top and 0 <= left and 0 < h and 0 < w and top + h <= height and left + w <= width
+    assert top >= 0 and left >= 0 and h > 0 and w > 0 and top + h <= height and left + w <= width
     whole = (h, w) == (height, width)  # what is left when ten draws do not fit
     rounding = 1 + 2 / min(h, w)
     assert whole or h * w * rounding**2 >= min_area * height * width

@@ -87,5 +87,5 @@ def test_killed_three_times_it_ends_with_equal_weights(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"nonsense" * 100])
 def test_a_damaged_checkpoint_is_told_in_one_sentence(tmp_path, content):
     (tmp_path / checkpoint.NAME).write_bytes(content)
-    with pytest.raises(UserError, match=r"is damaged .*--overwrite"):
+    with pytest.raises(UserError, match=r"not a readable \.npz file.*--overwrite"):
         checkpoint.read_progress(tmp_path)

@@ -84,5 +84,3 @@ def test_sixteen_bit_activations(policy):
     assert network(IMAGES).dtype == tf.float32  # probabilities are not rounded
     assert all(v.dtype in ("float32", tf.float32) for v in network.weights)
     assert all(np.isfinite(np.array(v)).all() for v in network.weights)
-
-

@@ -1,0 +1,43 @@
+# Commands for a checkout; `make` lists them. All of them run in the virtual environment .venv, made on first use.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help demo install test lint benchmark clean
+PYTHON ?= python3
+PYTEST := -m pytest -n 2 --dist=worksteal
+RUN := .venv/bin/python
+
+help: ## List these commands
+	@echo "Each command first makes a virtual environment in .venv, once; PYTHON=python3.12 chooses its Python."
+	@awk -F ' *:.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/installed ## Train ShuffleNetV2 on drawn signs, a few minutes; leaves model and pictures in runs/v2
+	@$(RUN) train_main.py --flagfile=v2.flags
+
+install: .venv/installed ## Only make the virtual environment, to use as .venv/bin/python
+
+test: .venv/installed ## Run all tests, then those of both Keras generations again under tf_keras; 15 minutes
+	@$(RUN) $(PYTEST)
+	@TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m both_generations
+
+lint: .venv/installed ## Check format and style; repair with .venv/bin/ruff format and .venv/bin/ruff check --fix
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+
+benchmark: .venv/installed ## Measure every speed that the README states; needs an otherwise idle machine
+	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit 1; done
+
+clean: ## Remove the virtual environment and all caches; runs/ stays
+	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The second name of the constraints is for the build of source packages by pip 25.3 or newer. The environment is made
+# anew if its Python no longer runs, for example after an upgrade of the system.
+.venv/installed: setup.py constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON): install Python 3.10 to 3.13, or name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { echo "$$("$(PYTHON)" -V 2>&1) can't run TensorFlow: Python 3.10 to 3.13 is needed, for example: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) can't make virtual environments: on Debian or Ubuntu, apt-get install python3-venv." >&2; exit 1; }
+	@$(RUN) -c pass 2>/dev/null || "$(PYTHON)" -m venv --clear .venv
+	@echo "Installing TensorFlow and what goes with it into .venv: 0.8 GB to download, 2.8 GB on disk, once."
+	@set -o pipefail; PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+		$(RUN) -m pip install -e '.[all]' | awk '/Downloading .*[0-9][0-9]\.[0-9] MB/ { print; fflush() }'
+	@touch $@

@@ -1,0 +1,144 @@
+"""Images per second of one training step of the same network: our layers, Keras's own, tf_keras, and PyTorch.
+
+Usage:
+  python benchmarks/train_throughput.py [--torch_python=PATH]
+
+ShuffleNet V2 0.5x (and V1 0.5x, g = 3, for grouped convolutions), forward, backward and SGD with momentum, on the same
+random batch. Each framework has a process of its own, and the processes take turns, so that the noise of a shared machine
+meets all of them alike; compare the ratios, not the figures of two days. PyTorch's rows are torchvision's model; they are
+left out where neither this Python nor --torch_python has torch and torchvision.
+"""
+
+import argparse
+import importlib.util
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+STEPS = 5  # a measurement
+
+
+def tensorflow_steps(size: int, batch: int, variants: list[str]) -> dict:
+    """Returns a function a variant that runs one step and waits for it."""
+    import numpy as np
+    import tensorflow as tf
+
+    import shufflenet_tf as st
+    from shufflenet_tf import kernels, layers
+    from shufflenet_tf.training.trainer import Trainer
+
+    images = np.random.default_rng(0).normal(size=(batch, size, size, 3)).astype(np.float32)
+    labels = np.eye(10, dtype=np.float32)[np.arange(batch) % 10]
+
+    class KerasGroupedConv2D(tf.keras.layers.Conv2D):
+        """What `kernels.GroupedConv2D` replaces."""
+
+    def step(variant: str):
+        network, _, own = variant.partition(", ")
+        layers.BatchNorm = tf.keras.layers.BatchNormalization if own == "Keras's batch norm" else kernels.BatchNorm
+        layers.GroupedConv2D = KerasGroupedConv2D if own == "Keras's grouped convolution" else kernels.GroupedConv2D
+        trainer = Trainer(st.create_model(network, input_shape=(size, size, 3), classes=10))
+        trainer.compile(optimizer=tf.keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True), jit_compile=False)
+        trainer.optimizer.build(trainer.network.trainable_variables)
+        function = tf.function(trainer.train_step)
+        data = (tf.constant(images), tf.constant(labels))
+        return lambda: float(function(data)["loss"])
+
+    return {variant: step(variant) for variant in variants}
+
+
+def torch_steps(size: int, batch: int, variants: list[str]) -> dict:
+    """The same for torchvision's network."""
+    import torch
+    import torchvision
+
+    def step(variant: str):
+        layout = torch.channels_last if "channels-last" in variant else torch.contiguous_format
+        model = torchvision.models.shufflenet_v2_x0_5(num_classes=10).to(memory_format=layout).train()
+        optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True, weight_decay=4e-5)
+        images = torch.randn(batch, 3, size, size).to(memory_format=layout)
+        labels = torch.arange(batch) % 10
+
+        def run():
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            return float(loss)
+
+        return run
+
+    return {variant: step(variant) for variant in variants}
+
+
+def serve(framework: str, size: int, batch: int, variants: list[str]) -> None:
+    """A worker: measures a variant whenever its number comes in, and answers with seconds a step."""
+    steps = list((torch_steps if framework == "torch" else tensorflow_steps)(size, batch, variants).values())
+    for step in steps:
+        step(), step()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        step = steps[int(line)]
+        step()  # what another variant has put into the caches is not this one's fault
+        start = time.perf_counter()
+        for _ in range(STEPS):
+            step()
+        print((time.perf_counter() - start) / STEPS, flush=True)
+
+
+def start(python: str, framework: str, legacy: bool, args: argparse.Namespace, variants: list[str]) -> subprocess.Popen:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": str(int(legacy)), "PYTHONPATH": str(ROOT)}
+    command = [python, __file__, f"--worker={framework}", f"--size={args.size}", f"--batch={args.batch}", *variants]
+    worker = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    for line in worker.stdout:
+        if line.strip() == "ready":
+            return worker
+    sys.exit(f"The worker for {', '.join(variants)} ended with status {worker.wait()}.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=64, help="of the images, pixels")
+    parser.add_argument("--batch", type=int, default=64, help="images a step")
+    parser.add_argument("--rounds", type=int, default=10, help=f"measurements of {STEPS} steps each, a variant")
+    parser.add_argument("--torch_python", default=sys.executable, help="a Python that has torch and torchvision")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("variants", nargs="*", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        return serve(args.worker, args.size, args.batch, args.variants)
+
+    v2, v1 = "shufflenet_v2_0.5x", "shufflenet_v1_0.5x_g3"
+    keras3 = [v2, f"{v2}, Keras's batch norm", v1, f"{v1}, Keras's grouped convolution"]
+    groups = [(sys.executable, "tensorflow", False, keras3), (sys.executable, "tensorflow", True, [f"{v2}, tf_keras"])]
+    if args.torch_python != sys.executable or importlib.util.find_spec("torch"):
+        groups.append((args.torch_python, "torch", False, ["torchvision", "torchvision, channels-last"]))
+    else:
+        print("PyTorch is not installed here: give --torch_python for its rows.", file=sys.stderr)
+    seconds = {}
+    workers = [(start(*group[:3], args, group[3]), group[3]) for group in groups]
+    for _ in range(args.rounds):
+        for worker, variants in workers:
+            for i, variant in enumerate(variants):
+                print(i, file=worker.stdin, flush=True)
+                seconds.setdefault(variant, []).append(float(worker.stdout.readline()))
+    for worker, _ in workers:
+        worker.stdin.close()
+        worker.wait()
+
+    print(f"{args.size} px, batch {args.batch}, {os.cpu_count()} cores, medians of {args.rounds} interleaved measurements\n")
+    print(f"{'':50}  images/s   ours is faster by")
+    for variant, times in seconds.items():
+        ours = seconds[v1 if variant.startswith(v1) else v2]
+        ratio = statistics.median(b / a for a, b in zip(ours, times, strict=True))
+        print(f"{variant:50}  {args.batch / statistics.median(times):8.0f}   {ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()
