@@ -42,26 +42,30 @@ def training_batches(
     examples = epochs.flat_map(lambda epoch: split.examples(seed * 1_000_003 + epoch)).skip(start_example)
     examples = examples.enumerate(start_step * batch_size)
 
+    randomize, mix = augment.rand_augment(augmentation), augment.mixing(augmentation)
+
     def read(index, example):
         example_seed = tf.stack([tf.constant(seed, tf.int64), index])
         if augmentation.min_area == 1:
             image = preprocessing.resize_and_crop(decode(example["image"], example["orientation"]), size)
         else:
             window = augment.random_window(example_seed, augmentation)
-            crop = decode_window(example["image"], example["orientation"], window, size)
-            image = tf.saturate_cast(tf.round(tf.image.resize(crop, size)), tf.uint8)
-        return tf.ensure_shape(image, (*size, 3)), example["label"]
-
-    randomize, mix = augment.rand_augment(augmentation), augment.mixing(augmentation)
+            image = tf.image.resize(decode_window(example["image"], example["orientation"], window, size), size)
+        image, mirrored = tf.cast(tf.ensure_shape(image, (*size, 3)), tf.float32), tf.constant(False)
+        if augmentation.flip and randomize:
+            image = tf.image.stateless_random_flip_left_right(image, example_seed)
+        elif augmentation.flip:
+            image, mirrored = augment.mirror(image, example_seed)
+        return image, mirrored, example["label"]
 
     def finish(step, batch):
-        images, labels = batch
-        images = randomize(images) if randomize else images
+        images, mirrored, labels = batch
+        images = tf.ensure_shape(randomize(images), images.shape) if randomize else images
         batch_seed = tf.stack([tf.constant(~seed, tf.int64), step])
-        images = augment.jitter_and_normalize(images, batch_seed, augmentation, preprocessing)
+        images = augment.jitter_and_normalize(images, mirrored, batch_seed, augmentation, preprocessing)
         labels = tf.one_hot(labels, classes)
         images, labels = mix(images, labels) if mix else (images, labels)
-        return tf.ensure_shape(images, (batch_size, *size, 3)), labels
+        return images, labels
 
     batches = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
     batches = batches.enumerate(start_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE)

@@ -80,7 +80,7 @@ def _ramp(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _colours(rng: np.random.Generator, label: int) -> list[tuple[int, ...]]:
-    """Returns ten RGB colours: the sign's, which is mostly its class's own, then nine that a person tells from it at a glance."""
+    """Returns ten RGB colours: the sign's, at times that of its class, then nine that stand out from it."""
     colours = rng.integers(10, 245, (64, 3))
     if rng.random() < OWN_COLOUR:
         hue = (label + rng.uniform(-0.3, 0.3)) / len(LABELS)

@@ -62,7 +62,14 @@ class Keeper(tf.keras.callbacks.Callback):
         if step >= self.schedule.steps:
             self.model.stop_training = True
         elif step % self.checkpoint_steps == 0 and step % self.steps_per_epoch:
-            checkpoint.save(self.model, self.progress, self.folder)
+            self._save()
+
+    def _save(self):
+        for variable in self.model.network.weights:
+            # A finite loss may have made weights that are none: the last good checkpoint is not given up for them.
+            if not np.isfinite(np.asarray(variable)).all():
+                self._stop_if_lost(math.nan)
+        checkpoint.save(self.model, self.progress, self.folder)
 
     def _stop_if_lost(self, loss):
         """Raises Diverged for a `loss` that is no number: what is saved from then on would be lost too."""
@@ -98,4 +105,4 @@ class Keeper(tf.keras.callbacks.Callback):
             self.progress.best = row["val_top1"]
             with self.model.averaged_weights():
                 canonical.save(self.model.network, self.folder / BEST)
-        checkpoint.save(self.model, self.progress, self.folder)
+        self._save()

@@ -8,6 +8,7 @@ import pathlib
 import sys
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from shufflenet_tf.data import Source
@@ -96,11 +97,11 @@ def train(
         optimizer = tf.keras.optimizers.SGD(schedule, momentum=settings.momentum, nesterov=settings.momentum > 0)
         trainer.compile(optimizer=optimizer, jit_compile=False)
         trainer.optimizer.build(network.trainable_variables)
-        metrics = checkpoint.restore(trainer, folder) if progress.step else None
+        arrays = checkpoint.restore(trainer, folder) if progress.step else None
 
     test = evaluation_batches(source.test, network.preprocessing, size, settings.batch_size, classes)
 
-    def fit(start_step: int, first_epoch: int, last_epoch: int, steps: int) -> None:
+    def fit(first_epoch: int, last_epoch: int, steps: int, metrics: dict[str, np.ndarray] | None = None) -> None:
         batches = training_batches(
             source.train,
             network.preprocessing,
@@ -109,7 +110,7 @@ def train(
             settings.batch_size,
             classes,
             settings.seed,
-            start_step,
+            progress.step,
         )
         callbacks = [Keeper(folder, progress, schedule, settings.checkpoint_steps, steps_per_epoch, metrics)]
         if settings.tensorboard:
@@ -127,10 +128,10 @@ def train(
 
     done, within = divmod(progress.step, steps_per_epoch)
     if within and progress.step < settings.steps:
-        fit(progress.step, done, done + 1, steps_per_epoch - within)
-        done, metrics = done + 1, None
+        fit(done, done + 1, steps_per_epoch - within, arrays)
+        done += 1
     if progress.step < settings.steps:
-        fit(progress.step, done, epochs, steps_per_epoch)
+        fit(done, epochs, steps_per_epoch)
     if (folder / BEST).exists():
         canonical.load(network, folder / BEST)
     return progress

@@ -56,7 +56,7 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         elif self.kind == "cosine":
             rate = (1 + tf.cos(math.pi * progress)) / 2
         elif self.kind == "step":
-            passed = tf.reduce_sum(tf.cast(step >= tf.constant(self.milestones) * self.steps, tf.float32))
+            passed = tf.reduce_sum(tf.cast(step >= tf.round(tf.constant(self.milestones) * self.steps), tf.float32))
             rate = self.factor**passed
         else:
             rate = tf.ones_like(progress)

@@ -9,9 +9,13 @@ from hypothesis import strategies as some
 from shufflenet_tf.data import augment
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.preprocessing import PREPROCESSINGS, Preprocessing
+from shufflenet_tf.preprocessing import PREPROCESSINGS
 
-PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 10, 3), np.uint8)
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 10, 3)).astype(np.float32)
+PLAIN = tf.zeros(6, tf.bool)
+KEPT, MIRRORED = (
+    next(seed for seed in range(50) if (tf.random.stateless_uniform((), [seed, 0]) < 0.5) == wanted) for wanted in (False, True)
+)
 SEED = tf.constant([1, 2], tf.int64)
 
 
@@ -31,16 +35,15 @@ def chain(image, order, brightness, contrast, saturation, light):
 
 
 def test_colour_jitter_is_the_chain_of_its_steps():
-    augmentation = Augmentation(flip=False)
+    augmentation = Augmentation()
     # The same draws as inside, by the same seeds.
-    _, colours = tf.unstack(tf.random.split(SEED, 2))
-    order_seed, factor_seed, light_seed = tf.unstack(tf.random.split(colours, 3))
+    order_seed, factor_seed, light_seed = tf.unstack(tf.random.split(SEED, 3))
     orders = tf.argsort(tf.random.stateless_uniform((6, 4), order_seed)).numpy()
     factors = tf.random.stateless_uniform((3, 6, 1), factor_seed, 0.6, 1.4).numpy()[..., 0]
     noise = tf.random.stateless_normal((6, 3), light_seed, stddev=0.1).numpy() * augment._PCA_STD
     lights = noise @ np.array(augment._PCA_DIRECTIONS).T
     for preprocessing in PREPROCESSINGS.values():
-        got = augment.jitter_and_normalize(PIXELS, SEED, augmentation, preprocessing).numpy()
+        got = augment.jitter_and_normalize(tf.constant(PIXELS), PLAIN, SEED, augmentation, preprocessing).numpy()
         for i in range(6):
             image = chain(PIXELS[i].astype(np.float64), orders[i], *factors[:, i], lights[i])
             np.testing.assert_allclose(got[i], preprocessing.normalize(image), rtol=1e-3, atol=2e-3)
@@ -48,20 +51,28 @@ def test_colour_jitter_is_the_chain_of_its_steps():
 
 
 def test_no_augmentation_is_normalisation():
-    augmentation = Augmentation(flip=False, jitter=0, lighting=0)
+    augmentation = Augmentation(jitter=0, lighting=0)
     for preprocessing in PREPROCESSINGS.values():
-        got = augment.jitter_and_normalize(PIXELS, SEED, augmentation, preprocessing)
+        got = augment.jitter_and_normalize(tf.constant(PIXELS), PLAIN, SEED, augmentation, preprocessing)
         np.testing.assert_allclose(got, preprocessing.normalize(PIXELS), rtol=1e-5, atol=1e-5)
 
 
-def test_flip_mirrors_about_half_of_the_images():
-    augmentation = Augmentation(jitter=0, lighting=0)
-    images = np.tile(PIXELS[:1], (400, 1, 1, 1))
-    got = augment.jitter_and_normalize(images, SEED, augmentation, Preprocessing()).numpy()
-    plain, mirrored = (Preprocessing().normalize(image).numpy() for image in (PIXELS[0], PIXELS[0][:, ::-1]))
-    is_plain = np.isclose(got, plain, atol=1e-5).all((1, 2, 3))
-    is_mirrored = np.isclose(got, mirrored, atol=1e-5).all((1, 2, 3))
-    assert (is_plain ^ is_mirrored).all() and 150 < is_mirrored.sum() < 250
+@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(jitter=0, lighting=0)])
+@pytest.mark.parametrize("name", ["torchvision", "megvii"])
+def test_mirrored_images_have_their_own_colours(name, augmentation):
+    """Mirroring before all colour steps is mirroring after them."""
+    image, preprocessing = tf.constant(PIXELS[0]), PREPROCESSINGS[name]
+    mirrored, plain = (image for image, _ in (augment.mirror(image, [seed, 0]) for seed in (MIRRORED, KEPT)))
+    results = []
+    for pixels, flag in ((mirrored, True), (plain, False)):
+        got = augment.jitter_and_normalize(pixels[None], tf.constant([flag]), SEED, augmentation, preprocessing)
+        results.append(got.numpy()[0])
+    np.testing.assert_allclose(results[0], results[1][:, ::-1], rtol=1e-4, atol=1e-3)
+
+
+def test_about_half_of_the_images_are_mirrored():
+    flags = [bool(augment.mirror(tf.zeros((2, 2, 3)), [seed, 1])[1]) for seed in range(200)]
+    assert 70 < sum(flags) < 130
 
 
 @settings(max_examples=60, deadline=None)
@@ -89,16 +100,26 @@ def test_rand_augment_changes_images_and_keeps_their_range():
     assert augment.rand_augment(Augmentation()) is None
 
 
-@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_mixing_mixes_labels_as_it_mixes_images(kind):
+def mixed(**strengths):
+    """Four images of the constants 0 to 3, mixed."""
     images = np.stack([np.full((16, 16, 3), float(i), np.float32) for i in range(4)])
-    labels = np.eye(4, dtype=np.float32)
-    mix = augment.mixing(Augmentation(**{kind: 1.0}))
-    ((mixed, targets),) = tf.data.Dataset.from_tensors((images, labels)).map(mix)
-    np.testing.assert_allclose(np.sum(targets, -1), 1, atol=1e-5)
-    # The mean of an image of constant i is the mean label, because image i has the value i.
-    np.testing.assert_allclose(np.mean(mixed, (1, 2, 3)), targets.numpy() @ np.arange(4), atol=0.02)
+    mix = augment.mixing(Augmentation(**strengths))
+    ((images, labels),) = tf.data.Dataset.from_tensors((images, np.eye(4, dtype=np.float32))).map(mix)
+    np.testing.assert_allclose(np.sum(labels, -1), 1, atol=1e-5)
+    return images.numpy(), labels.numpy()
+
+
+def test_mixup_mixes_labels_as_it_mixes_images():
+    images, labels = mixed(mixup=1.0)
+    # The mean of a mixture is its mean label, because image i has the value i.
+    np.testing.assert_allclose(images.mean((1, 2, 3)), labels @ np.arange(4), atol=1e-4)
     assert augment.mixing(Augmentation()) is None
+
+
+def test_cutmix_pastes_pixels_of_the_images_that_the_labels_name():
+    images, labels = mixed(cutmix=1.0)
+    for image, label in zip(images, labels, strict=True):
+        assert set(np.unique(image)) <= set(np.flatnonzero(label > 1e-6)) and len(np.flatnonzero(label > 1e-6)) <= 2
 
 
 @pytest.mark.parametrize("bad", [{"min_area": 0}, {"jitter": 1.5}, {"rand_augment": 11}, {"mixup": -1}])

@@ -10,13 +10,20 @@ from shufflenet_tf.evaluation import pictures
 def opened(path):
     with Image.open(path) as image:
         image.load()
-        assert image.format == "PNG" and 200 < min(image.size) and max(image.size) < 6000
+        assert image.format == "PNG" and min(image.size) > 200 and max(image.size) < 6000
         assert len(np.unique(np.asarray(image.convert("L")))) > 10
         return image.size
 
 
 def row(epoch, **more):
-    return {"epoch": epoch, "step": 10 * epoch, "learning_rate": 0.1 / epoch, "loss": 1 / epoch, "top1": 1 - 0.5 / epoch, **more}
+    return {
+        "epoch": epoch,
+        "step": 10 * epoch,
+        "learning_rate": 0.1 / epoch,
+        "loss": 1 / epoch,
+        "top1": 1 - 0.5 / epoch,
+        **more,
+    }
 
 
 @pytest.mark.parametrize(
