@@ -54,7 +54,7 @@ flags.DEFINE_string("output_dir", "runs/latest", "Folder of the run; an interrup
 flags.DEFINE_bool("overwrite", False, "Remove what --output_dir holds of an earlier run and start afresh.")
 
 flags.DEFINE_integer("batch_size", 64, "Images a step, over all devices.", 1)
-flags.DEFINE_float("epochs", 30, "How often each image is seen; --steps overrides it.", 0)
+flags.DEFINE_float("epochs", 30, "How often to go through the images; --steps overrides it.", 0)
 flags.DEFINE_integer("steps", 0, "Training steps; 0: as --epochs says.", 0)
 flags.DEFINE_integer("steps_per_epoch", 0, "Steps between two evaluations; 0: all images once.", 0)
 flags.DEFINE_integer("checkpoint_steps", 500, "Steps between two checkpoints.", 1)
@@ -148,7 +148,9 @@ def _augmentation() -> Augmentation:
 def _settings(images: int) -> Settings:
     names = ("batch_size", "steps_per_epoch", "schedule", "learning_rate", "warmup_steps", "momentum", "weight_decay")
     names += ("label_smoothing", "ema", "checkpoint_steps", "seed", "tensorboard")
-    steps = FLAGS.steps or max(1, round(FLAGS.epochs * images / FLAGS.batch_size))
+    # Whole epochs as `train` counts them, so that the last one is no stump.
+    steps_per_epoch = FLAGS.steps_per_epoch or max(1, images // FLAGS.batch_size)
+    steps = FLAGS.steps or max(1, round(FLAGS.epochs * steps_per_epoch))
     return Settings(steps=steps, **{name: FLAGS[name].value for name in names})
 
 

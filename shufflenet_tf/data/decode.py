@@ -137,8 +137,9 @@ def _upright(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
 def _turn(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
     """Stored pixels [h, w, 3] to upright pixels, [h, w, 3] or [w, h, 3]."""
     transpose, flip = _steps(orientation)
-    # As floats: for integers, TensorFlow with oneDNN writes an error into the user's terminal and falls back.
-    image = tf.transpose(tf.cast(image, tf.float32), tf.where(transpose, [1, 0, 2], [0, 1, 2]))
+    # As floats: for integers, TensorFlow with oneDNN writes an error into the user's terminal and falls back. The half,
+    # which the cast back cuts off, keeps the graph's optimizer from transposing before the cast after all.
+    image = tf.transpose(tf.cast(image, tf.float32) + 0.5, tf.where(transpose, [1, 0, 2], [0, 1, 2]))
     return tf.cast(tf.raw_ops.Reverse(tensor=image, dims=tf.concat([flip, [False]], axis=0)), tf.uint8)
 
 

@@ -21,7 +21,7 @@ SPLITS = ("train", "test")
 SUPERSAMPLE = 2
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 JPEG_QUALITY = 90
-OWN_COLOUR = 0.4  # how many signs have the colour of their class, as real ones often do
+OWN_COLOUR = 0.5  # how many signs have the colour of their class, as real ones often do
 
 
 def _arc(radius: float, x: float = 0.0, y: float = 0.0, start: float = 0.0, end: float = 360.0) -> np.ndarray:
@@ -104,10 +104,10 @@ def _background(rng: np.random.Generator, size: int, colours: list[tuple[int, ..
     texture = np.zeros((size, size), np.float32)
     if rng.random() < 0.4:
         wave = np.sin(rng.uniform(6, 40) * _ramp(rng, size))
-        texture += rng.uniform(6, 16) * (np.sign(wave) if rng.random() < 0.5 else wave)
+        texture += rng.uniform(4, 12) * (np.sign(wave) if rng.random() < 0.5 else wave)
     for cells in rng.choice([3, 6, 12, 24, 48], 2, replace=False):
         noise = Image.fromarray(rng.integers(0, 256, (cells, cells), dtype=np.uint8)).resize((size, size))
-        texture += rng.uniform(0, 0.2) * (np.asarray(noise, np.float32) - 128)
+        texture += rng.uniform(0, 0.14) * (np.asarray(noise, np.float32) - 128)
     blend = np.clip(0.5 + rng.uniform(0, 0.6) * _ramp(rng, size), 0, 1)[..., None]
     image = np.clip(near + (far - near) * blend + texture[..., None], 0, 255).astype(np.uint8)
     canvas = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
@@ -140,9 +140,9 @@ class _Pose:
     """A random place, size, rotation and tilt; maps glyph coordinates [n, 2] to pixels."""
 
     def __init__(self, rng: np.random.Generator, side: int, radius: float, reach: float):
-        self.centre = side / 2 + rng.uniform(-0.6, 0.6, 2) * max(0.0, side / 2 - reach)
+        self.centre = side / 2 + rng.uniform(-0.7, 0.7, 2) * max(0.0, side / 2 - reach)
         self.radius = radius
-        self.turn, self.tilt, axis = rng.uniform([-0.35, 0, 0], [0.35, 0.5, 2 * np.pi])  # radians
+        self.turn, self.tilt, axis = rng.uniform([-0.3, 0, 0], [0.3, 0.45, 2 * np.pi])  # radians
         self.along = np.array([np.cos(axis), np.sin(axis)])
 
     def __call__(self, points: np.ndarray, turn: float = 1.0) -> np.ndarray:
@@ -158,8 +158,8 @@ def _add_sign(rng: np.random.Generator, canvas: Image.Image, label: int, colours
     """Draws the sign filled, outlined, or as a pictogram on a plate, and sometimes a lump that hides a part of it."""
     side = canvas.width
     ink, paper, cover = colours
-    style = rng.choice(["filled", "outlined", "plate"], p=[0.5, 0.1, 0.4])
-    low, high = {"filled": (0.55, 0.9), "outlined": (0.65, 0.9), "plate": (0.5, 0.66)}[style]
+    style = rng.choice(["filled", "outlined", "plate"], p=[0.6, 0.1, 0.3])
+    low, high = {"filled": (0.62, 0.9), "outlined": (0.7, 0.9), "plate": (0.56, 0.68)}[style]
     radius = side / 2 * rng.uniform(low, high)
     pose = _Pose(rng, side, radius, radius * (1.4 if style == "plate" else 0.9))
 
@@ -182,10 +182,10 @@ def _add_sign(rng: np.random.Generator, canvas: Image.Image, label: int, colours
         canvas.paste(paper, mask=_stencil(side, contours, stroke=int(radius * rng.uniform(0.12, 0.3))))
     mask = _stencil(side, contours, stroke)
     canvas.paste(ink, mask=mask)
-    if rng.random() < 0.25:
+    if rng.random() < 0.2:
         lump = _stencil(side, [_blob(rng, pose.centre + rng.uniform(-1, 1, 2) * radius, radius * 0.4)])
         hidden = np.count_nonzero(np.asarray(mask) & np.asarray(lump)) / np.count_nonzero(mask)
-        if hidden < 0.2:
+        if hidden < 0.15:
             canvas.paste(cover, mask=lump)
 
 
@@ -211,7 +211,7 @@ def draw(split: str, index: int, size: int = SIZE) -> tuple[np.ndarray, int]:
     if rng.random() < 0.25:  # the edge of a shadow
         light *= 1 - 0.35 / (1 + np.exp(-30 * (_ramp(rng, size) - rng.uniform(-0.6, 0.6))))
     image *= light[..., None] * rng.uniform(0.88, 1.0, 3).astype(np.float32)
-    image += rng.uniform(1, 10) * rng.standard_normal(image.shape, np.float32)
+    image += rng.uniform(1, 7) * rng.standard_normal(image.shape, np.float32)
     return np.clip(image, 0, 255).astype(np.uint8), label
 
 
