@@ -16,10 +16,19 @@ from PIL import Image
 
 import shufflenet_tf as st
 import train_main
+from shufflenet_tf import shufflenet_v2
 from shufflenet_tf.training import callbacks
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = ("--model=shufflenet_v2_0.5x", "--image_size=32", "--batch_size=8", "--steps=4", "--steps_per_epoch=2")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_units():
+    """Four units instead of sixteen: what is tested here does not depend on the depth, but most of the time does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shufflenet_v2, "REPEATS", (2, 1, 1))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +63,11 @@ def test_what_a_run_leaves_behind(finished, photos):
     assert not [name for name in names if name.startswith(".")]
     assert (finished / "labels.txt").read_text().split() == ["blue", "green", "red"]
     metrics = json.loads((finished / "metrics.json").read_text())
-    assert metrics["steps"] == 4 and metrics["test"]["examples"] == 24 and metrics["parameters"] == 344_867
+    assert (
+        metrics["steps"] == 4
+        and metrics["test"]["examples"] == 24
+        and metrics["parameters"] == st.complexity.parameters(st.load(finished).model)
+    )
     with open(finished / "history.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["2", "4"] and all(float(row["val_loss"]) > 0 for row in rows)
@@ -176,6 +189,7 @@ def test_mirrored_on_two_devices(photos, tmp_path):
         "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
         "tf.distribute.MirroredStrategy = lambda make=tf.distribute.MirroredStrategy: make(['CPU:0', 'CPU:1'])\n"
         "import train_main\n"
+        "train_main.st.shufflenet_v2.REPEATS = (2, 1, 1)\n"
         "from absl import flags\n"
         "flags.FLAGS(['train_main.py', *sys.argv[1:]])\n"
         "sys.exit(train_main.run(['train_main.py']))\n"

@@ -21,7 +21,7 @@ SPLITS = ("train", "test")
 SUPERSAMPLE = 2
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 JPEG_QUALITY = 90
-OWN_COLOUR = 0.5  # how many signs have the colour of their class, as real ones often do
+OWN_COLOUR = 0.4  # how many signs have the colour of their class, as real ones often do
 
 
 def _arc(radius: float, x: float = 0.0, y: float = 0.0, start: float = 0.0, end: float = 360.0) -> np.ndarray:
@@ -85,7 +85,7 @@ def _colours(rng: np.random.Generator, label: int) -> list[tuple[int, ...]]:
     if rng.random() < OWN_COLOUR:
         hue = (label + rng.uniform(-0.3, 0.3)) / len(LABELS)
         colours[0] = 255 * np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.6, 1), rng.uniform(0.5, 1)))
-    apart = np.argsort(-np.abs((colours - colours[0]) @ LUMINANCE))[:16]
+    apart = np.argsort(-np.abs((colours - colours[0]) @ LUMINANCE))[:9]
     return [tuple(colour) for colour in colours[[0, *rng.permutation(apart)[:9]]].tolist()]
 
 
@@ -112,7 +112,7 @@ def _background(rng: np.random.Generator, size: int, colours: list[tuple[int, ..
     image = np.clip(near + (far - near) * blend + texture[..., None], 0, 255).astype(np.uint8)
     canvas = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
     pen = ImageDraw.Draw(canvas)
-    for colour in colours[2 : rng.integers(2, 5)]:
+    for colour in colours[2 : rng.integers(2, 4)]:
         if rng.random() < 0.5:
             # From edge to edge: two short lines that meet would be a cross.
             a, b = rng.uniform(-0.5, 1.5, 2) * side
@@ -140,9 +140,9 @@ class _Pose:
     """A random place, size, rotation and tilt; maps glyph coordinates [n, 2] to pixels."""
 
     def __init__(self, rng: np.random.Generator, side: int, radius: float, reach: float):
-        self.centre = side / 2 + rng.uniform(-0.7, 0.7, 2) * max(0.0, side / 2 - reach)
+        self.centre = side / 2 + rng.uniform(-0.8, 0.8, 2) * max(0.0, side / 2 - reach)
         self.radius = radius
-        self.turn, self.tilt, axis = rng.uniform([-0.3, 0, 0], [0.3, 0.45, 2 * np.pi])  # radians
+        self.turn, self.tilt, axis = rng.uniform([-0.25, 0, 0], [0.25, 0.4, 2 * np.pi])  # radians
         self.along = np.array([np.cos(axis), np.sin(axis)])
 
     def __call__(self, points: np.ndarray, turn: float = 1.0) -> np.ndarray:
@@ -158,8 +158,8 @@ def _add_sign(rng: np.random.Generator, canvas: Image.Image, label: int, colours
     """Draws the sign filled, outlined, or as a pictogram on a plate, and sometimes a lump that hides a part of it."""
     side = canvas.width
     ink, paper, cover = colours
-    style = rng.choice(["filled", "outlined", "plate"], p=[0.6, 0.1, 0.3])
-    low, high = {"filled": (0.62, 0.9), "outlined": (0.7, 0.9), "plate": (0.56, 0.68)}[style]
+    style = rng.choice(["filled", "outlined", "plate"], p=[0.75, 0.05, 0.2])
+    low, high = {"filled": (0.66, 0.9), "outlined": (0.7, 0.9), "plate": (0.56, 0.68)}[style]
     radius = side / 2 * rng.uniform(low, high)
     pose = _Pose(rng, side, radius, radius * (1.4 if style == "plate" else 0.9))
 
@@ -182,10 +182,10 @@ def _add_sign(rng: np.random.Generator, canvas: Image.Image, label: int, colours
         canvas.paste(paper, mask=_stencil(side, contours, stroke=int(radius * rng.uniform(0.12, 0.3))))
     mask = _stencil(side, contours, stroke)
     canvas.paste(ink, mask=mask)
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         lump = _stencil(side, [_blob(rng, pose.centre + rng.uniform(-1, 1, 2) * radius, radius * 0.4)])
         hidden = np.count_nonzero(np.asarray(mask) & np.asarray(lump)) / np.count_nonzero(mask)
-        if hidden < 0.15:
+        if hidden < 0.12:
             canvas.paste(cover, mask=lump)
 
 
