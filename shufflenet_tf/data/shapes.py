@@ -21,7 +21,7 @@ SPLITS = ("train", "test")
 SUPERSAMPLE = 2
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 JPEG_QUALITY = 90
-OWN_COLOUR = 0.4  # how many signs have the colour of their class, as real ones often do
+OWN_COLOUR = 0.3  # how many signs have the colour of their class, as real ones often do
 
 
 def _arc(radius: float, x: float = 0.0, y: float = 0.0, start: float = 0.0, end: float = 360.0) -> np.ndarray:
@@ -140,9 +140,9 @@ class _Pose:
     """A random place, size, rotation and tilt; maps glyph coordinates [n, 2] to pixels."""
 
     def __init__(self, rng: np.random.Generator, side: int, radius: float, reach: float):
-        self.centre = side / 2 + rng.uniform(-0.8, 0.8, 2) * max(0.0, side / 2 - reach)
+        self.centre = side / 2 + rng.uniform(-0.7, 0.7, 2) * max(0.0, side / 2 - reach)
         self.radius = radius
-        self.turn, self.tilt, axis = rng.uniform([-0.25, 0, 0], [0.25, 0.4, 2 * np.pi])  # radians
+        self.turn, self.tilt, axis = rng.uniform([-0.15, 0, 0], [0.15, 0.35, 2 * np.pi])  # radians
         self.along = np.array([np.cos(axis), np.sin(axis)])
 
     def __call__(self, points: np.ndarray, turn: float = 1.0) -> np.ndarray:
@@ -159,11 +159,11 @@ def _add_sign(rng: np.random.Generator, canvas: Image.Image, label: int, colours
     side = canvas.width
     ink, paper, cover = colours
     style = rng.choice(["filled", "outlined", "plate"], p=[0.75, 0.05, 0.2])
-    low, high = {"filled": (0.66, 0.9), "outlined": (0.7, 0.9), "plate": (0.56, 0.68)}[style]
+    low, high = {"filled": (0.72, 0.9), "outlined": (0.76, 0.9), "plate": (0.6, 0.68)}[style]
     radius = side / 2 * rng.uniform(low, high)
     pose = _Pose(rng, side, radius, radius * (1.4 if style == "plate" else 0.9))
 
-    stretch = rng.uniform(0.88, 1.12, 2) * [rng.choice([-1, 1]), 1]
+    stretch = rng.uniform(0.92, 1.08, 2) * [rng.choice([-1, 1]), 1]
     silhouette, *holes = GLYPHS[LABELS[label]]
     holes = [hole.mean(0) + (hole - hole.mean(0)) * rng.uniform(0.85, 1.15) for hole in holes]
     contours = [pose(points * stretch) for points in (silhouette, *holes)]
