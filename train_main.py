@@ -21,7 +21,8 @@ import pathlib
 import shutil
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes are not for users; before it's loaded
+# TensorFlow's notes, among them harmless ones of level "error", are not for users; what fails is raised in Python anyway.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags, logging
 

@@ -24,8 +24,10 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: writers such as Keras and matplotlib choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # The suffix stays last: writers such as Keras and matplotlib choose the format by it. The name is always the same, so
+    # that what a killed process has left is replaced by the next one.
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    _remove(temporary)
     try:
         yield temporary
         _flush(temporary)
@@ -33,11 +35,15 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             shutil.rmtree(path)
         os.replace(temporary, path)
     except BaseException:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: pathlib.Path) -> None:

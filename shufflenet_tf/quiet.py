@@ -13,7 +13,7 @@ from collections.abc import Iterator
 def load_tensorflow() -> None:
     """Imports TensorFlow and finds its devices, quietly if that is wanted; what went wrong is shown all the same."""
     if sys.argv[:1] == ["-m"]:  # `python -m shufflenet_tf...`: the reader of its output did not ask for notes
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") in ("2", "3") and "tensorflow" not in sys.modules
     with _held_back() if wanted else contextlib.nullcontext():
         import tensorflow as tf

@@ -137,10 +137,8 @@ def _upright(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
 def _turn(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
     """Stored pixels [h, w, 3] to upright pixels, [h, w, 3] or [w, h, 3]."""
     transpose, flip = _steps(orientation)
-    # As floats: for integers, TensorFlow with oneDNN writes an error into the user's terminal and falls back. The half,
-    # which the cast back cuts off, keeps the graph's optimizer from transposing before the cast after all.
-    image = tf.transpose(tf.cast(image, tf.float32) + 0.5, tf.where(transpose, [1, 0, 2], [0, 1, 2]))
-    return tf.cast(tf.raw_ops.Reverse(tensor=image, dims=tf.concat([flip, [False]], axis=0)), tf.uint8)
+    image = tf.transpose(image, tf.where(transpose, [1, 0, 2], [0, 1, 2]))
+    return tf.raw_ops.Reverse(tensor=image, dims=tf.concat([flip, [False]], axis=0))
 
 
 def _stored(box: tf.Tensor, upright_size: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:

@@ -5,6 +5,7 @@
 
 import argparse
 import colorsys
+import contextlib
 import dataclasses
 import functools
 import io
@@ -267,8 +268,10 @@ def prepare(data_dir: str | None = None, config: str | None = None) -> Shapes:
     print(f"Drawing the dataset 'shapes' ({images:,} images) into {builder.data_dir}", flush=True)
     tfds.disable_progress_bar()
     try:
-        # TFDS writes into a folder of another name, so that a drawing that was killed is not taken for a whole one.
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+        # TFDS writes into a folder of another name, so that a drawing that was killed is not taken for a whole one; and it
+        # speaks of downloading, which this isn't.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
     except OSError:
         builder = Shapes(data_dir=data_dir, config=config or "full")
         if not builder.is_prepared():  # else another process has drawn the same at the same time

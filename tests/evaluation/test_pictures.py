@@ -10,7 +10,7 @@ from shufflenet_tf.evaluation import pictures
 def opened(path):
     with Image.open(path) as image:
         image.load()
-        assert image.format == "PNG" and min(image.size) > 200 and max(image.size) < 6000
+        assert image.format == "PNG" and min(image.size) > 100 and max(image.size) < 6000
         assert len(np.unique(np.asarray(image.convert("L")))) > 10
         return image.size
 
