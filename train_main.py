@@ -186,14 +186,17 @@ def _next_commands(folder: pathlib.Path) -> str:
         for name in ("model.keras", "saved_model/", "labels.txt", "metrics.json", "history.csv")
         if (folder / name).exists()
     ]
-    watch = f"\n  tensorboard --logdir={folder}/tensorboard" if FLAGS.tensorboard else ""
+    interpreter = pathlib.Path(sys.executable)
+    here = pathlib.Path.cwd()
+    python = interpreter.relative_to(here) if interpreter.is_relative_to(here) else "python"
+    watch = f"\n  {python} -m tensorboard.main --logdir={folder}/tensorboard" if FLAGS.tensorboard else ""
     return f"""\
 Everything is in {folder}: {", ".join(files)} and three pictures:
   {folder}/training.png    how it learned
   {folder}/confusion.png   which classes it takes for which
   {folder}/mistakes.png    its worst mistakes
 Next:
-  python -c "import shufflenet_tf as st; st.load('{folder}').model.summary()"{watch}"""
+  {python} -c "import shufflenet_tf as st; st.load('{folder}').model.summary()"{watch}"""
 
 
 def _parse(argv: list[str]) -> list[str]:
