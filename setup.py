@@ -28,6 +28,7 @@ setup(
     description="The reference ShuffleNet for TensorFlow: networks, training, evaluation and preprocessing.",
     license="Apache-2.0",
     packages=find_packages(include=["shufflenet_tf", "shufflenet_tf.*"]),
+    package_data={"shufflenet_tf": ["imagenet_classes.txt"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "absl-py>=1.4",

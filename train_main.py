@@ -6,6 +6,9 @@ Try it (ten classes of drawn signs, made on the spot, a few minutes on a laptop)
 Your own photos, one folder a class (PATH/train/<class>/*.jpg and PATH/test/..., or just PATH/<class>/*.jpg):
   python train_main.py --flagfile=v2.flags --dataset=folder:PATH --output_dir=runs/photos
 
+Better and sooner with few photos: start with weights that have seen ImageNet (or your own, --weights=FILE):
+  python train_main.py --flagfile=recipes/finetune_photos.flags --dataset=folder:PATH
+
 Anything in TensorFlow Datasets, and the papers' own recipes:
   python train_main.py --dataset=tfds:cifar10 --image_size=32
   python train_main.py --flagfile=recipes/shufflenet_v2_1.0x.flags --data_dir=/data/tfds
@@ -38,14 +41,24 @@ from shufflenet_tf.training import schedules
 from shufflenet_tf.training.callbacks import Diverged
 from shufflenet_tf.training.fit import Settings, train
 from shufflenet_tf.training.report import write_report
+from shufflenet_tf.training.transfer import FREEZE, transfer
+from shufflenet_tf.weights.published import Checkpoint, find
 from shufflenet_tf.wiring import WIRINGS
 
 FLAGS = flags.FLAGS
+MODEL = "shufflenet_v2_1.0x"  # where nothing else says which
 
-flags.DEFINE_string("model", "shufflenet_v2_1.0x", "Network; a wrong name lists the nearest ones.")
-flags.DEFINE_enum("wiring", "tensorpack", list(WIRINGS), "Whose details of the architecture to follow.")
+flags.DEFINE_string("model", None, f"Network; default: that of --weights, else {MODEL}. A wrong name lists the nearest ones.")
+flags.DEFINE_string("weights", None, "Trained weights to start with: a .npz, .pth, .pth.tar or .keras file, or imagenet.")
+flags.DEFINE_enum("freeze", "none", FREEZE, "Layers that keep their weights: all before stage 4, or all but the classifier.")
+flags.DEFINE_float("backbone_rate", 1.0, "Factor on the learning rate of all layers but the classifier.", 0, 1)
+flags.DEFINE_enum(
+    "wiring", None, list(WIRINGS), "Whose details of the architecture to follow; default: that of --weights, or the network's."
+)
 flags.DEFINE_list("image_size", ["224"], "Input in pixels: one side, or height,width; at least 32.")
-flags.DEFINE_enum("preprocessing", "torchvision", list(PREPROCESSINGS), "Channel order, scale, mean and deviation.")
+flags.DEFINE_enum(
+    "preprocessing", None, list(PREPROCESSINGS), "Whose scale and channel order; default: that of --weights, or torchvision's."
+)
 flags.DEFINE_float("crop_fraction", 224 / 256, "Evaluation: part of the shorter side that the centre crop takes.", 0.1, 1)
 
 flags.DEFINE_string("dataset", "shapes", "Images: shapes (drawn on the spot), tfds:NAME or folder:PATH.")
@@ -90,8 +103,8 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise st.UserError(f"Unexpected argument {argv[1]!r}: all settings are flags, --name=value.")
     logging.set_verbosity(logging.ERROR)  # Keras and TensorFlow log through absl what only their authors need
-    st.registry.check(FLAGS.model)
     size = _image_size()
+    name, checkpoint = _network()
     folder = pathlib.Path(FLAGS.output_dir)
     if FLAGS.overwrite:
         _remove_run(folder)
@@ -103,15 +116,20 @@ def main(argv: list[str]) -> None:
             raise st.UserError("--deterministic can't go with --rand_augment, --mixup or --cutmix, which keep their own dice.")
         tf.config.experimental.enable_op_determinism()
     model = {
-        "name": FLAGS.model,
+        "name": name,
         "input_shape": (*size, 3),
-        "wiring": FLAGS.wiring,
-        "preprocessing": _preprocessing(size),
+        "wiring": FLAGS.wiring or (checkpoint and checkpoint.wiring),
+        "preprocessing": _preprocessing(size, checkpoint),
     }
     source = open_source(FLAGS.dataset, data_dir=FLAGS.data_dir, seed=FLAGS.seed, strict=FLAGS.strict)
     strategy = tf.distribute.MirroredStrategy() if FLAGS.strategy == "mirrored" else None
     with strategy.scope() if strategy else contextlib.nullcontext(), _precision(FLAGS.mixed_precision):
         network = st.create_model(**model, classes=len(source.labels), labels=source.labels)
+    if checkpoint is not None:
+        new = transfer(network, checkpoint)
+        print(f"{checkpoint.describe(name)}\n  classifier     {'new, for these classes' if new else 'kept'}")
+    elif FLAGS.freeze != "none":
+        raise st.UserError(f"--freeze={FLAGS.freeze} would keep random weights as they are: give --weights too.")
     settings = _settings(source.train.size)
     print(
         f"{network.name}: {st.complexity.parameters(network):,} parameters, "
@@ -135,9 +153,27 @@ def _image_size() -> tuple[int, int]:
     return sides[0], sides[-1]
 
 
-def _preprocessing(size: tuple[int, int]) -> st.Preprocessing:
+def _network() -> tuple[str, Checkpoint | None]:
+    """Returns the network's name and the weights that it starts with."""
+    if FLAGS.model:
+        st.registry.check(FLAGS.model)
+    if not FLAGS.weights:
+        return FLAGS.model or MODEL, None
+    if FLAGS.weights == "imagenet":
+        return FLAGS.model or MODEL, find("imagenet", FLAGS.model or MODEL)
+    checkpoint = st.loading.checkpoint(FLAGS.weights)
+    found = st.registry.identify(checkpoint)
+    if FLAGS.model not in (None, found):
+        raise st.UserError(
+            f"{FLAGS.weights} is a {found} and no {FLAGS.model}: give no --model, or --model={found} behind a flag file."
+        )
+    return found, checkpoint
+
+
+def _preprocessing(size: tuple[int, int], checkpoint: Checkpoint | None = None) -> st.Preprocessing:
     crop = min(size)
-    contract = PREPROCESSINGS[FLAGS.preprocessing].to_config()
+    given = FLAGS.preprocessing or (checkpoint.preprocessing if checkpoint else None)
+    contract = st.Preprocessing.of(given).to_config()
     return st.Preprocessing(**{**contract, "resize": round(crop / FLAGS.crop_fraction), "crop": crop})
 
 
@@ -148,11 +184,11 @@ def _augmentation() -> Augmentation:
 
 def _settings(images: int) -> Settings:
     names = ("batch_size", "steps_per_epoch", "schedule", "learning_rate", "warmup_steps", "momentum", "weight_decay")
-    names += ("label_smoothing", "ema", "checkpoint_steps", "seed", "tensorboard")
+    names += ("label_smoothing", "ema", "checkpoint_steps", "seed", "tensorboard", "freeze", "backbone_rate")
     # Whole epochs as `train` counts them, so that the last one is no stump.
     steps_per_epoch = FLAGS.steps_per_epoch or max(1, images // FLAGS.batch_size)
     steps = FLAGS.steps or max(1, round(FLAGS.epochs * steps_per_epoch))
-    return Settings(steps=steps, **{name: FLAGS[name].value for name in names})
+    return Settings(steps=steps, weights=FLAGS.weights or "", **{name: FLAGS[name].value for name in names})
 
 
 @contextlib.contextmanager

@@ -9,13 +9,16 @@ import types
 
 from shufflenet_tf import registry
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.imagenet import decode_predictions, preprocess_input
 from shufflenet_tf.loading import Bundle, load, save_saved_model
 from shufflenet_tf.model import ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.registry import create_model, list_models
+from shufflenet_tf.shufflenet_units import ShufflenetStage, ShufflenetUnit1, ShufflenetUnit2
 from shufflenet_tf.shufflenet_v1 import ShuffleNetV1, ShuffleNetV1Unit
-from shufflenet_tf.shufflenet_v2 import ShufflenetStage, ShufflenetUnit1, ShufflenetUnit2, ShuffleNetV2
+from shufflenet_tf.shufflenet_v2 import ShuffleNetV2
 from shufflenet_tf.wiring import Wiring
+from shufflenet_tf.zoo.shufflenet_v2_plus import ShuffleNetV2Plus
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "ShuffleNetV1",
     "ShuffleNetV1Unit",
     "ShuffleNetV2",
+    "ShuffleNetV2Plus",
     "ShufflenetStage",
     "ShufflenetUnit1",
     "ShufflenetUnit2",
@@ -32,8 +36,10 @@ __all__ = [
     "Wiring",
     "complexity",
     "create_model",
+    "decode_predictions",
     "list_models",
     "load",
+    "preprocess_input",
     "registry",
     "save_saved_model",
 ]

@@ -165,13 +165,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("model", nargs="+", help="a registered network, such as shufflenet_v2_1.0x")
     parser.add_argument("--size", type=int, nargs="+", default=[224], help="input in pixels: one side, or height and width")
     parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument("--wiring", default="tensorpack", help="tensorpack, megvii or torchvision")
+    parser.add_argument("--wiring", help="tensorpack, megvii or torchvision; default: the network's")
     args = parser.parse_args(argv)
     height, width = args.size if len(args.size) == 2 else (args.size[0], args.size[0])
     try:
         for name in args.model:
             model = create_model(name, input_shape=(height, width, 3), classes=args.classes, wiring=args.wiring)
-            print(f"{name} at {height}x{width}, {args.classes} classes, {args.wiring} wiring\n\n{table(model)}\n")
+            wiring = f", {args.wiring} wiring" if args.wiring else ""
+            print(f"{name} at {height}x{width}, {args.classes} classes{wiring}\n\n{table(model)}\n")
         print(
             "parameters: trainable; multiply-adds: the papers' FLOPs; memory access: elements read and written by convolutions"
         )

@@ -125,6 +125,28 @@ class ChannelShuffle(tf.keras.layers.Layer):
 
 
 @register
+class HardSigmoid(tf.keras.layers.Layer):
+    """min(max(x + 3, 0), 6) / 6. Keras's own of this name differs between its generations."""
+
+    def call(self, inputs):
+        return tf.nn.relu6(inputs + 3.0) * (1 / 6)
+
+
+@register
+class HardSwish(tf.keras.layers.Layer):
+    """x * hard_sigmoid(x) (Howard et al., "Searching for MobileNetV3", section 5.2), one operator in TFLite."""
+
+    def call(self, inputs):
+        return inputs * tf.nn.relu6(inputs + 3.0) * (1 / 6)
+
+
+def activation(kind: str, **kwargs) -> tf.keras.layers.Layer:
+    """Returns the layer of "hard_swish", "hard_sigmoid" or one of Keras's own names."""
+    own = {"hard_swish": HardSwish, "hard_sigmoid": HardSigmoid}
+    return own[kind](**kwargs) if kind in own else tf.keras.layers.Activation(kind, **kwargs)
+
+
+@register
 class ConvBNReLU(Composite):
     """Convolution without bias, batch normalization, activation; the base of its two siblings below.
 
@@ -136,7 +158,7 @@ class ConvBNReLU(Composite):
       kernel_size, strides: of both sides, in pixels.
       groups: of a grouped convolution (ShuffleNet V1); must divide the channels of the input and `filters`.
       padding: at stride 2, "same" (TensorFlow: more on the right and at the bottom) or "symmetric" (PyTorch).
-      activation: a Keras name, or None.
+      activation: see `activation`, or None.
     """
 
     def __init__(self, filters=None, kernel_size=1, strides=1, groups=1, padding="same", activation="relu", **kwargs):
@@ -158,7 +180,6 @@ class ConvBNReLU(Composite):
         self.conv = self._convolution(strides=self.strides, padding=padding, use_bias=False, name=self.name, **common)
         bn_name = f"{self.name}{'.bn' if self.activation else '_bn'}"
         self.bn = BatchNorm(momentum=MOMENTUM, epsilon=EPSILON, name=bn_name, **common)
-        activation = tf.keras.layers.Activation
         self.act = activation(self.activation, name=f"{self.name}.act", **common) if self.activation else None
         self.built = True
 
@@ -189,6 +210,42 @@ class DepthwiseConvBN(ConvBNReLU):
 
     def _convolution(self, **kwargs) -> tf.keras.layers.Layer:
         return tf.keras.layers.DepthwiseConv2D(self.kernel_size, depthwise_initializer=INITIALIZER, **kwargs)
+
+
+@register
+class SqueezeExcite(Composite):
+    """Scales each channel by what the means of all channels say (Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018).
+
+    As in megvii's ShuffleNet V2+: batch normalization behind the first convolution, no biases, a hard sigmoid. An input
+    of one pixel is its own mean.
+
+    Args:
+      reduction: how many times fewer channels there are between the two convolutions.
+    """
+
+    def __init__(self, reduction: int = 4, **kwargs):
+        super().__init__(**kwargs)
+        self.reduction = reduction
+
+    def build(self, input_shape):
+        common = {"dtype": self.dtype_policy}
+        c = input_shape[-1]
+        pixel = tuple(input_shape[1:3]) == (1, 1)
+        pool = tf.keras.layers.GlobalAveragePooling2D
+        self.pool = None if pixel else pool(keepdims=True, name=f"{self.name}.pool", **common)
+        self.squeeze = ConvBNReLU(c // self.reduction, name=f"{self.name}.squeeze", **common)
+        excite = {"kernel_initializer": INITIALIZER, "name": f"{self.name}.excite", **common}
+        self.excite = tf.keras.layers.Conv2D(c, 1, use_bias=False, **excite)
+        self.gate = HardSigmoid(name=f"{self.name}.gate", **common)
+        self.scale = tf.keras.layers.Multiply(name=f"{self.name}.scale", **common)
+        self.built = True
+
+    def call(self, inputs):
+        x = self.pool(inputs) if self.pool else inputs  # (N, 1, 1, C)
+        return self.scale([inputs, self.gate(self.excite(self.squeeze(x)))])
+
+    def get_config(self):
+        return {**super().get_config(), "reduction": self.reduction}
 
 
 def max_pool(x, padding: str, name: str = "pool1"):

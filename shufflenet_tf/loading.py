@@ -5,13 +5,17 @@ import os
 import pathlib
 import zipfile
 
+import numpy as np
 import tensorflow as tf
 
+from shufflenet_tf import registry
 from shufflenet_tf.data.decode import decode
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path
+from shufflenet_tf.lite import LiteClassifier
 from shufflenet_tf.model import ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
+from shufflenet_tf.weights import published
 
 MODEL = "model.keras"
 
@@ -21,26 +25,83 @@ class Bundle:
     """A trained network and what is needed to use it.
 
     Attributes:
-      model: normalised images -> probabilities.
+      model: normalised images -> probabilities; of a .tflite file: raw uint8 images -> probabilities.
       labels: names of the classes in order, or None where they are unknown.
       preprocessing: how a photo becomes the model's input.
     """
 
-    model: tf.keras.Model
+    model: ImageClassifier | LiteClassifier
     labels: tuple[str, ...] | None
     preprocessing: Preprocessing
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels of the images that are classified: the contract's crop where the network takes any."""
+        height, width = self.model.input_shape[1:3]
+        return height or self.preprocessing.crop, width or self.preprocessing.crop
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """Returns the probabilities, float32 [N, classes], of uint8 RGB images [N, height, width, 3]."""
+        if isinstance(self.model, LiteClassifier):
+            return self.model(images)
+        return self.model(self.preprocessing.normalize(images), training=False).numpy()
+
 
 def load(path: str | os.PathLike) -> Bundle:
-    """Loads a `.keras` file, or the one in a folder that train_main.py has written, without running code from it.
+    """Loads a trained network of any kind, without running code from the file.
+
+    Args:
+      path: a .keras file or the folder of a training run that has one; a .tflite file; or a checkpoint (a tensorpack or
+        canonical .npz, a torchvision .pth, a megvii .pth.tar), whose network is recognised. The content tells the kind.
 
     Raises:
-      UserError: there is no such file, or it's none of this project's models.
+      UserError: there is no such file, it's damaged, or its network is unknown here.
     """
+    file = _file(path)
+    with open(file, "rb") as opened:
+        head = opened.read(8)
+    if head[4:] == b"TFL3":
+        model = LiteClassifier(file)
+    else:
+        model = _keras_model(file) if _is_keras(file, head) else _built(published.read(file))
+    labels = tuple(model.labels) if model.labels is not None else None
+    return Bundle(model, labels, model.preprocessing)
+
+
+def checkpoint(path: str | os.PathLike) -> published.Checkpoint:
+    """Returns the weights of what `load` loads, but for .tflite files, to start training with.
+
+    Raises:
+      UserError: see `load`.
+    """
+    file = _file(path)
+    with open(file, "rb") as opened:
+        head = opened.read(8)
+    if head[4:] == b"TFL3":
+        raise UserError(f"{file} is made for inference, and no training can start with it: give the model.keras it came from.")
+    return published.of_model(_keras_model(file), os.fspath(file)) if _is_keras(file, head) else published.read(file)
+
+
+def _file(path: str | os.PathLike) -> pathlib.Path:
     path = pathlib.Path(path)
     file = path / MODEL if path.is_dir() else path
     if not file.is_file():
-        raise UserError(f"There is no model at {path}: give a .keras file or the folder of a finished training run.")
+        raise UserError(
+            f"There is no model at {path}: give the folder of a finished training run, or a .keras, .tflite, .npz or .pth file."
+        )
+    return file
+
+
+def _is_keras(file: pathlib.Path, head: bytes) -> bool:
+    if file.suffix in (".keras", ".h5"):  # even if it's damaged, that's what it was meant to be
+        return True
+    try:
+        return head.startswith(b"PK") and "config.json" in zipfile.ZipFile(file).namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _keras_model(file: pathlib.Path) -> ImageClassifier:
     try:
         model = tf.keras.models.load_model(file, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
@@ -50,8 +111,16 @@ def load(path: str | os.PathLike) -> Bundle:
         ) from None
     if not isinstance(model, ImageClassifier):
         raise UserError(f"{file} holds a {type(model).__name__}, which has no preprocessing: give a model of this project.")
-    labels = tuple(model.labels) if model.labels is not None else None
-    return Bundle(model, labels, model.preprocessing)
+    return model
+
+
+def _built(checkpoint: published.Checkpoint) -> ImageClassifier:
+    if not checkpoint.classes:
+        raise UserError(f"{checkpoint.path} has no classifier: build the network with include_top=False and weights=.")
+    given = dict(checkpoint.config or {})
+    shape = tuple(given.get("input_shape") or (checkpoint.preprocessing.crop,) * 2 + (3,))
+    network = registry.identify(checkpoint)
+    return registry.create_model(network, weights=checkpoint, classes=checkpoint.classes, input_shape=shape)
 
 
 class _Serving(tf.Module):

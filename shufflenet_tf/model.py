@@ -1,5 +1,6 @@
 """What all networks here share: a functional graph inside a Keras model, a head, and what travels with the weights."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ import tensorflow as tf
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.layers import INITIALIZER, register
 from shufflenet_tf.preprocessing import Preprocessing
+from shufflenet_tf.weights import canonical, published
+from shufflenet_tf.wiring import Wiring
 
 MIN_SIZE = 32  # pixels: five halvings leave one
 
@@ -19,72 +22,87 @@ class ImageClassifier(tf.keras.Model):
     Subclasses hand over the layers up to the last feature map and their own configuration.
 
     Args:
-      trunk: symbolic images [N, H, W, 3] -> feature maps by stride, the last of them feeding the head.
+      trunk: symbolic images [N, H, W, 3] and a Wiring -> feature maps by stride, of which the last feeds the head, or the
+        one named "features".
+      head: symbolic pooled features [N, C] -> what feeds the classifier; None: as they are.
       input_shape: (height, width, 3), each side at least 32 or None (any); it need not be square.
       include_top: with pooling and classifier; else the output is the last feature map, or what `pooling` makes of it.
-      weights: None (random), or the path of a canonical .npz file.
+      weights: None (random), a path (a tensorpack .npz, a torchvision .pth, a megvii .pth.tar, a canonical .npz), or
+        "imagenet": torchvision's, downloaded once. Without include_top their classifier is left out.
       pooling: None, "avg" or "max": only where include_top is False.
       classes: number of classes.
       classifier_activation: "softmax", or None for logits.
-      classifier_bias: whether the classifier has a bias.
-      labels: names of the classes in order, which are saved with the model; None: unknown.
-      preprocessing: a Preprocessing, a name, or a saved configuration; saved with the model.
+      wiring: a name ("tensorpack", "megvii", "torchvision") or a Wiring; None: that of `weights`, else the class's default.
+      labels: names of the classes in order, which are saved with the model; None: those of `weights`, else unknown.
+      preprocessing: a Preprocessing, a name, or a saved configuration, saved with the model; None: that of `weights`, else
+        torchvision's.
+      network: the registered name of the subclass with these arguments; also the model's where `name` is None.
       config: the subclass's own arguments, as JSON types.
 
     Raises:
-      UserError: an argument out of range.
+      UserError: an argument out of range, or weights that can't be read or are another network's.
     """
+
+    default_wiring = "tensorpack"
 
     def __init__(
         self,
-        trunk: Callable[[Any], Mapping[int, Any]],
+        trunk: Callable[[Any, Wiring], Mapping[int | str, Any]],
         *,
-        input_shape: Sequence[int | None],
-        include_top: bool,
-        weights: str | None,
-        pooling: str | None,
-        classes: int,
-        classifier_activation: str | None,
-        labels: Sequence[str] | None,
-        preprocessing: Preprocessing | Mapping[str, Any] | str | None,
-        name: str,
+        network: str,
         config: Mapping[str, Any],
-        classifier_bias: bool = True,
+        name: str | None = None,
+        head: Callable[[Any], Any] | None = None,
+        input_shape: Sequence[int | None] = (224, 224, 3),
+        include_top: bool = True,
+        weights: str | os.PathLike | None = None,
+        pooling: str | None = None,
+        classes: int = 1000,
+        classifier_activation: str | None = "softmax",
+        wiring: str | Wiring | Mapping[str, Any] | None = None,
+        labels: Sequence[str] | None = None,
+        preprocessing: Preprocessing | Mapping[str, Any] | str | None = None,
     ):
+        checkpoint = published.find(weights, network)
+        if checkpoint is not None:
+            wiring = wiring or checkpoint.wiring
+            preprocessing = preprocessing or checkpoint.preprocessing
+            labels = labels or (checkpoint.labels if include_top else None)
+        wiring = Wiring.of(wiring or self.default_wiring)
         input_shape = _checked_shape(input_shape)
         labels = list(labels) if labels is not None else None
         _check_head(include_top, pooling, classes, labels)
         inputs = tf.keras.Input(input_shape, name="image")
-        maps = dict(trunk(inputs))
-        x = maps[max(maps)] if "features" not in maps else maps.pop("features")
+        maps = dict(trunk(inputs, wiring))
+        x = maps.pop("features") if "features" in maps else maps[max(maps)]
         if include_top or pooling == "avg":
             x = tf.keras.layers.GlobalAveragePooling2D(name="gap")(x)
         elif pooling == "max":
             x = tf.keras.layers.GlobalMaxPooling2D(name="gmp")(x)
         if include_top:
+            x = head(x) if head else x
             dense = tf.keras.layers.Dense(
-                classes, use_bias=classifier_bias, kernel_initializer=INITIALIZER, dtype="float32", name="linear"
+                classes, use_bias=wiring.classifier_bias, kernel_initializer=INITIALIZER, dtype="float32", name="linear"
             )
             x = dense(x)
             if classifier_activation is not None:
                 x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
-        super().__init__(inputs, x, name=name)
+        super().__init__(inputs, x, name=name or network)
         self.stages = {f"stride{stride}": tensor for stride, tensor in maps.items()}
         self.labels = labels
         self.preprocessing = Preprocessing.of(preprocessing)
         self._config = {
             **config,
+            "wiring": wiring.to_config(),
             "input_shape": list(input_shape),
             "include_top": include_top,
             "pooling": pooling,
             "classes": classes,
             "classifier_activation": classifier_activation,
-            "name": name,
+            "name": self.name,
         }
-        if weights is not None:
-            from shufflenet_tf.weights import canonical
-
-            canonical.load(self, weights)
+        if checkpoint is not None:
+            canonical.assign(self, checkpoint.arrays if include_top else checkpoint.without_top(self), checkpoint.path)
 
     def features(self) -> tf.keras.Model:
         """Returns a model of the same weights from images to {"stride4": [N, H/4, W/4, C], …, "stride32"}, for detectors."""

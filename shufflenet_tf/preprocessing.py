@@ -22,7 +22,8 @@ class Preprocessing:
       mean, std: of R, G, B in this order, after scaling.
       resize, crop: in pixels: a photo is resized so that its shorter side is `resize`, then a square of `crop` is
         cut from its centre. For a network of another input size both scale along.
-      interpolation: of the resizing, a name of `tf.image.ResizeMethod`; always antialiased.
+      interpolation: of the resizing, a name of `tf.image.ResizeMethod`.
+      antialias: whether shrinking averages over all pixels, as Pillow does, or takes the nearest few, as OpenCV does.
 
     Raises:
       UserError: a value outside of these.
@@ -35,6 +36,7 @@ class Preprocessing:
     resize: int = 256
     crop: int = 224
     interpolation: str = "bilinear"
+    antialias: bool = True
 
     def __post_init__(self):
         object.__setattr__(self, "mean", tuple(map(float, self.mean)))
@@ -80,7 +82,7 @@ class Preprocessing:
         # The crop must lie inside the resized image on both axes; for a square input this is "short side = resize".
         factor = tf.maximum(size[0] / h, size[1] / w) * (self.resize / self.crop)
         resized = tf.maximum(tf.cast(tf.round(tf.stack([h, w]) * factor), tf.int32), size)
-        pixels = tf.image.resize(image, resized, self.interpolation, antialias=True)
+        pixels = tf.image.resize(image, resized, self.interpolation, antialias=self.antialias)
         offset = (resized - size) // 2
         pixels = tf.slice(pixels, [offset[0], offset[1], 0], [size[0], size[1], 3])
         return tf.saturate_cast(tf.round(pixels), tf.uint8)
@@ -98,7 +100,7 @@ class Preprocessing:
 
 
 PREPROCESSINGS = {
-    "tensorpack": Preprocessing(channel_order="bgr", interpolation="bicubic"),
+    "tensorpack": Preprocessing(channel_order="bgr", interpolation="bicubic", antialias=False),
     "torchvision": Preprocessing(),
-    "megvii": Preprocessing(channel_order="bgr", scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+    "megvii": Preprocessing(channel_order="bgr", scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), antialias=False),
 }

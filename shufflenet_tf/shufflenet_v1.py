@@ -14,6 +14,7 @@ Table 1 of the paper, with the channels of 1.0x in `CHANNELS`:
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -150,7 +151,6 @@ class ShuffleNetV1(ImageClassifier):
       alpha: width, as a multiple of 1.0x; the paper's are 0.25, 0.5 and 1.0, megvii's also 1.5 and 2.0.
       groups: 1, 2, 3, 4 or 8.
       shuffle: False for the ablation without channel shuffle (paper, table 3).
-      wiring: a name ("tensorpack", "megvii") or a Wiring.
       Others: see ImageClassifier.
 
     Raises:
@@ -164,19 +164,18 @@ class ShuffleNetV1(ImageClassifier):
         groups: int = 3,
         shuffle: bool = True,
         include_top: bool = True,
-        weights: str | None = None,
+        weights: str | os.PathLike | None = None,
         pooling: str | None = None,
         classes: int = 1000,
         classifier_activation: str | None = "softmax",
-        wiring: str | Wiring | Mapping[str, Any] = "tensorpack",
+        wiring: str | Wiring | Mapping[str, Any] | None = None,
         labels: Sequence[str] | None = None,
         preprocessing: Preprocessing | Mapping[str, Any] | str | None = None,
         name: str | None = None,
     ):
-        wiring = Wiring.of(wiring)
         stem, *stages = channels(alpha, groups)
 
-        def trunk(images):
+        def trunk(images, wiring):
             x = ConvBNReLU(stem, 3, 2, padding=wiring.padding, name="conv1")(images)
             maps = {4: max_pool(x, wiring.padding)}
             for i, (filters, repeats) in enumerate(zip(stages, REPEATS, strict=True)):
@@ -204,9 +203,10 @@ class ShuffleNetV1(ImageClassifier):
             pooling=pooling,
             classes=classes,
             classifier_activation=classifier_activation,
-            classifier_bias=wiring.classifier_bias,
+            wiring=wiring,
             labels=labels,
             preprocessing=preprocessing,
-            name=name or f"shufflenet_v1_{alpha}x_g{groups}{'' if shuffle else '_noshuffle'}",
-            config={"alpha": alpha, "groups": groups, "shuffle": shuffle, "wiring": wiring.to_config()},
+            name=name,
+            network=f"shufflenet_v1_{alpha}x_g{groups}{'' if shuffle else '_noshuffle'}",
+            config={"alpha": alpha, "groups": groups, "shuffle": shuffle},
         )

@@ -1,39 +1,111 @@
-"""Outputs of tensorpack's own code, for weights and photos in its own format."""
+"""Outputs of the original code of tensorpack, torchvision and megvii, for their own files and photos."""
+
+import gzip
 
 import numpy as np
 import pytest
 
 import shufflenet_tf as st
-from shufflenet_tf.weights import canonical
+from shufflenet_tf import imagenet
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.weights import compare, published
 
-pytestmark = pytest.mark.both_generations
+# File, the registered network, and how many parameters its authors count.
+FILES = {
+    "tensorpack/shufflenet_v1_0.5x_g3.npz": ("shufflenet_v1_0.5x_g3", 718_324),
+    "tensorpack/shufflenet_v1_0.5x_g4.npz": ("shufflenet_v1_0.5x_g4", 778_592),
+    "tensorpack/shufflenet_v1_0.5x_g8.npz": ("shufflenet_v1_0.5x_g8", 1_011_448),
+    "tensorpack/shufflenet_v2_0.5x.npz": ("shufflenet_v2_0.5x", 1_366_792),
+    "torchvision/shufflenet_v2_x0_5.pth.gz": ("shufflenet_v2_0.5x", 1_366_792),
+    "torchvision/shufflenet_v2_x0_5.legacy.pth.gz": ("shufflenet_v2_0.5x", 1_366_792),
+    "torchvision/shufflenet_v2_x1_0.pth.gz": ("shufflenet_v2_1.0x", 2_278_604),
+    "megvii/shufflenetv1_0.5x_Group3.pth.tar": ("shufflenet_v1_0.5x_g3", 717_324),
+    "megvii/shufflenetv1_0.5x_Group8.pth.tar": ("shufflenet_v1_0.5x_g8", 1_010_448),
+    "megvii/shufflenet_v2_0.5x.random.pth.tar.gz": ("shufflenet_v2_0.5x", 1_365_792),
+    "megvii/shufflenet_v2plus_small.random.pth.tar.gz": ("shufflenet_v2_plus_small", 5_137_116),
+    "onnx_zoo/shufflenet_v2_1.0x_bn_fused.npz": ("shufflenet_v2_1.0x", 2_278_604),
+}
+REAL = [name for name in FILES if "Group" in name or "onnx" in name]  # trained on ImageNet
+INDICES = [954, 950, 951, 953, 957, 948, 939, 945]  # of the eight photos
 
 
-@pytest.mark.parametrize("name", [f"shufflenet_v1_0.5x_g{g}" for g in (3, 4, 8)] + ["shufflenet_v2_0.5x"])
-def test_tensorpack(shared, name):
-    folder = shared / "golden"
-    inputs = np.load(folder / "inputs" / "tensorpack.npz")
-    expected = np.load(folder / "tensorpack" / f"{name}.io.npz")
-    model = st.create_model(name, classifier_activation=None, preprocessing="tensorpack")
-    with np.load(folder / "tensorpack" / f"{name}.npz") as weights:
-        canonical.assign(model, {key.removesuffix(":0"): weights[key] for key in weights})
+@pytest.fixture(scope="module")
+def opened(shared, tmp_path_factory):
+    """Returns a function from a name in FILES to the path of the unpacked file."""
+    folder = tmp_path_factory.mktemp("golden")
 
-    x = model.preprocessing.normalize(inputs["image_uint8_rgb_nhwc"])
-    np.testing.assert_allclose(x, inputs["preprocessed_float32_bgr_nchw"].transpose(0, 2, 3, 1), atol=2e-6)
-    logits = expected["logits"]
-    assert np.abs(model(x).numpy() - logits).max() <= 1e-4 * np.abs(logits).max()
-    maps = model.features()(x[:1])
-    for key, stride in (("pool1", 4), ("stage2", 8), ("stage3", 16), ("stage4", 32)):
-        stage = expected[key].transpose(0, 2, 3, 1)
-        assert np.abs(maps[f"stride{stride}"].numpy() - stage).max() <= 1e-4 * np.abs(stage).max()
+    def path(name):
+        file = shared / "golden" / name
+        if file.suffix == ".gz":
+            unpacked = folder / file.stem
+            unpacked.write_bytes(gzip.decompress(file.read_bytes()))
+            return unpacked
+        return file
+
+    return path
 
 
-def test_another_wiring_does_not_give_tensorpacks_logits(shared):
-    folder = shared / "golden"
-    x = np.load(folder / "inputs" / "tensorpack.npz")["preprocessed_float32_bgr_nchw"].transpose(0, 2, 3, 1)
-    logits = np.load(folder / "tensorpack" / "shufflenet_v2_0.5x.io.npz")["logits"]
-    paper = st.Wiring(shuffle_order="interleave")
-    model = st.ShuffleNetV2(alpha=0.5, classifier_activation=None, wiring=paper)
-    with np.load(folder / "tensorpack" / "shufflenet_v2_0.5x.npz") as weights:
-        canonical.assign(model, {key.removesuffix(":0"): weights[key] for key in weights})
-    assert np.abs(model(x).numpy() - logits).max() > 0.1 * np.abs(logits).max()
+def source(name: str) -> str:
+    return name.split("/")[0].replace("onnx_zoo", "torchvision")
+
+
+def reference(shared, name: str) -> tuple[dict, dict]:
+    """Returns what the original computed, and what it was fed with."""
+    stem = name.replace(".legacy", "").removesuffix(".gz").removesuffix(".npz").removesuffix(".tar").removesuffix(".pth")
+    files = shared / "golden" / f"{stem}.io.npz", shared / "golden" / "inputs" / f"{source(name)}.npz"
+    return tuple({key: value for key, value in np.load(file).items() if key != "files"} for file in files)
+
+
+@pytest.mark.both_generations
+@pytest.mark.parametrize("name", FILES)
+def test_equals_the_original(shared, opened, name):
+    network, parameters = FILES[name]
+    model = st.load(opened(name)).model
+    assert (model.name, st.complexity.parameters(model)) == (network, parameters)
+    outputs, inputs = reference(shared, name)
+    rows = compare.compare(model, outputs, inputs)
+    compared = {row.what for row in rows if row.part == "modelling"}
+    assert {"logits", "stage2", "stage3", "stage4"} <= compared and compared == outputs.keys(), "every output is compared"
+    for row in rows:
+        assert row.largest <= 1e-4 * row.scale if row.part == "modelling" else row.largest <= 2e-6, str(row)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_says_what_is_on_the_photos(shared, opened, name):
+    bundle = st.load(opened(name))
+    outputs, inputs = reference(shared, name)
+    probabilities = bundle.classify(inputs[compare.PIXELS])
+    assert bundle.labels == imagenet.labels()
+    assert probabilities.argmax(-1).tolist() == INDICES
+    np.testing.assert_array_equal(np.argsort(-probabilities)[:, :3], np.argsort(-outputs["logits"])[:, :3])
+
+
+@pytest.mark.parametrize("name", ["tensorpack/shufflenet_v2_0.5x.npz", "torchvision/shufflenet_v2_x0_5.pth.gz", *REAL[:1]])
+@pytest.mark.parametrize("wiring", ["tensorpack", "megvii", "torchvision"])
+def test_another_wiring_is_refused_or_differs(shared, opened, name, wiring):
+    """By default the file decides; who insists on another wiring is told that it doesn't fit, or gets another network."""
+    if wiring == source(name):
+        return
+    network, _ = FILES[name]
+    try:
+        model = st.create_model(network, weights=opened(name), wiring=wiring)
+    except UserError as error:
+        # Projections of other widths, or a bias more or less: the first tensor that differs is named.
+        assert "stage2/block0/shortcut_conv" in str(error) or "linear/b" in str(error)
+        unlike = published.read(opened(name)).wiring.to_config(), st.Wiring.of(wiring).to_config()
+        assert any(unlike[0][key] != unlike[1][key] for key in ("projection", "classifier_bias"))
+    else:
+        outputs, inputs = reference(shared, name)
+        row = next(row for row in compare.compare(model, outputs, inputs) if row.what == "logits")
+        assert row.largest > 0.1 * row.scale
+
+
+@pytest.mark.parametrize("wiring", ["tensorpack", "torchvision"])
+def test_shuffle_and_padding_alone_make_another_network(shared, opened, wiring):
+    """The wirings of the others, but for the classifier's bias, which would give them away."""
+    name = "megvii/shufflenetv1_0.5x_Group3.pth.tar"
+    outputs, inputs = reference(shared, name)
+    wiring = st.Wiring(**{**st.Wiring.of(wiring).to_config(), "classifier_bias": False})
+    model = st.create_model("shufflenet_v1_0.5x_g3", weights=opened(name), wiring=wiring)
+    row = next(row for row in compare.compare(model, outputs, inputs) if row.what == "logits")
+    assert row.largest > 0.05 * row.scale

@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ import shufflenet_tf as st
 import train_main
 from shufflenet_tf import shufflenet_v2
 from shufflenet_tf.training import callbacks
+from shufflenet_tf.weights import canonical
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = ("--model=shufflenet_v2_0.5x", "--image_size=32", "--batch_size=8", "--steps=4", "--steps_per_epoch=2")
@@ -113,6 +115,22 @@ def test_other_labels_and_other_models_are_not_gone_on_with(finished, photos, tm
     assert "has another model" in complaint(capsys)
 
 
+def test_fine_tuning_takes_the_network_from_the_weights(finished, photos, tmp_path, capsys):
+    """Same classes: the classifier is kept; others: it is new; frozen layers are those of the weights."""
+    recipe = f"--flagfile={ROOT / 'recipes/finetune_photos.flags'}"
+    small = (recipe, "--image_size=32", "--batch_size=4", "--steps=2", "--warmup_steps=0", f"--weights={finished}")
+    assert run(*small, f"--dataset=folder:{photos}", f"--output_dir={tmp_path / 'same'}") == 0
+    assert "classifier     kept" in capsys.readouterr().out
+    shutil.copytree(photos, tmp_path / "photos", ignore=lambda *_: ["red"])
+    canonical.save(st.load(finished).model, tmp_path / "weights.npz")
+    small = (*small[:-1], f"--weights={tmp_path / 'weights.npz'}", "--freeze=backbone")
+    assert run(*small, f"--dataset=folder:{tmp_path / 'photos'}", f"--output_dir={tmp_path / 'other'}") == 0
+    assert "classifier     new" in capsys.readouterr().out
+    old, new = (canonical.arrays(st.load(folder).model) for folder in (finished, tmp_path / "other"))
+    assert old.keys() == new.keys() and new["linear/b"].shape == (2,)
+    assert all(np.array_equal(old[name], new[name]) for name in old if not name.startswith("linear/"))
+
+
 def test_overwrite_removes_the_run_and_nothing_else(photos, tmp_path, capsys):
     write_photos(tmp_path, per_class=1, splits=("mine",))
     (tmp_path / "checkpoint.npz").write_bytes(b"old")
@@ -138,6 +156,16 @@ def test_overwrite_removes_the_run_and_nothing_else(photos, tmp_path, capsys):
 def test_bad_input(arguments, sentence, photos, tmp_path, capsys):
     assert run(f"--dataset=folder:{photos}", f"--output_dir={tmp_path / 'run'}", *SMALL, *arguments) == 2
     assert sentence in complaint(capsys)
+
+
+def test_weights_that_do_not_fit(finished, photos, tmp_path, capsys):
+    common = (f"--dataset=folder:{photos}", f"--output_dir={tmp_path / 'run'}", "--image_size=32")
+    assert run(*common, f"--weights={finished}", "--model=shufflenet_v1_1.0x_g3") == 2
+    assert "is a shufflenet_v2_0.5x and no shufflenet_v1_1.0x_g3" in complaint(capsys)
+    assert run(*common, f"--weights={tmp_path / 'none.pth'}") == 2
+    assert "There is no model at" in complaint(capsys)
+    assert run(*common, "--freeze=stage4") == 2
+    assert "give --weights too" in complaint(capsys)
 
 
 def test_a_loss_that_is_no_number_stops_with_advice_and_keeps_the_last_checkpoint(photos, tmp_path, capsys):

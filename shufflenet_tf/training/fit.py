@@ -21,6 +21,7 @@ from shufflenet_tf.training import checkpoint
 from shufflenet_tf.training.callbacks import BEST, Keeper
 from shufflenet_tf.training.schedules import Schedule
 from shufflenet_tf.training.trainer import Trainer
+from shufflenet_tf.training.transfer import freeze
 from shufflenet_tf.weights import canonical
 
 
@@ -38,6 +39,9 @@ class Settings:
       checkpoint_steps: between two checkpoints.
       seed: of order and augmentation.
       tensorboard: whether to write its event files.
+      weights: path of the weights that the network starts with, for the record; "": random.
+      freeze: which layers don't learn, see `transfer.freeze`.
+      backbone_rate: see `Trainer`.
     """
 
     batch_size: int = 64
@@ -53,6 +57,9 @@ class Settings:
     checkpoint_steps: int = 500
     seed: int = 0
     tensorboard: bool = True
+    weights: str = ""
+    freeze: str = "none"
+    backbone_rate: float = 1.0
 
 
 def train(
@@ -91,9 +98,10 @@ def train(
     run = _identity(network, source, settings, augmentation)
     progress = _resumed(folder, run)
 
+    freeze(network, settings.freeze)
     with strategy.scope() if strategy else contextlib.nullcontext():
         schedule = Schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps)
-        trainer = Trainer(network, settings.weight_decay, settings.label_smoothing, settings.ema)
+        trainer = Trainer(network, settings.weight_decay, settings.label_smoothing, settings.ema, settings.backbone_rate)
         optimizer = tf.keras.optimizers.SGD(schedule, momentum=settings.momentum, nesterov=settings.momentum > 0)
         trainer.compile(optimizer=optimizer, jit_compile=False)
         trainer.optimizer.build(network.trainable_variables)
@@ -134,6 +142,7 @@ def train(
         fit(done, epochs, steps_per_epoch)
     if (folder / BEST).exists():
         canonical.load(network, folder / BEST)
+    freeze(network, "none")
     return progress
 
 

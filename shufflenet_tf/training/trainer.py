@@ -17,13 +17,23 @@ class Trainer(tf.keras.Model):
         (batch normalization and biases are left alone, as in both papers).
       label_smoothing: part of the probability that is spread over all classes.
       ema: decay per step of the averaged weights that evaluation uses; 0: none.
+      backbone_rate: factor on the learning rate of all layers but "linear".
     """
 
-    def __init__(self, network: tf.keras.Model, weight_decay: float = 4e-5, label_smoothing: float = 0.0, ema: float = 0.0):
+    def __init__(
+        self,
+        network: tf.keras.Model,
+        weight_decay: float = 4e-5,
+        label_smoothing: float = 0.0,
+        ema: float = 0.0,
+        backbone_rate: float = 1.0,
+    ):
         super().__init__(name=network.name)
         self.network = network
         self.logits = tf.keras.Model(network.input, network.get_layer("linear").output)
         self.weight_decay, self.label_smoothing, self.ema = weight_decay, label_smoothing, ema
+        classifier = {id(variable) for variable in network.get_layer("linear").trainable_weights}
+        self.rates = [1.0 if id(v) in classifier else backbone_rate for v in network.trainable_variables]
         self.decayed = [v for v in network.trainable_weights if "kernel" in v.name.split("/")[-1]]
         self.averages = [tf.Variable(v, trainable=False) for v in network.weights] if ema else []
         self.tracked = [
@@ -52,6 +62,8 @@ class Trainer(tf.keras.Model):
         gradients = tape.gradient(scaled, variables)
         if LEGACY_KERAS and hasattr(self.optimizer, "get_unscaled_gradients"):
             gradients = self.optimizer.get_unscaled_gradients(gradients)
+        # The steps of SGD, with momentum too, are linear in the gradients: a factor on them is one on the rate.
+        gradients = [g if rate == 1 else g * rate for g, rate in zip(gradients, self.rates, strict=True)]
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         if self.ema:
             self._average()

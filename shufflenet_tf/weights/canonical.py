@@ -1,7 +1,12 @@
-"""The canonical checkpoint: a plain .npz of arrays under tensorpack's names, the bridge between both Keras generations."""
+"""The canonical checkpoint: a plain .npz of arrays under tensorpack's names, the bridge between both Keras generations.
 
+Besides the arrays it holds the network's configuration as JSON text, so that the file alone is enough to build it again.
+"""
+
+import json
 import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +14,7 @@ import tensorflow as tf
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, open_npz
 
+CONFIG = "config.json"
 _LEAVES = {
     "kernel": "W",
     "depthwise_kernel": "W",
@@ -58,6 +64,24 @@ def assign(model: tf.keras.Model, arrays: Mapping[str, np.ndarray], source: str 
         variable.assign(arrays[name])
 
 
+def pop_config(arrays: dict[str, np.ndarray], source: str) -> dict[str, Any] | None:
+    """Takes the network's configuration out of a file's `arrays`; None: it has none.
+
+    Raises:
+      UserError: it is no configuration.
+    """
+    text = arrays.pop(CONFIG, None)
+    if text is None:
+        return None
+    try:
+        config = json.loads(str(text))
+        if not isinstance(config, dict) or not isinstance(config.get("class"), str):
+            raise ValueError("no class")
+        return config
+    except ValueError as error:
+        raise UserError(f"{source} has a {CONFIG} that describes no network ({error}): it is damaged.") from None
+
+
 def load(model: tf.keras.Model, path: str | os.PathLike) -> None:
     """Sets the variables of `model` to those of a canonical .npz file.
 
@@ -66,10 +90,21 @@ def load(model: tf.keras.Model, path: str | os.PathLike) -> None:
     """
     with open_npz(path, "give the path of weights that canonical.save has written.") as file:
         arrays = dict(file)
+    arrays.pop(CONFIG, None)
     assign(model, arrays, os.fspath(path))
 
 
+def arrays(model: tf.keras.Model) -> dict[str, np.ndarray]:
+    """Returns the values of the variables of `model` by canonical name."""
+    return {name: np.asarray(variable) for name, variable in named_variables(model).items()}
+
+
+def config(model: tf.keras.Model) -> dict[str, Any]:
+    """Returns the class and the constructor's arguments of `model`, as JSON types."""
+    return {"class": type(model).__name__, **model.get_config()}
+
+
 def save(model: tf.keras.Model, path: str | os.PathLike) -> None:
-    """Writes the variables of `model` to a canonical .npz file."""
+    """Writes the variables and the configuration of `model` to a canonical .npz file."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{name: np.asarray(variable) for name, variable in named_variables(model).items()})
+        np.savez(file, **{CONFIG: np.array(json.dumps(config(model)))}, **arrays(model))

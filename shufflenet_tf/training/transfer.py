@@ -1,0 +1,47 @@
+"""Fine-tuning: trained weights into a network for other classes, and which of its layers go on learning."""
+
+import numpy as np
+import tensorflow as tf
+
+from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.weights import canonical
+from shufflenet_tf.weights.published import Checkpoint
+
+CLASSIFIER = "linear"
+FREEZE = ("none", "stage4", "backbone")
+
+
+def transfer(network: ImageClassifier, checkpoint: Checkpoint) -> bool:
+    """Sets the weights of `network` to those of `checkpoint`, with a new classifier where the classes are others.
+
+    A new classifier starts at zero: all classes are equally likely, and the first steps don't shake the trained layers.
+
+    Returns:
+      Whether the classifier is new.
+
+    Raises:
+      UserError: the checkpoint is another network's; the first tensor that differs is named.
+    """
+    classes = network.output_shape[-1]
+    known = checkpoint.labels is None or network.labels is None or list(checkpoint.labels) == list(network.labels)
+    fits = checkpoint.classes == classes and known
+    arrays = dict(checkpoint.arrays)
+    if not fits:
+        top = f"{CLASSIFIER}/"
+        arrays = {name: array for name, array in arrays.items() if not name.startswith(top)}
+        variables = canonical.named_variables(network)
+        arrays |= {name: np.zeros(v.shape, np.float32) for name, v in variables.items() if name.startswith(top)}
+    canonical.assign(network, arrays, checkpoint.path)
+    return not fits
+
+
+def freeze(network: tf.keras.Model, kind: str) -> None:
+    """Freezes layers of `network`: their weights and their batch statistics stay as they are.
+
+    Args:
+      network: a ShuffleNet.
+      kind: "none", "stage4" (all before stage 4) or "backbone" (all but the classifier).
+    """
+    trained = {"none": ("",), "stage4": ("stage4", "conv5", "last_se", "fc", CLASSIFIER), "backbone": (CLASSIFIER,)}[kind]
+    for layer in network.layers:
+        layer.trainable = layer.name.startswith(trained)

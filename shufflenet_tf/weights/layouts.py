@@ -1,0 +1,166 @@
+"""The layouts of published checkpoints: which of their tensors is which of ours, in both directions."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.layers import EPSILON
+
+# Convolutions of a unit by our names, as "branch.index" of the originals' sequences; a normalization follows each of them.
+_UNIT_V1 = {"conv1": "main_1.0", "dconv": "main_1.3", "conv2": "main_2.0"}
+_PROJECTION = {"shortcut_dconv": "proj.0", "shortcut_conv": "proj.2"}
+_UNIT_V2 = {"conv1": "main.0", "dconv": "main.3", "conv2": "main.5", **_PROJECTION}
+_SEPARABLE = {f"{kind}{i}": f"main.{5 * i - back}" for i in (1, 2, 3) for kind, back in (("dconv", 5), ("conv", 3))}
+_UNIT_XCEPTION = {**_SEPARABLE, **_PROJECTION}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The keys of one family of checkpoints.
+
+    Attributes:
+      source: whose they are, a name of a wiring and of a preprocessing.
+      family: of the network: "v1", "v2" or "v2_plus".
+      first_stage, repeats: number of the first stage, and the units of all.
+      names: the modules outside of the stages, by our names.
+      block: of a unit, with {stage} and {block}, or {index} over all stages.
+      branches: of a unit's sequences "main" (V1: "main_1" and "main_2") and "proj".
+    """
+
+    source: str
+    family: str
+    names: Mapping[str, str]
+    block: str
+    branches: Mapping[str, str]
+    first_stage: int = 2
+    repeats: tuple[int, ...] = (4, 8, 4)
+
+    def modules(self, keys: Mapping[str, np.ndarray] | set[str]) -> Iterator[tuple[str, str]]:
+        """Yields our path of each convolution or dense layer and the module that it is among the given `keys`."""
+        yield "conv1", self.names["conv1"]
+        index = 0
+        for stage, repeats in enumerate(self.repeats, self.first_stage):
+            for block in range(repeats):
+                prefix = self.block.format(stage=stage, block=block, index=index)
+                yield from self._unit(f"stage{stage}/block{block}", prefix, block == 0, keys)
+                index += 1
+        yield from ((ours, theirs) for ours, theirs in self.names.items() if ours != "conv1")
+
+    def _unit(self, ours: str, theirs: str, first: bool, keys) -> Iterator[tuple[str, str]]:
+        def module(place: str) -> str:
+            branch, index = place.split(".", 1)
+            return f"{theirs}.{self.branches[branch]}.{index}"
+
+        xception = self.family == "v2_plus" and f"{module('main.12')}.weight" in keys
+        unit = _UNIT_V1 if self.family == "v1" else _UNIT_XCEPTION if xception else _UNIT_V2
+        for name, place in unit.items():
+            if first or not name.startswith("shortcut"):
+                yield f"{ours}/{name}", module(place)
+        attention = module("main.15" if xception else "main.8")
+        if f"{attention}.SE_opr.1.weight" in keys:
+            yield f"{ours}/se/squeeze", f"{attention}.SE_opr.1"
+            yield f"{ours}/se/excite", f"{attention}.SE_opr.4"
+
+
+_MEGVII_BRANCHES = {name: f"branch_{name}" for name in ("main", "main_1", "main_2", "proj")}
+_MEGVII = {"conv1": "first_conv.0", "linear": "classifier.0"}
+_MEGVII_V2 = {**_MEGVII, "conv5": "conv_last.0"}
+_PLUS = {**_MEGVII_V2, "last_se/squeeze": "LastSE.SE_opr.1", "last_se/excite": "LastSE.SE_opr.4", "fc": "fc.0"}
+TORCHVISION = Layout(
+    "torchvision",
+    "v2",
+    {"conv1": "conv1.0", "conv5": "conv5.0", "linear": "fc"},
+    "stage{stage}.{block}",
+    {"main": "branch2", "proj": "branch1"},
+)
+_FLAT = "features.{index}"
+LAYOUTS = {  # by a key that tells them; V2+ has V2's too
+    "stage2.0.branch1.0.weight": TORCHVISION,
+    "LastSE.SE_opr.1.weight": Layout("megvii", "v2_plus", _PLUS, _FLAT, _MEGVII_BRANCHES, 1, (4, 4, 8, 4)),
+    "features.0.branch_main_1.0.weight": Layout("megvii", "v1", _MEGVII, _FLAT, _MEGVII_BRANCHES),
+    "features.0.branch_main.0.weight": Layout("megvii", "v2", _MEGVII_V2, _FLAT, _MEGVII_BRANCHES),
+}
+
+_NORM = {"gamma": "weight", "beta": "bias", "mean/EMA": "running_mean", "variance/EMA": "running_var"}
+_DENSE = ("linear", "fc")
+
+
+def _normalization(ours: str, theirs: str, family: str) -> tuple[str, str] | None:
+    """Returns the normalization behind a layer, by both names: tensorpack's are inside a convolution with activation."""
+    name = ours.rsplit("/", 1)[-1]
+    if name in _DENSE or name == "excite":
+        return None
+    alone = "dconv" in name or (family == "v1" and name == "conv2")
+    prefix, index = theirs.rsplit(".", 1)
+    return f"{ours}{'_bn' if alone else '/bn'}", f"{prefix}.{int(index) + 1}"
+
+
+def _kernel_axes(ours: str) -> tuple[int, ...]:
+    """Returns the transposition from PyTorch's order (output first) to TensorFlow's."""
+    name = ours.rsplit("/", 1)[-1]
+    if name in _DENSE:
+        return (1, 0)
+    return (2, 3, 0, 1) if "dconv" in name else (2, 3, 1, 0)
+
+
+def to_canonical(layout: Layout, state: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+    """Returns the tensors of a PyTorch state dict under our names and in TensorFlow's order of axes.
+
+    Normalizations that were folded into convolutions are replaced by such that do nothing but add the bias.
+
+    Raises:
+      UserError: a tensor is missing, has another number of axes, or belongs nowhere; the first one is named.
+    """
+    rest = {key: array for key, array in state.items() if not key.endswith("num_batches_tracked")}
+    arrays = {}
+    title = f"ShuffleNet {layout.family.upper().replace('_PLUS', '+')} of {layout.source}"
+
+    def take(key: str, rank: int) -> np.ndarray:
+        if key not in rest:
+            raise UserError(f"{source} has no {key}, which every {title} has: it is incomplete.")
+        if rest[key].ndim != rank:
+            raise UserError(f"{source} has {key} of shape {rest[key].shape}, where {rank} axes are expected: it is damaged.")
+        return rest.pop(key)
+
+    for ours, theirs in layout.modules(state):
+        axes = _kernel_axes(ours)
+        arrays[f"{ours}/W"] = take(f"{theirs}.weight", len(axes)).transpose(axes)
+        norm = _normalization(ours, theirs, layout.family)
+        if norm is None:
+            if f"{theirs}.bias" in rest:
+                arrays[f"{ours}/b"] = take(f"{theirs}.bias", 1)
+        elif f"{theirs}.bias" in rest:
+            bias = take(f"{theirs}.bias", 1)
+            ones = np.ones_like(bias)
+            arrays |= {f"{norm[0]}/gamma": ones, f"{norm[0]}/beta": bias}
+            arrays |= {f"{norm[0]}/mean/EMA": 0 * ones, f"{norm[0]}/variance/EMA": ones - np.float32(EPSILON)}
+        else:
+            arrays |= {f"{norm[0]}/{leaf}": take(f"{norm[1]}.{name}", 1) for leaf, name in _NORM.items()}
+    if rest:
+        raise UserError(f"{source} has {min(rest)}, which no {title} has: it's another network.")
+    return arrays
+
+
+def to_torchvision(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the tensors of a ShuffleNet V2 with torchvision's wiring as the state dict that torchvision's model loads.
+
+    Raises:
+      UserError: it's another network.
+    """
+    state, rest = {}, dict(arrays)
+    try:
+        for ours, theirs in TORCHVISION.modules(set()):
+            back = np.argsort(_kernel_axes(ours))
+            state[f"{theirs}.weight"] = np.ascontiguousarray(rest.pop(f"{ours}/W").transpose(back))
+            if norm := _normalization(ours, theirs, "v2"):
+                state |= {f"{norm[1]}.{name}": rest.pop(f"{norm[0]}/{leaf}") for leaf, name in _NORM.items()}
+                state[f"{norm[1]}.num_batches_tracked"] = np.zeros((), np.int64)
+            else:
+                state[f"{theirs}.bias"] = rest.pop(f"{ours}/b")
+    except KeyError as error:
+        raise UserError(f"The network has no {error}, so it's no ShuffleNet V2 as torchvision knows it.") from None
+    if rest:
+        raise UserError(f"The network has {min(rest)}, so it's no ShuffleNet V2 as torchvision knows it.")
+    return state

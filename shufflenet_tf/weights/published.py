@@ -1,0 +1,178 @@
+"""Weights from files that others have published, recognised by what is in them and brought under our names."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from shufflenet_tf import imagenet
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.files import open_npz
+from shufflenet_tf.preprocessing import PREPROCESSINGS, Preprocessing
+from shufflenet_tf.weights import canonical, layouts, torch_file
+from shufflenet_tf.weights.download import imagenet_file
+from shufflenet_tf.wiring import WIRINGS, Wiring
+
+_REMEDY = "give a tensorpack .npz, a torchvision .pth, a megvii .pth.tar or weights that canonical.save has written."
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Weights under our names, and everything that must be known to use them.
+
+    Attributes:
+      path: of the file.
+      source: "tensorpack", "torchvision", "megvii" or "shufflenet_tf".
+      family: "v1", "v2", "v2_plus", or another network's class name.
+      channels: of the first convolution and of the stages' outputs.
+      groups: V1: of its grouped convolutions; else 1.
+      classes: of the classifier; 0 if there's none.
+      wiring, preprocessing: what the weights were trained with.
+      arrays: weights by canonical name.
+      config: the network's own configuration, where the file has it (labels included).
+    """
+
+    path: str
+    source: str
+    family: str
+    channels: tuple[int, ...]
+    groups: int
+    classes: int
+    wiring: Wiring
+    preprocessing: Preprocessing
+    arrays: Mapping[str, np.ndarray]
+    config: Mapping[str, Any] | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the classes: the file's own, or ImageNet's where a published network has a thousand."""
+        if self.config is not None:
+            return self.config.get("labels")
+        return imagenet.labels() if self.classes == len(imagenet.labels()) else None
+
+    def describe(self, network: str) -> str:
+        """Returns a paragraph that says what was recognised; `network` is the registered name."""
+        sizes = sum(array.size for name, array in self.arrays.items() if not name.endswith("/EMA"))
+        differing = ", ".join(f"{key} {value}" for key, value in self.wiring.to_config().items())
+        contract = self.preprocessing
+        return (
+            f"{self.path}\n  network        {network}, {sizes:,} parameters\n"
+            f"  channels       {', '.join(map(str, self.channels))}{f' in {self.groups} groups' if self.groups > 1 else ''}\n"
+            f"  classes        {self.classes}\n  source         {self.source}\n  wiring         {differing}\n"
+            f"  preprocessing  {contract.channel_order.upper()}, scale {contract.scale:.5g}, mean {contract.mean}, "
+            f"std {contract.std}, shorter side {contract.resize}, crop {contract.crop}, {contract.interpolation}"
+            f"{'' if contract.antialias else ' without antialiasing'}"
+        )
+
+    def without_top(self, model: tf.keras.Model) -> dict[str, np.ndarray]:
+        """Returns `arrays` less those that only a classifier needs, which `model` doesn't have."""
+        backbone = {name for name in canonical.named_variables(model)}
+        top = ("linear/", "fc/", "last_se/")
+        return {name: array for name, array in self.arrays.items() if name in backbone or not name.startswith(top)}
+
+
+def read(path: str | os.PathLike) -> Checkpoint:
+    """Reads a checkpoint of any known format, which its content tells, not its name.
+
+    Raises:
+      UserError: the file is missing, damaged, has weights that aren't finite, or is of no known network.
+    """
+    path = pathlib.Path(path)
+    config = None
+    if torch_file.is_torch_file(path):
+        state = torch_file.read(path)
+    else:
+        with open_npz(path, _REMEDY) as file:
+            state = {key.removesuffix(":0"): file[key] for key in file.files}
+        config = canonical.pop_config(state, os.fspath(path))
+    name = os.fspath(path)
+    layout = next((layout for key, layout in layouts.LAYOUTS.items() if key in state), None)
+    if layout is not None:
+        arrays, source = layouts.to_canonical(layout, state, name), layout.source
+    elif "conv1/W" in state:
+        arrays, source = state, "shufflenet_tf" if config else "tensorpack"
+    else:
+        raise UserError(f"{name} holds {_few(state)}, and no network that is known here: {_REMEDY}")
+    _check(arrays, name)
+    return _recognised(name, source, arrays, config)
+
+
+def of_model(model: tf.keras.Model, path: str) -> Checkpoint:
+    """Returns the weights of a model of this project that was loaded from `path`."""
+    return _recognised(path, "shufflenet_tf", canonical.arrays(model), canonical.config(model))
+
+
+def find(weights: "str | os.PathLike | Checkpoint | None", network: str) -> Checkpoint | None:
+    """Returns what the argument `weights` of a network stands for.
+
+    Args:
+      weights: None, a path, a checkpoint that is read already, or "imagenet": torchvision's file for `network`.
+      network: name of the network that asks.
+
+    Raises:
+      UserError: see `read`; or there's no published file for the network, or it can't be downloaded.
+    """
+    if weights is None or isinstance(weights, Checkpoint):
+        return weights
+    return read(imagenet_file(network) if weights == "imagenet" else weights)
+
+
+def _few(state: Mapping[str, np.ndarray]) -> str:
+    return f"{', '.join(list(state)[:3])}{', …' if len(state) > 3 else ''}" if state else "nothing"
+
+
+def _check(arrays: Mapping[str, np.ndarray], source: str) -> None:
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            raise UserError(f"{source} has {name} of type {array.dtype}, where floats are expected: it is damaged.")
+        if not np.isfinite(array).all():
+            raise UserError(
+                f"{source} has {name} with values that are no finite numbers: its training diverged or it is damaged."
+            )
+        if name.endswith("variance/EMA") and array.size and array.min() < 0:
+            raise UserError(f"{source} has {name} with values below zero, which no variance has: it is damaged.")
+
+
+def _recognised(path: str, source: str, arrays: Mapping[str, np.ndarray], config: Mapping[str, Any] | None) -> Checkpoint:
+    def made(layer: str) -> int:
+        """Returns how many channels a layer makes."""
+        name = f"{layer}/W"
+        if name not in arrays or arrays[name].ndim < 2 or 0 in arrays[name].shape:
+            found = f"has shape {arrays[name].shape}" if name in arrays else "is missing"
+            raise UserError(f"{path} is no complete ShuffleNet: {name} {found}.")
+        return arrays[name].shape[-1]
+
+    family, channels, groups = "", (made("conv1"),), 1
+    if "stage2/block0/shortcut_conv/W" in arrays:
+        family = "v2_plus" if "last_se/squeeze/W" in arrays else "v2"
+        blocks = [f"stage{stage}/block0" for stage in ((1, 2, 3, 4) if family == "v2_plus" else (2, 3, 4))]
+        channels += tuple(made(f"{block}/shortcut_conv") + made(f"{block}/conv2") for block in blocks)
+    elif "stage2/block0/conv2_bn/gamma" in arrays:
+        family = "v1"
+        channels += tuple(made(f"stage{stage}/block1/conv2") for stage in (2, 3, 4))
+        # A kernel's third axis is what each group reads, and the bottleneck is a quarter of the output.
+        groups = max(1, channels[1] // 4 // arrays["stage2/block1/conv2/W"].shape[-2])
+    try:
+        wiring = Wiring.of(config["wiring"] if config and "wiring" in config else WIRINGS.get(source, "tensorpack"))
+        preprocessing = Preprocessing.of(config["preprocessing"] if config else PREPROCESSINGS[source])
+        shape, names = (config or {}).get("input_shape") or (), (config or {}).get("labels") or ()
+        if not all(side is None or isinstance(side, int) for side in shape) or not all(isinstance(n, str) for n in names):
+            raise ValueError("input_shape or labels")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} describes its network in a way that can't be used ({error}): it is damaged.") from None
+    return Checkpoint(
+        path=path,
+        source=source,
+        family=family,
+        channels=channels,
+        groups=groups,
+        classes=made("linear") if "linear/W" in arrays else 0,
+        wiring=wiring,
+        preprocessing=preprocessing,
+        arrays=arrays,
+        config=config,
+    )

@@ -1,0 +1,1 @@
+"""The networks that ShuffleNets are compared with, and their later relatives."""

@@ -1,0 +1,89 @@
+"""Fine-tuning: what is taken over, what is new, what learns and how fast."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import shufflenet_tf as st
+from shufflenet_tf import shufflenet_v2
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.training.trainer import Trainer
+from shufflenet_tf.training.transfer import freeze, transfer
+from shufflenet_tf.weights import canonical, published
+
+pytestmark = pytest.mark.both_generations
+
+
+def network(labels):
+    return st.create_model("shufflenet_v2_0.5x", input_shape=(32, 32, 3), classes=len(labels), labels=labels)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shufflenet_v2, "REPEATS", (2, 1, 1))
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained():
+    model = network(["ant", "bee", "cat"])
+    random = np.random.default_rng(0)
+    for variable in model.weights:
+        variable.assign(random.uniform(0.5, 1.0, variable.shape))
+    return published.of_model(model, "trained.keras")
+
+
+@pytest.mark.parametrize("labels", [["ant", "bee", "cat"], ["cat", "ant", "bee"], ["x", "y"]])
+def test_classifier_is_kept_for_the_same_classes_only(trained, labels):
+    model = network(labels)
+    new = transfer(model, trained)
+    assert new == (labels != ["ant", "bee", "cat"])
+    for name, array in canonical.arrays(model).items():
+        expected = trained.arrays[name] if not (new and name.startswith("linear/")) else 0
+        np.testing.assert_array_equal(array, np.broadcast_to(expected, array.shape))
+
+
+def test_another_network_is_refused(trained):
+    with pytest.raises(UserError, match=r"trained.keras has conv1/W of shape"):
+        transfer(st.create_model("shufflenet_v1_0.25x_g3", input_shape=(32, 32, 3), classes=3), trained)
+
+
+def step(model, **kwargs):
+    trainer = Trainer(model, weight_decay=0, **kwargs)
+    trainer.compile(optimizer=tf.keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True), jit_compile=False, run_eagerly=True)
+    random = np.random.default_rng(0)
+    images, labels = random.normal(size=(4, 32, 32, 3)).astype(np.float32), tf.one_hot([0, 1, 2, 0], 3)
+    before = canonical.arrays(model)
+    trainer.train_step((images, labels))
+    return {name: array - before[name] for name, array in canonical.arrays(model).items()}
+
+
+@pytest.mark.parametrize(
+    "kind, still",
+    [("none", ()), ("stage4", ("conv1", "stage2", "stage3")), ("backbone", ("conv1", "stage2", "stage3", "stage4", "conv5"))],
+)
+def test_frozen_layers_keep_weights_and_statistics(trained, kind, still):
+    model = network(["ant", "bee", "cat"])
+    transfer(model, trained)
+    freeze(model, kind)
+    moved = {name for name, change in step(model).items() if np.abs(change).max() > 0}
+    assert moved
+    assert not [name for name in moved if still and name.startswith(still)]
+    expected = {name for name in canonical.named_variables(model) if not (still and name.startswith(still))}
+    # A weight behind a ReLU that nothing passes may stay by chance; statistics and the classifier never do.
+    assert {name for name in expected if name.endswith("EMA") or name.startswith("linear/")} <= moved
+    freeze(model, "none")
+    assert len(model.trainable_weights) > 50
+
+
+def test_backbone_rate_scales_the_steps_of_all_but_the_classifier(trained):
+    changes = []
+    for rate in (1.0, 0.25):
+        model = network(["ant", "bee", "cat"])
+        transfer(model, trained)
+        changes.append(step(model, backbone_rate=rate))
+    full, slow = changes
+    for name in full:
+        factor = 1.0 if name.startswith("linear/") or name.endswith("EMA") else 0.25
+        np.testing.assert_allclose(slow[name], full[name] * factor, rtol=1e-3, atol=1e-6)
