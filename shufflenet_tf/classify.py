@@ -23,7 +23,6 @@ import multiprocessing.pool
 import os
 import pathlib
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -32,8 +31,8 @@ from absl import flags, logging
 
 import shufflenet_tf as st
 from shufflenet_tf import imagenet
-from shufflenet_tf.data import decode
-from shufflenet_tf.data.folder import _walk
+from shufflenet_tf.data import photos as photo_files
+from shufflenet_tf.data.decode import UndecodableError
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.evaluation.classified import MAX_SHOWN, classified
 from shufflenet_tf.evaluation.metrics import shorten
@@ -52,8 +51,6 @@ flags.DEFINE_bool("help", False, "Show this.", short_name="h", flag_values=FLAGS
 
 BATCH = 16  # photos that are decoded at a time
 BAR_COLUMNS, MAX_LABEL = 20, 40
-# In a folder these count as photos. The last ones can't be read, but a person who has such photos wants to know that.
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".heic", ".heif", ".avif", ".tif", ".tiff"}
 PICTURES = {".png", ".pdf", ".svg"}
 
 
@@ -95,7 +92,7 @@ def _find(given: Sequence[str]) -> list[_Photo]:
             photos.append(_Photo(path))
             continue
         root = pathlib.Path(path)
-        found = [pathlib.Path(file) for file in _walk(root) if pathlib.Path(file).suffix.lower() in SUFFIXES]
+        found = photo_files.find(root)
         if not found:
             raise UserError(f"There is no photo in the folder {path}: give photos, or folders that hold some.")
         name = root.resolve().name
@@ -238,23 +235,14 @@ def _batches(bundle: st.Bundle, photos: Sequence[_Photo]) -> Iterator[list[tuple
 
     def read(photo: _Photo) -> np.ndarray | str:
         try:
-            if not os.path.lexists(photo.path):
-                return "no such file"
-            orientation, plain = decode.examine(photo.path)
-            path = tf.constant(os.fsencode(photo.path))
-            image = decode.decode(tf.io.read_file(path) if plain else decode.read_as_bmp(path), orientation)
-            return bundle.preprocessing.resize_and_crop(image, bundle.size).numpy()
-        except decode.UndecodableError as reason:
+            return photo_files.read(photo.path, bundle.preprocessing, bundle.size)
+        except UndecodableError as reason:
             return str(reason)
-        except (tf.errors.OpError, OSError):  # it changed or vanished meanwhile
-            return "corrupt"
 
     with multiprocessing.pool.ThreadPool(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(photos), BATCH):
             batch = photos[start : start + BATCH]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow warns of harmless oddities, such as unknown EXIF fields
-                images = pool.map(read, batch, 1)
+            images = pool.map(read, batch, 1)
             yield list(zip(batch, images, strict=True))
 
 
@@ -262,6 +250,11 @@ def _classify(bundle: st.Bundle, images: np.ndarray) -> np.ndarray:
     probabilities = bundle.classify(images)
     if not np.isfinite(probabilities).all():
         raise UserError(f"--weights={FLAGS.weights} gives no numbers: it is damaged, or its training diverged.")
+    if not (probabilities.min() >= 0 and probabilities.max() <= 1 + 1e-3):
+        raise UserError(
+            f"--weights={FLAGS.weights} gives values of {probabilities.min():g} to {probabilities.max():g} where probabilities "
+            "are expected: give a model that ends with a softmax."
+        )
     return probabilities
 
 

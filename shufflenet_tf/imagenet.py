@@ -79,4 +79,5 @@ def decode_predictions(predictions: np.ndarray | tf.Tensor, top: int = 5) -> lis
 
 def likeliest(probabilities: np.ndarray, top: int) -> np.ndarray:
     """Returns the indices of the `top` highest values of [classes], the highest first; equal ones by index."""
-    return np.argsort(-probabilities, kind="stable")[:top]
+    # As float64, which holds them exactly: an unsigned integer, as a quantized model returns, has no negative.
+    return np.argsort(-probabilities.astype(np.float64), kind="stable")[:top]

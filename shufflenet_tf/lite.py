@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from shufflenet_tf.preprocessing import Preprocessing
 # What TFLite's metadata packs is a zip archive behind the flatbuffer, which readers of either format pass over.
 LABELS, PREPROCESSING = "labels.txt", "preprocessing.json"
 _IDENTIFIER = b"TFL3"
+_ENTRY = re.compile(rb"PK\x03\x04.{26}(%s|%s)" % tuple(re.escape(name.encode()) for name in (LABELS, PREPROCESSING)), re.DOTALL)
 
 
 class LiteClassifier:
@@ -146,8 +148,7 @@ def _packed(path: str) -> dict[str, str]:
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged where its labels are packed ({error}): fetch or export it again.") from None
     # An archive's index comes last, so that the files of one that was cut off would be missed in silence.
-    start = content.rfind(b"PK\3\4") + 30
-    if start > 30 and content[start:].startswith((LABELS.encode(), PREPROCESSING.encode())):
+    if _ENTRY.search(content):
         raise UserError(f"{path} is truncated: fetch or export it again.")
     return {}
 

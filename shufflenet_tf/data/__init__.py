@@ -1,5 +1,6 @@
 """Where images come from: one flag, three kinds of sources."""
 
+import dataclasses
 import difflib
 
 from shufflenet_tf.data.source import Source, Split
@@ -23,6 +24,10 @@ def open_source(spec: str, *, data_dir: str | None = None, seed: int = 0, strict
     Raises:
       UserError: an unknown kind of dataset, or one that can't be opened.
     """
+    return dataclasses.replace(_opened(spec, data_dir, seed, strict), spec=spec)
+
+
+def _opened(spec: str, data_dir: str | None, seed: int, strict: bool) -> Source:
     kind, _, rest = spec.partition(":")
     if kind == "folder" and rest:
         from shufflenet_tf.data.folder import open_folder

@@ -21,9 +21,10 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A labelled image dataset with a split to train on and one to test on."""
+    """A labelled image dataset with a split to train on and one to test on; `spec` is what `open_source` opened it by."""
 
     name: str
     labels: tuple[str, ...]
     train: Split
     test: Split
+    spec: str = ""

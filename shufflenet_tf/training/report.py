@@ -53,6 +53,7 @@ def write_report(
     metrics = {
         "model": network.name,
         "dataset": source.name,
+        "dataset_spec": source.spec,
         "input_shape": list(network.input_shape[1:]),
         "parameters": complexity.parameters(network),
         "multiply_adds": complexity.multiply_adds(network),

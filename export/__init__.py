@@ -1,0 +1,1 @@
+"""Everything after training: conversion, quantization, optimization, verification and benchmarks of .tflite files."""

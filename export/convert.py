@@ -1,0 +1,112 @@
+"""From a Keras network to a TFLite graph that takes raw pixels: static, with preprocessing and softmax inside."""
+
+import contextlib
+import functools
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from export.optimize.graph import Graph, schema
+from export.optimize.graph import Quantization as TensorQuantization
+from export.quantize import Quantization
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.preprocessing import Preprocessing
+
+STEM = "conv1"  # the convolution that takes the image
+
+
+def convert(model: ImageClassifier, quantization: Quantization = Quantization()) -> bytes:
+    """Converts a network to a .tflite file's content.
+
+    The graph takes uint8 [1, H, W, 3], RGB 0-255, and returns probabilities [1, classes]. Batch normalization is folded
+    into the convolutions, and so are the preprocessing's scale and channel order; its mean is subtracted by one operator,
+    before the zeros beyond the border come in, so that borders are exact too.
+
+    Args:
+      model: with a fixed input size and a softmax.
+      quantization: how numbers are stored.
+
+    Raises:
+      UserError: the network's input size is open, it has no classifier or no preprocessing, or nothing to calibrate with.
+    """
+    _check(model, quantization)
+    height, width = model.input_shape[1:3]
+    with _folded(model):
+
+        @tf.function(input_signature=[tf.TensorSpec((1, height, width, 3), tf.float32, "image")])
+        def classify(image):
+            return {"probabilities": model(image, training=False)}
+
+        frozen = convert_variables_to_constants_v2(classify.get_concrete_function())
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+        quantization.apply(converter)
+        content = converter.convert()
+    return content if quantization.kind == "int8" else _taking_pixels(content)
+
+
+def _taking_pixels(content: bytes) -> bytes:
+    """Has a float graph take uint8: as a quantized tensor of scale 1, which delegates turn into floats themselves."""
+    graph = Graph(content)
+    (floats,) = graph.inputs
+    pixels = graph.add_tensor(graph.shape(floats), schema.TensorType.UINT8, "image", TensorQuantization((1.0,), (0,)))
+    graph.operators = [graph.operator("DEQUANTIZE", [pixels], [floats]), *graph.operators]
+    graph.subgraph.inputs = [pixels]
+    return graph.pack()
+
+
+def _check(model: ImageClassifier, quantization: Quantization) -> None:
+    if not isinstance(getattr(model, "preprocessing", None), Preprocessing):
+        raise UserError(f"A {type(model).__name__} has no preprocessing of ours: give a model that this project has trained.")
+    if None in model.input_shape[1:]:
+        raise UserError(f"{model.name} takes images of any size, and a phone's graph needs one: build it with an input_shape.")
+    if model.layers[-1].name != "probabilities":
+        raise UserError(f"{model.name} does not end with probabilities: build it with include_top and its softmax.")
+
+
+@contextlib.contextmanager
+def _folded(model: ImageClassifier) -> Iterator[None]:
+    """Has the first convolution take raw RGB pixels, for as long as the block lasts.
+
+    The scale and the channel order go into its kernel, the mean into the normalization behind it. Zeros beyond the border
+    were mean pixels, so the image gets an edge of those and the convolution no padding.
+    """
+    contract, stem = model.preprocessing, model.get_layer(STEM)
+    mean = np.float32(contract.mean) / np.float32(contract.scale)
+    factor = np.float32(contract.scale) / np.float32(contract.std)
+    kernel, moving_mean, conv, pad, padding = stem.conv.kernel, stem.bn.moving_mean, stem.conv, stem.pad, stem.conv.padding
+    weights, statistics = np.asarray(kernel), np.asarray(moving_mean)  # [kh, kw, 3, filters], [filters]
+    order = slice(None, None, -1) if contract.channel_order == "bgr" else slice(None)
+    folded = weights[:, :, order] * factor[:, None]
+    edges = [_edge(side, conv.kernel_size[0], conv.strides[0], pad is not None) for side in model.input_shape[1:3]]
+    try:
+        kernel.assign(folded)
+        moving_mean.assign(statistics + np.einsum("hwcf,c->f", folded, mean))
+        if np.any(mean):
+            stem.pad, conv.padding = functools.partial(_framed, edges=edges, pixel=mean), "valid"
+        yield
+    finally:
+        kernel.assign(weights)
+        moving_mean.assign(statistics)
+        stem.pad, conv.padding = pad, padding
+
+
+def _edge(side: int, kernel: int, stride: int, symmetric: bool) -> tuple[int, int]:
+    """Returns how many pixels a convolution reads before and behind an image's side."""
+    before = kernel // 2 if symmetric else max(0, (math.ceil(side / stride) - 1) * stride + kernel - side) // 2
+    outputs = (side + 2 * before - kernel) // stride + 1 if symmetric else math.ceil(side / stride)
+    return before, max(0, (outputs - 1) * stride + kernel - side - before)
+
+
+def _framed(image: tf.Tensor, edges: Sequence[tuple[int, int]], pixel: np.ndarray) -> tf.Tensor:
+    """Returns an image [1, H, W, 3] with so many rows and columns of `pixel` around it."""
+    for axis, counts in enumerate(edges, 1):
+        shape = image.shape.as_list()
+        strips = [np.broadcast_to(pixel, [*shape[:axis], count, *shape[axis + 1 :]]) for count in counts]
+        parts = [strip if strip.size else None for strip in strips]
+        parts = [part for part in (parts[0], image, parts[1]) if part is not None]
+        image = tf.concat(parts, axis) if len(parts) > 1 else image
+    return image

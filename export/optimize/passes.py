@@ -1,0 +1,47 @@
+"""The passes in the order in which they are applied."""
+
+import dataclasses
+from collections.abc import Callable
+
+from export.optimize.cost import CostModel
+from export.optimize.fold import fold_columns
+from export.optimize.graph import Graph
+from export.optimize.grouped import make_grouped_dense
+from export.optimize.in_float import float_average_pool, float_requantize
+from export.optimize.relu import fuse_relu
+from export.optimize.shuffle import eliminate_channel_movement
+from export.optimize.verify import Difference
+
+# Where a pass rounds a tensor inside otherwise, by one quantum at most, later layers may make more of it.
+ROUNDING_QUANTA = 8
+ROUNDING_RELATIVE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """A rewriting of the graph.
+
+    Attributes:
+      run: changes the graph and returns what it did, or None where there is nothing to do.
+      rounds: whether it may round quantized values inside to the neighbouring quantum.
+    """
+
+    name: str
+    run: Callable[[Graph, CostModel], str | None]
+    rounds: bool = False
+
+    def tolerates(self, difference: Difference) -> bool:
+        """Whether outputs that differ so much are still equal."""
+        if not self.rounds:
+            return difference.tolerable
+        return difference.quanta <= ROUNDING_QUANTA and difference.relative <= ROUNDING_RELATIVE
+
+
+PASSES = (
+    Pass("ReLU", fuse_relu, rounds=True),
+    Pass("average pool", float_average_pool, rounds=True),
+    Pass("int8 and uint8", float_requantize, rounds=True),
+    Pass("grouped convolutions", make_grouped_dense),
+    Pass("channel movement", eliminate_channel_movement),
+    Pass("folded columns", fold_columns),
+)

@@ -1,0 +1,78 @@
+"""Pass: eliminates channel movement."""
+
+from export.optimize.channels import Channels, analyse
+from export.optimize.cost import CostModel
+from export.optimize.graph import Graph
+from export.optimize.movement import data_inputs
+from export.optimize.plan import Plan, Scattered
+from export.optimize.rewrite import Rewriter
+from export.optimize.search import improve
+
+
+MOVING = ("RESHAPE", "TRANSPOSE", "SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", "GATHER", "CONCATENATION")
+
+
+def eliminate_channel_movement(graph: Graph, model: CostModel) -> str | None:
+    """Rewrites `graph` without shuffles and splits, as far as it understands what they do."""
+    channels, plan = _plan(graph)
+    if not channels.moving:
+        return None
+    before = graph.counts()
+    improve(plan, model)
+    Rewriter(graph, channels, plan, plan.lower()).run()
+    graph.drop_dead_operators()
+    after = graph.counts()
+    return f"{_told(before)} -> {_told(after)}; {before.get('CONV_2D', 0)} -> {after.get('CONV_2D', 0)} CONV_2D"
+
+
+def _told(counts: dict[str, int]) -> str:
+    return ", ".join(f"{counts[kind]} {kind}" for kind in MOVING if counts.get(kind)) or "none"
+
+
+def _plan(graph: Graph) -> tuple[Channels, Plan]:
+    """Analyses and plans; what is too scattered or not understood keeps its operators, and their inputs their order."""
+    ordered: set[int] = set()
+    kept: set[int] = set()
+    frozen: set[int] = set()
+    while True:
+        channels = analyse(graph, ordered)
+        kept |= {read.tensor for read in channels.reads if read.sources is None}
+        if _settle(graph, channels, kept, frozen, ordered):
+            continue
+        plan = Plan(graph, channels, kept, frozen)
+        try:
+            plan.lower()
+        except Scattered as scattered:
+            kept.add(scattered.read.tensor)
+            continue
+        return channels, plan
+
+
+def _settle(graph: Graph, channels: Channels, kept: set[int], frozen: set[int], ordered: set[int]) -> bool:
+    """Freezes what the operators of kept tensors start from; returns whether the analysis must be made again."""
+    producers = graph.producers()
+    by_tensor = {root.tensor: root for root in channels.roots}
+    pending, seen = list(kept), set()
+    while pending:
+        tensor = pending.pop()
+        if tensor in seen:
+            continue
+        seen.add(tensor)
+        producer = producers.get(tensor)
+        if producer in channels.moving:
+            pending += data_inputs(graph, graph.operators[producer])
+        else:
+            frozen.add(tensor)
+    changed = False
+    for group in channels.groups.values():
+        roots = [channels.roots[r] for r in group.roots]
+        if not any(root.tensor in frozen for root in roots):
+            continue
+        # In a frozen group nobody may follow another order than the one that its operator had.
+        for root in roots:
+            operator = root.operator
+            if operator is None or operator in ordered or graph.kind(graph.operators[operator]) in ("CONV_2D", "FULLY_CONNECTED"):
+                continue
+            ordered.add(operator)
+            changed = True
+    return changed and bool(by_tensor)

@@ -1,0 +1,98 @@
+"""Runs two graphs on the same random inputs and says by how much their outputs differ."""
+
+import dataclasses
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+TOLERANCE = 1e-5  # of float outputs, relative to the largest value (at least 1): another order of summation
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """The largest differences of outputs.
+
+    Attributes:
+      quanta: of integer outputs, in units of the last place.
+      relative: of float outputs, relative to the largest value of the tensor (at least 1).
+      inputs: number of random inputs tried.
+    """
+
+    quanta: int
+    relative: float
+    inputs: int
+
+    @property
+    def tolerable(self) -> bool:
+        return self.quanta == 0 and self.relative <= TOLERANCE
+
+    def __str__(self) -> str:
+        if self.quanta == 0 and self.relative == 0:
+            return f"bit-identical on {self.inputs} random inputs"
+        quanta = f"{self.quanta} quanta, " if self.quanta else ""
+        return f"differs by at most {quanta}{self.relative:.1e} on {self.inputs} random inputs"
+
+
+def interpreter(model: bytes, threads: int = 1, delegate: bool = True) -> Interpreter:
+    """Returns an interpreter with memory allocated, with XNNPACK or with the reference kernels.
+
+    Raises:
+      ValueError, RuntimeError: the runtime refuses the model.
+    """
+    resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_REF
+    made = Interpreter(model_content=model, num_threads=threads, experimental_op_resolver_type=resolver)
+    made.allocate_tensors()
+    return made
+
+
+def random_inputs(runner: Interpreter, count: int, seed: int = 0) -> list[list[np.ndarray]]:
+    """Returns `count` times one random array an input: all values of integers; of floats, noise and pixels in turn."""
+    rng = np.random.default_rng(seed)
+    return [[_random(rng, detail, n) for detail in runner.get_input_details()] for n in range(count)]
+
+
+def _random(rng: np.random.Generator, detail: dict, n: int) -> np.ndarray:
+    shape, dtype = detail["shape"], np.dtype(detail["dtype"])
+    if dtype == np.bool_:
+        return rng.integers(0, 2, shape).astype(dtype)
+    if dtype.kind in "iu" and dtype.itemsize == 1:
+        info = np.iinfo(dtype)
+        return rng.integers(info.min, info.max + 1, shape).astype(dtype)
+    if dtype.kind in "iu":
+        return rng.integers(0, 2, shape).astype(dtype)  # likely indices
+    return (rng.normal(size=shape) if n % 2 == 0 else rng.uniform(0, 1, shape)).astype(dtype)
+
+
+def run(runner: Interpreter, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Returns the outputs for one array an input."""
+    for detail, values in zip(runner.get_input_details(), inputs, strict=True):
+        runner.set_tensor(detail["index"], values)
+    runner.invoke()
+    return [runner.get_tensor(detail["index"]).copy() for detail in runner.get_output_details()]
+
+
+def compare(before: bytes, after: bytes, count: int = 8, threads: int = 1) -> Difference:
+    """Returns the difference of two models on `count` random inputs, the first with the reference kernels too.
+
+    Raises:
+      ValueError, RuntimeError: the runtime refuses the second model, or inputs and outputs do not correspond.
+    """
+    quanta, relative = 0, 0.0
+    for delegate, n in ((True, count), (False, 1)):
+        one, other = interpreter(before, threads, delegate), interpreter(after, threads, delegate)
+        for inputs in random_inputs(one, n):
+            for a, b in zip(run(one, inputs), run(other, inputs), strict=True):
+                if a.shape != b.shape or a.dtype != b.dtype:
+                    raise ValueError("outputs of another shape")
+                if a.dtype.kind in "iub":
+                    quanta = max(quanta, int(np.abs(a.astype(np.int64) - b.astype(np.int64)).max(initial=0)))
+                else:
+                    relative = max(relative, _relative(a.astype(np.float64), b.astype(np.float64)))
+    return Difference(quanta, relative, count)
+
+
+def _relative(a: np.ndarray, b: np.ndarray) -> float:
+    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return np.inf
+    a, b = np.nan_to_num(a), np.nan_to_num(b)
+    return float(np.abs(a - b).max(initial=0) / max(1.0, np.abs(a).max(initial=0)))

@@ -1,0 +1,218 @@
+"""Pictures of exported models: latency, accuracy against latency, and where an export differs from its original."""
+
+import os
+import pathlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.evaluation.metrics import shorten
+from shufflenet_tf.evaluation.pictures import INK, QUIET, TEST, TRAIN, WRONG, _headline, _picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from export.benchmark import Result
+    from export.verify import Comparison, Report
+
+SUFFIXES = (".png", ".pdf", ".svg")
+KINDS = (TEST, WRONG, "#009E73", TRAIN, "#CC79A7", "#56B4E9", QUIET)  # Okabe and Ito's
+MARKERS = "osD^vP*"
+GOOD_DB, POOR_DB = 20, 10  # signal-to-noise ratios: the noise has 1 and 10 % of the signal's power
+
+
+def check_suffix(path: str | os.PathLike) -> None:
+    """Raises a UserError if `path` doesn't end as a picture's name does."""
+    if pathlib.Path(path).suffix.lower() not in SUFFIXES:
+        raise UserError(f"{os.fspath(path)} can't be drawn: give a name that ends with .png, .pdf or .svg.")
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Returns the files' names, with their folders where names alone would be the same for different files."""
+    names = {path: os.path.basename(path) for path in paths}
+    alone = Counter(names.values())
+    return [names[path] if alone[names[path]] == 1 else path for path in paths]
+
+
+def latencies(results: "Sequence[Result]", names: Sequence[str], path: str | os.PathLike) -> None:
+    """Draws the time of each file: every run as a dot, the median as a line.
+
+    Args:
+      results: of `benchmark`.
+      names: of the files.
+      path: the picture to write.
+
+    Raises:
+      UserError: matplotlib is not installed.
+    """
+    with _picture(path, 8.5, 1.5 + 0.5 * len(results)) as figure:
+        fastest = min(range(len(results)), key=lambda i: results[i].median)
+        ratio = results[fastest].ratio
+        result = f": {names[fastest]} takes {ratio:.2f} of the time of {names[0]}" if fastest else ""
+        _headline(figure, f"Milliseconds a run, {_threads(results[0].threads)}{result}")
+        axes = figure.add_subplot()
+        rng = np.random.default_rng(0)
+        # A run that something else interrupted would squeeze all others into a corner.
+        limit = 1.08 * max(float(np.percentile(r.milliseconds, 95)) for r in results)
+        for row, r in enumerate(results):
+            times = np.asarray(r.milliseconds)
+            shown = times[times <= limit]
+            axes.plot(shown, row + rng.uniform(-0.2, 0.2, len(shown)), ".", color=TEST, alpha=0.35, markersize=5, mew=0)
+            axes.plot([r.median] * 2, [row - 0.34, row + 0.34], color=WRONG, linewidth=2)
+            out = f"   {len(times) - len(shown)} slower" if len(shown) < len(times) else ""
+            text = f"{r.median:.3f} ms   ×{r.ratio:.2f}   {r.rate:.0f} GMAC/s{out}"
+            axes.text(1.01, row, text, va="center", fontsize=8, transform=axes.get_yaxis_transform())
+        axes.set_yticks(range(len(results)), [shorten(name, 40) for name in names])
+        axes.set(ylim=(len(results) - 0.5, -0.5), xlim=(0, limit), xlabel=f"ms; line: median of {len(results[0].milliseconds)}")
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+
+
+def _threads(number: int) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"
+
+
+def chart(points: Sequence[tuple[str, float, float, str]], path: str | os.PathLike) -> None:
+    """Draws accuracy against latency, with a line through the networks that no other beats in both.
+
+    Args:
+      points: (name, top-1 accuracy in %, milliseconds, kind); a kind has a colour.
+      path: the picture to write.
+
+    Raises:
+      UserError: no points, a time that is not positive, or matplotlib is not installed.
+    """
+    if not points or min(ms for _, _, ms, _ in points) <= 0:
+        raise UserError("The chart needs points of (name, accuracy, milliseconds above 0, kind); one or more.")
+    families = {name.partition("_")[0] for name, *_ in points}
+    common = f"{min(families)}_" if len(families) == 1 else ""
+    front = pareto_front([(ms, accuracy) for _, accuracy, ms, _ in points])
+    with _picture(path, 9, 6) as figure:
+        _headline(figure, "Accuracy against latency; the line joins the networks that no other beats in both")
+        axes = figure.add_subplot()
+        axes.set(xscale="log", xlabel="ms a picture, logarithmic", ylabel="top-1 accuracy on ImageNet (%)")
+        # No dot, but the limits of the axes, follow from it.
+        axes.step(
+            [points[i][2] for i in front], [points[i][1] for i in front], where="post", color=QUIET, linewidth=1, zorder=1
+        )
+        kinds = list(dict.fromkeys(kind for *_, kind in points))
+        for n, kind in enumerate(kinds):
+            own = [(ms, accuracy) for _, accuracy, ms, other in points if other == kind]
+            style = {"color": KINDS[n % len(KINDS)], "marker": MARKERS[n % len(MARKERS)]}
+            axes.plot(*zip(*own, strict=True), linestyle="", markersize=6, label=kind, zorder=2, **style)
+        axes.margins(0.09)
+        for axis in (axes.xaxis,):
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_minor_formatter(_sparse_minor(axes))
+        if len(kinds) > 1:
+            axes.legend(loc="lower right")
+        _place_names(figure, axes, [(name.removeprefix(common), ms, accuracy) for name, accuracy, ms, _ in points], set(front))
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Returns the indices of (cost, gain) that no other point beats in both, by rising cost."""
+    front, best = [], -np.inf
+    for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if points[i][1] > best:
+            front.append(i)
+            best = points[i][1]
+    return front
+
+
+def _sparse_minor(axes: "Axes"):
+    """Labels 2 and 5 of each decade; all of them if there is little more than one."""
+
+    def label(value: float, _) -> str:
+        low, high = axes.get_xlim()
+        digit = round(value / 10 ** np.floor(np.log10(value)))
+        return f"{value:g}" if digit in (2, 5) or high < 4 * low else ""
+
+    return label
+
+
+def _place_names(figure: "Figure", axes: "Axes", points: Sequence[tuple[str, float, float]], front: set[int]) -> None:
+    """Writes each name beside its dot where it covers nothing; those of the front first, the last ones maybe not at all."""
+    figure.draw_without_rendering()  # only then are places in pixels known
+    pixel = figure.dpi / 72
+    width, height = 4.3 * pixel, 8.5 * pixel  # of a character of 7 points
+    dots = axes.transData.transform([(x, y) for _, x, y in points])
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
+    legend = axes.get_legend()
+    frame = axes.get_window_extent()
+    if legend is not None:
+        taken.append(legend.get_window_extent().extents)
+    for i in sorted(range(len(points)), key=lambda i: (i not in front, i)):
+        name, (x, y) = points[i][0], dots[i]
+        w = width * len(name)
+        gap = 5 * pixel
+        places = [
+            (gap, -height / 2), (-gap - w, -height / 2), (-w / 2, gap), (-w / 2, -gap - height),
+            (gap, gap / 2), (gap, -height - gap / 2), (-gap - w, gap / 2), (-gap - w, -height - gap / 2),
+        ]  # fmt: skip
+        for dx, dy in places:
+            box = (x + dx, y + dy, x + dx + w, y + dy + height)
+            inside = frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
+            others = taken[:i] + taken[i + 1 :]
+            if inside and not any(a < box[2] and box[0] < c and b < box[3] and box[1] < d for a, b, c, d in others):
+                taken.append(box)
+                shift = ((dx + w / 2) / pixel, (dy + height / 2) / pixel)
+                place = {"xytext": shift, "textcoords": "offset points", "ha": "center", "va": "center"}
+                axes.annotate(name, points[i][1:], fontsize=7, color=INK if i in front else QUIET, **place)
+                break
+
+
+def verification(report: "Report", path: str | os.PathLike) -> None:
+    """Draws, for each file, the images on which it differs most from its original, and the noise by layer of int8 files.
+
+    Args:
+      report: of `verify`.
+      path: the picture to write.
+
+    Raises:
+      UserError: matplotlib is not installed.
+    """
+    with_layers = [c for c in report.comparisons if c.layers]
+    tiles = max(len(c.worst) for c in report.comparisons)
+    heights = [1.95] * len(report.comparisons) + [2.9] * len(with_layers)
+    with _picture(path, max(1.45 * tiles + 0.3, 8.5), sum(heights) + 0.6) as figure:
+        closest = min(c.agreement for c in report.comparisons)
+        _headline(figure, f"{report.name} against its exports, {report.images:,} images: top-1 agrees on {closest:.2%} or more")
+        rows = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for row, comparison in zip(rows, report.comparisons, strict=False):
+            _draw_worst(row, comparison, report.labels, tiles)
+        for row, comparison in zip(rows[len(report.comparisons) :], with_layers, strict=True):
+            _draw_layers(row, comparison)
+
+
+def _draw_worst(figure: "Figure", comparison: "Comparison", labels: Sequence[str], tiles: int) -> None:
+    title = f"{comparison.name}: largest differences of a probability; original above, export below"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+    for axes, image in zip(figure.subplots(1, tiles, squeeze=False)[0], [*comparison.worst, *[None] * tiles], strict=False):
+        axes.axis("off")
+        if image is None:
+            continue
+        axes.imshow(image.pixels)
+        before, after = (f"{shorten(labels[i], 13)} {p:.1%}" for i, p in (image.reference, image.candidate))
+        axes.set_title(before, loc="center", fontsize=7.5, pad=3)
+        same = image.reference[0] == image.candidate[0]
+        text = f"{after}\nup to {image.difference:.2g}"
+        axes.text(0.5, -0.04, text, ha="center", va="top", fontsize=7.5, color=INK if same else WRONG, transform=axes.transAxes)
+
+
+def _draw_layers(figure: "Figure", comparison: "Comparison") -> None:
+    layers = comparison.layers
+    axes = figure.subplots()
+    axes.set_title(f"{comparison.name}: signal to quantization noise of each layer, against {comparison.layers_against}")
+    ratios = np.array([layer.sqnr for layer in layers])
+    shown = np.clip(np.nan_to_num(ratios, posinf=60), -5, 60)  # a layer without any error has no bar of its own height
+    colours = [TEST if value >= GOOD_DB else TRAIN if value >= POOR_DB else WRONG for value in ratios]
+    axes.bar(range(len(layers)), shown, color=colours, width=0.8)
+    axes.set(ylabel="dB", xlim=(-0.7, len(layers) - 0.3), ylim=(min(0, shown.min()), None))
+    axes.grid(visible=False, axis="x")
+    step = -(-len(layers) // 40)
+    names = [shorten(layer.short_name, 16) for layer in layers[::step]]
+    axes.set_xticks(range(0, len(layers), step), names, fontsize=6, rotation=60, ha="right", rotation_mode="anchor")

@@ -1,0 +1,239 @@
+"""Exports a trained network for phones: the fastest TFLite files that compute the same, and the proof that they do.
+
+The model of a training run, with ranges from the images that it was trained on and proof on its test images:
+  python -m export.tflite --model=runs/v2
+
+Published weights, and your own photos to take the ranges from (any folder; 200 are enough):
+  python -m export.tflite --model=shufflenetv1_0.5x_Group3.pth.tar --calibration=PHOTOS --output=export_v1
+
+--output gets model_float32.tflite, model_float16.tflite, model_int8.tflite (each takes uint8 RGB pixels, returns
+probabilities, and has labels and metadata inside), labels.txt, report.md and report.json: size, accuracy, agreement and
+latency of each step. Nothing is written before all of it is done.
+"""
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from absl import flags
+
+import shufflenet_tf as st
+from export import metadata, program, verify
+from export.benchmark import benchmark
+from export.convert import convert
+from export.optimize import optimize
+from export.quantize import KINDS, Quantization, calibration_images
+from shufflenet_tf import quiet
+from shufflenet_tf.data import open_source
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.files import atomic_path, check_writable
+
+FLAGS = program.flag_values()
+flags.DEFINE_string(
+    "model", None, "The folder of a run, a .keras file, or a checkpoint (.npz, .pth, .pth.tar).", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "output", None, "Folder for the files; default: export/ within the run, or beside the file.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "calibration",
+    None,
+    "Photos to take int8's ranges from: a folder, or a dataset (folder:PATH, tfds:NAME, shapes); default: the run's.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("calibration_images", 200, "How many of them.", 1, flag_values=FLAGS)
+flags.DEFINE_string("test", None, "Dataset to prove the files on; default: the run's, else --calibration's.", flag_values=FLAGS)
+flags.DEFINE_integer("test_images", 200, "How many of its test images, at most.", 1, flag_values=FLAGS)
+flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets are prepared.", flag_values=FLAGS)
+flags.DEFINE_list("kinds", ["float32", "float16", "int8"], f"Which files to make, of {','.join(KINDS)}.", flag_values=FLAGS)
+flags.DEFINE_enum("int8_output", "uint8", ["uint8", "float32"], "Type of the int8 file's probabilities.", flag_values=FLAGS)
+flags.DEFINE_integer("threads", 1, "Threads of the interpreter that the files are made for.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("runs", 30, "Timed runs of each file.", 1, flag_values=FLAGS)
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """One step of the export.
+
+    Attributes:
+      name: of the file, or of the step.
+      content: of the .tflite file.
+      steps: what the optimizer did, pass by pass; empty: it's as converted.
+    """
+
+    name: str
+    content: bytes
+    steps: tuple[tuple[str, str], ...] = ()
+
+
+def export(bundle: st.Bundle, quantizations: list[Quantization], threads: int = 1) -> Iterator[File]:
+    """Converts and optimizes a network.
+
+    Args:
+      bundle: the network, its labels and its preprocessing.
+      quantizations: one a file.
+      threads: of the interpreter that the files are made for.
+
+    Yields:
+      Of each quantization the graph as converted and the optimized one, with metadata.
+
+    Raises:
+      UserError: see `convert` and `metadata.attach`.
+    """
+    model = bundle.model
+    labels = bundle.labels or [f"class {i}" for i in range(model.output_shape[-1])]
+    about = f"{model.name}, {st.complexity.parameters(model):,} parameters"
+
+    def finished(content: bytes, kind: str) -> bytes:
+        return metadata.attach(content, model.name, f"{about}, {kind}", labels, bundle.preprocessing)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in processes of its own
+        converted = []
+        for quantization in quantizations:
+            content = convert(model, quantization)
+            converted.append((quantization.kind, content, pool.submit(optimize, content, threads)))
+        for kind, content, optimized in converted:
+            result = optimized.result()
+            yield File(f"{kind} as converted", finished(content, kind))
+            yield File(f"model_{kind}.tflite", finished(result.model, kind), tuple(result.steps))
+
+
+def main(arguments: list[str]) -> None:
+    if arguments:
+        raise UserError(f"Unexpected argument {arguments[0]!r}: all settings are flags, --name=value.")
+    if FLAGS.model is None:
+        raise UserError("There is no model: give --model=PATH; --help shows examples.")
+    if unknown := [kind for kind in FLAGS.kinds if kind not in KINDS]:
+        raise UserError(f"--kinds has {unknown[0]!r}, which is none of {', '.join(KINDS)}.")
+    began = time.monotonic()
+    path = pathlib.Path(FLAGS.model)
+    folder = pathlib.Path(FLAGS.output or (path if path.is_dir() else path.parent) / "export")
+    bundle = st.load(path)
+    if not isinstance(bundle.model, st.ImageClassifier):
+        raise UserError(f"{path} is a .tflite file already: give what it was made of, or run export.optimize on it.")
+    trained_on = _dataset(path)
+    calibration, images = FLAGS.calibration or trained_on, []
+    if "int8" in FLAGS.kinds:
+        if calibration is None:
+            raise UserError("int8 needs images to take the ranges of activations from: give --calibration=FOLDER.")
+        _say(f"Reading {FLAGS.calibration_images} images of {calibration}")
+        images = calibration_images(calibration, bundle, FLAGS.calibration_images, FLAGS.data_dir)
+    proof = list(_proof(bundle, FLAGS.test or trained_on, images))
+    check_writable(folder)
+    _say(f"Converting {bundle.model.name} to {', '.join(FLAGS.kinds)}, and optimizing")
+    kinds = [Quantization(kind, FLAGS.int8_output, images if kind == "int8" else ()) for kind in FLAGS.kinds]
+    with _quiet():
+        files = list(export(bundle, kinds, FLAGS.threads))
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = []
+        for file in files:
+            paths.append(pathlib.Path(scratch) / f"{file.name.removesuffix('.tflite')}.tflite")
+            paths[-1].write_bytes(file.content)
+        _say(f"Proving them on {sum(len(pixels) for pixels, _ in proof)} images")
+        proven = verify.verify(bundle, paths, proof, FLAGS.threads)
+        _say("Timing them")
+        timed = benchmark(paths, FLAGS.threads, FLAGS.runs)
+    rows = [_row(file, c, t) for file, c, t in zip(files, proven.comparisons, timed, strict=True)]
+    report = _report(bundle, rows, proven)
+    for file in files:
+        if file.steps:
+            _write(folder / file.name, file.content)
+    _write(folder / "labels.txt", "".join(f"{label}\n" for label in proven.labels).encode())
+    _write(folder / "report.md", report.encode())
+    about = {"model": bundle.model.name, "threads": FLAGS.threads, "top1": proven.top1, "images": proven.images, "files": rows}
+    _write(folder / "report.json", (json.dumps(about, indent=1) + "\n").encode())
+    print(f"\n{report}\nEverything is in {folder}, after {time.monotonic() - began:.0f} s.")
+
+
+def _dataset(path: pathlib.Path) -> str | None:
+    """Returns the dataset that a run was trained on, if the run says so."""
+    try:
+        metrics = json.loads(((path if path.is_dir() else path.parent) / "metrics.json").read_text(encoding="utf-8"))
+        return metrics.get("dataset_spec") or None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _proof(bundle: st.Bundle, spec: str | None, calibration: list[np.ndarray]) -> Iterator[verify.Batch]:
+    """Yields batches of test images, or of those that int8 was calibrated with where there are no others."""
+    if spec is not None:
+        source = open_source(spec, data_dir=FLAGS.data_dir)
+        yield from verify.batches(source, bundle, min(FLAGS.test_images, source.test.size))
+    elif calibration:
+        yield np.stack(calibration[: FLAGS.test_images]), None
+    else:
+        yield np.random.default_rng(0).integers(0, 256, (16, *bundle.size, 3), np.uint8), None
+
+
+def _row(file: File, proven: verify.Comparison, timed: Any) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "bytes": len(file.content),
+        "top1": proven.top1,
+        "top5": proven.top5,
+        "agreement": proven.agreement,
+        "max_error": proven.max_error,
+        "milliseconds": float(np.median(timed.milliseconds)),
+        "partitions": timed.partitions,
+        "not_delegated": timed.outside,
+        "steps": [list(step) for step in file.steps],
+    }
+
+
+def _report(bundle: st.Bundle, rows: list[dict[str, Any]], proven: verify.Report) -> str:
+    """Returns the table of all steps and what the optimizer did, as Markdown."""
+
+    def percent(value: float | None) -> str:
+        return "" if value is None else f"{value:.1%}"
+
+    lines = [
+        f"# {bundle.model.name}, {bundle.size[0]}x{bundle.size[1]} px",
+        "",
+        "| file | MB | top-1 | top-5 | same answer as Keras | largest error | ms | of as converted |",
+        "|---|---|---|---|---|---|---|---|",
+        f"| Keras | | {percent(proven.top1)} | {percent(proven.top5)} | | | | |",
+    ]
+    for before, after in zip(rows[::2], rows[1::2], strict=True):
+        for row in (before, after):
+            ratio = row["milliseconds"] / before["milliseconds"]
+            lines.append(
+                f"| {row['name']} | {row['bytes'] / 1e6:.2f} | {percent(row['top1'])} | {percent(row['top5'])} "
+                f"| {percent(row['agreement'])} | {row['max_error']:.1e} | {row['milliseconds']:.2f} | {ratio:.2f} |"
+            )
+    lines += ["", f"{proven.images:,} images, {FLAGS.threads} thread(s), medians of {FLAGS.runs} interleaved runs.", ""]
+    for row in rows[1::2]:
+        outside = ", ".join(f"{count} {kind}" for kind, count in row["not_delegated"].items())
+        lines += [f"{row['name']}: {row['partitions']} delegate partition(s){f', without {outside}' if outside else ''}."]
+        lines += [f"- {name}: {done}" for name, done in row["steps"]] + [""]
+    return "\n".join(lines)
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _say(sentence: str) -> None:
+    print(f"{sentence} …", file=sys.stderr, flush=True)
+
+
+_quiet = quiet._held_back
+
+
+def run(argv: list[str]) -> int:
+    """Runs the program and returns its exit status."""
+    return program.run("export.tflite", __doc__, FLAGS, main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv))
