@@ -148,7 +148,7 @@ class Tally:
             "agreement": self.same / self.images,
             "max_error": self.largest,
             "mean_error": float(self.error / self.images),
-            "divergence": float(self.divergence / self.images),
+            "divergence": max(0.0, float(self.divergence / self.images)),  # rounded sums can fall short of 1
         }
 
 

@@ -22,7 +22,11 @@ def read(path: str | os.PathLike) -> Graph:
     path = os.fspath(path)
     try:
         flatbuffer, _ = archive.separate(pathlib.Path(path).read_bytes())
-        structure.parse(flatbuffer)
+        for subgraph in structure.parse(flatbuffer).subgraphs:
+            for tensor in subgraph.tensors:
+                (tensor.name or b"").decode()  # LiteRT's Python side stumbles over names that are no text
+    except UnicodeDecodeError:
+        raise UserError(f"{path} can't be used (a name in it is no text): give a whole .tflite file.") from None
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror or error}): give a .tflite file.") from None
     except structure.InvalidModel as reason:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from export.optimize.graph import Graph, schema
 from export.optimize.graph import Quantization as TensorQuantization
 from export.quantize import Quantization
+from shufflenet_tf import quiet
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.model import ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
@@ -19,7 +21,7 @@ from shufflenet_tf.preprocessing import Preprocessing
 STEM = "conv1"  # the convolution that takes the image
 
 
-def convert(model: ImageClassifier, quantization: Quantization = Quantization()) -> bytes:
+def convert(model: ImageClassifier, quantization: Quantization | None = None) -> bytes:
     """Converts a network to a .tflite file's content.
 
     The graph takes uint8 [1, H, W, 3], RGB 0-255, and returns probabilities [1, classes]. Batch normalization is folded
@@ -28,12 +30,13 @@ def convert(model: ImageClassifier, quantization: Quantization = Quantization())
 
     Args:
       model: with a fixed input size and a softmax.
-      quantization: how numbers are stored.
+      quantization: how numbers are stored; None: as float32.
 
     Raises:
       UserError: the network's input size is open, it has no classifier or no preprocessing, or nothing to calibrate with.
     """
-    _check(model, quantization)
+    quantization = quantization or Quantization()
+    _check(model)
     height, width = model.input_shape[1:3]
     with _folded(model):
 
@@ -44,7 +47,9 @@ def convert(model: ImageClassifier, quantization: Quantization = Quantization())
         frozen = convert_variables_to_constants_v2(classify.get_concrete_function())
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         quantization.apply(converter)
-        content = converter.convert()
+        with quiet.held_back(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notes to the converter's authors
+            content = converter.convert()
     return content if quantization.kind == "int8" else _taking_pixels(content)
 
 
@@ -58,7 +63,7 @@ def _taking_pixels(content: bytes) -> bytes:
     return graph.pack()
 
 
-def _check(model: ImageClassifier, quantization: Quantization) -> None:
+def _check(model: ImageClassifier) -> None:
     if not isinstance(getattr(model, "preprocessing", None), Preprocessing):
         raise UserError(f"A {type(model).__name__} has no preprocessing of ours: give a model that this project has trained.")
     if None in model.input_shape[1:]:

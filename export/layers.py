@@ -10,6 +10,8 @@ from export import anatomy
 from export.optimize.graph import Graph
 from shufflenet_tf.lite import LiteClassifier, _real
 
+_OPERATORS = re.compile("conv|depthwise|matmul", re.IGNORECASE)  # how converters call what layers compute
+
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
@@ -27,15 +29,16 @@ class Layer:
 
     @property
     def short_name(self) -> str:
-        """The part of the name that the layer's author gave, as far as converters keep it."""
-        parts = [part.split("/")[-2:] for part in self.name.split(";")]
-        return next((part[0] for part in reversed(parts) if len(part) > 1), self.name)
+        """The layer's own name within the tensor's, which lists all operators that were fused into it."""
+        paths = [part.split("/") for part in self.name.split(";") if "/" in part]
+        own = next((path for path in paths if _OPERATORS.match(path[-1])), paths[0] if paths else [self.name, ""])
+        return re.sub(r"_\d+$", "", own[-2])  # Keras counts the calls of a layer
 
 
 def matching_layers(reference: Graph, quantized: Graph) -> list[tuple[int, int, str, str]]:
     """Returns (tensor in `reference`, tensor in `quantized`, name, kind) of layers that both have, in order of execution.
 
-    They match if name (but for the number that converters append), kind and shape do, and if biases tell that the
+    They match if name (but for numbers that converters append), kind and shape do, and if biases tell that the
     channels have the same order: `export.optimize` changes that.
     """
     known: dict[tuple, list[int]] = {}
@@ -105,7 +108,8 @@ class _Probe:
 
 
 def _plain(name: str) -> tuple[str, ...]:
-    return tuple(re.sub(r"\d+$", "", part) for part in name.split(";"))
+    """Operators that make a tensor, without the numbers that tell apart conversions in one process and tensors in a file."""
+    return tuple(re.sub(r"\d+$", "", re.sub(r"^([^/]*?)(_\d+)+/", r"\1/", part)) for part in name.split(";"))
 
 
 def _bias(graph: Graph, tensor: int) -> np.ndarray | None:

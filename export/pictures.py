@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".pdf", ".svg")
 KINDS = (TEST, WRONG, "#009E73", TRAIN, "#CC79A7", "#56B4E9", QUIET)  # Okabe and Ito's
 MARKERS = "osD^vP*"
+TILES = 6  # images a row
+EQUAL = 1e-5  # differences of probabilities below this are rounding
+_ROW, _LINE, _CHART = 2.1, 0.3, 3.6  # inches: a row of images, a line of text, a chart
 GOOD_DB, POOR_DB = 20, 10  # signal-to-noise ratios: the noise has 1 and 10 % of the signal's power
 
 
@@ -95,7 +98,6 @@ def chart(points: Sequence[tuple[str, float, float, str]], path: str | os.PathLi
         _headline(figure, "Accuracy against latency; the line joins the networks that no other beats in both")
         axes = figure.add_subplot()
         axes.set(xscale="log", xlabel="ms a picture, logarithmic", ylabel="top-1 accuracy on ImageNet (%)")
-        # No dot, but the limits of the axes, follow from it.
         axes.step(
             [points[i][2] for i in front], [points[i][1] for i in front], where="post", color=QUIET, linewidth=1, zorder=1
         )
@@ -104,10 +106,9 @@ def chart(points: Sequence[tuple[str, float, float, str]], path: str | os.PathLi
             own = [(ms, accuracy) for _, accuracy, ms, other in points if other == kind]
             style = {"color": KINDS[n % len(KINDS)], "marker": MARKERS[n % len(MARKERS)]}
             axes.plot(*zip(*own, strict=True), linestyle="", markersize=6, label=kind, zorder=2, **style)
-        axes.margins(0.09)
-        for axis in (axes.xaxis,):
-            axis.set_major_formatter(lambda value, _: f"{value:g}")
-            axis.set_minor_formatter(_sparse_minor(axes))
+        axes.margins(x=0.18, y=0.09)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(_sparse_minor(axes))
         if len(kinds) > 1:
             axes.legend(loc="lower right")
         _place_names(figure, axes, [(name.removeprefix(common), ms, accuracy) for name, accuracy, ms, _ in points], set(front))
@@ -149,10 +150,11 @@ def _place_names(figure: "Figure", axes: "Axes", points: Sequence[tuple[str, flo
         name, (x, y) = points[i][0], dots[i]
         w = width * len(name)
         gap = 5 * pixel
-        places = [
-            (gap, -height / 2), (-gap - w, -height / 2), (-w / 2, gap), (-w / 2, -gap - height),
-            (gap, gap / 2), (gap, -height - gap / 2), (-gap - w, gap / 2), (-gap - w, -height - gap / 2),
-        ]  # fmt: skip
+        left, right, middle, above, below = -gap - w, gap, -w / 2, gap / 2, -height - gap / 2
+        places = [(right, -height / 2), (left, -height / 2), (middle, gap), (middle, -gap - height)]
+        places += [(right, above), (right, below), (left, above), (left, below)]
+        if i in front:  # the line comes from below and goes to the right
+            places = [(left, above), (middle, gap), (left, -height / 2), *places]
         for dx, dy in places:
             box = (x + dx, y + dy, x + dx + w, y + dy + height)
             inside = frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
@@ -176,43 +178,53 @@ def verification(report: "Report", path: str | os.PathLike) -> None:
       UserError: matplotlib is not installed.
     """
     with_layers = [c for c in report.comparisons if c.layers]
-    tiles = max(len(c.worst) for c in report.comparisons)
-    heights = [1.95] * len(report.comparisons) + [2.9] * len(with_layers)
-    with _picture(path, max(1.45 * tiles + 0.3, 8.5), sum(heights) + 0.6) as figure:
+    heights = [_ROW if c.max_error >= EQUAL else _LINE for c in report.comparisons] + [_CHART] * len(with_layers)
+    with _picture(path, 9, sum(heights) + 0.5) as figure:
         closest = min(c.agreement for c in report.comparisons)
-        _headline(figure, f"{report.name} against its exports, {report.images:,} images: top-1 agrees on {closest:.2%} or more")
+        _headline(
+            figure, f"{report.name} against its exports, {report.images:,} images: the answer is the same on {closest:.2%}"
+        )
         rows = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         for row, comparison in zip(rows, report.comparisons, strict=False):
-            _draw_worst(row, comparison, report.labels, tiles)
+            _draw_worst(row, comparison, report.labels)
         for row, comparison in zip(rows[len(report.comparisons) :], with_layers, strict=True):
             _draw_layers(row, comparison)
 
 
-def _draw_worst(figure: "Figure", comparison: "Comparison", labels: Sequence[str], tiles: int) -> None:
-    title = f"{comparison.name}: largest differences of a probability; original above, export below"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=9)
-    for axes, image in zip(figure.subplots(1, tiles, squeeze=False)[0], [*comparison.worst, *[None] * tiles], strict=False):
+def _draw_worst(figure: "Figure", comparison: "Comparison", labels: Sequence[str]) -> None:
+    equal = comparison.max_error < EQUAL
+    shown = f"probabilities differ by {comparison.max_error:.1e} at most" if equal else "original's answer above, its own below"
+    figure.suptitle(f"{comparison.name}: {shown}", x=0.01, ha="left", fontsize=9)
+    if equal:
+        return
+    images = [*comparison.worst, *[None] * (TILES - len(comparison.worst))]
+    for axes, image in zip(figure.subplots(1, TILES), images, strict=True):
         axes.axis("off")
         if image is None:
             continue
         axes.imshow(image.pixels)
         before, after = (f"{shorten(labels[i], 13)} {p:.1%}" for i, p in (image.reference, image.candidate))
         axes.set_title(before, loc="center", fontsize=7.5, pad=3)
-        same = image.reference[0] == image.candidate[0]
-        text = f"{after}\nup to {image.difference:.2g}"
-        axes.text(0.5, -0.04, text, ha="center", va="top", fontsize=7.5, color=INK if same else WRONG, transform=axes.transAxes)
+        text = f"{after}\nlargest error {image.difference:.1%}"
+        colour = INK if image.reference[0] == image.candidate[0] else WRONG
+        axes.text(0.5, -0.04, text, ha="center", va="top", fontsize=7.5, color=colour, transform=axes.transAxes)
 
 
 def _draw_layers(figure: "Figure", comparison: "Comparison") -> None:
     layers = comparison.layers
     axes = figure.subplots()
-    axes.set_title(f"{comparison.name}: signal to quantization noise of each layer, against {comparison.layers_against}")
+    axes.set_title(
+        f"{comparison.name}: signal to quantization noise of each layer, against {comparison.layers_against}\n"
+        f"orange: below {GOOD_DB} dB, red: below {POOR_DB}",
+        fontsize=9,
+    )
     ratios = np.array([layer.sqnr for layer in layers])
-    shown = np.clip(np.nan_to_num(ratios, posinf=60), -5, 60)  # a layer without any error has no bar of its own height
+    bars = np.clip(ratios, -5, 60)  # a layer without any error has no height of its own
     colours = [TEST if value >= GOOD_DB else TRAIN if value >= POOR_DB else WRONG for value in ratios]
-    axes.bar(range(len(layers)), shown, color=colours, width=0.8)
-    axes.set(ylabel="dB", xlim=(-0.7, len(layers) - 0.3), ylim=(min(0, shown.min()), None))
+    axes.bar(range(len(layers)), bars, color=colours, width=0.8)
+    axes.set(ylabel="dB", xlim=(-0.7, len(layers) - 0.3))
     axes.grid(visible=False, axis="x")
-    step = -(-len(layers) // 40)
-    names = [shorten(layer.short_name, 16) for layer in layers[::step]]
-    axes.set_xticks(range(0, len(layers), step), names, fontsize=6, rotation=60, ha="right", rotation_mode="anchor")
+    step = -(-len(layers) // 80)
+    names = [shorten(layer.short_name, 28) for layer in layers[::step]]
+    axes.set_xticks(range(0, len(layers), step), names, fontsize=6, rotation=90)
+    axes.tick_params(axis="x", length=0)

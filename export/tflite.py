@@ -33,7 +33,6 @@ from export.benchmark import benchmark
 from export.convert import convert
 from export.optimize import optimize
 from export.quantize import KINDS, Quantization, calibration_images
-from shufflenet_tf import quiet
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
@@ -132,8 +131,7 @@ def main(arguments: list[str]) -> None:
     check_writable(folder)
     _say(f"Converting {bundle.model.name} to {', '.join(FLAGS.kinds)}, and optimizing")
     kinds = [Quantization(kind, FLAGS.int8_output, images if kind == "int8" else ()) for kind in FLAGS.kinds]
-    with _quiet():
-        files = list(export(bundle, kinds, FLAGS.threads))
+    files = list(export(bundle, kinds, FLAGS.threads))
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
         for file in files:
@@ -225,9 +223,6 @@ def _write(path: pathlib.Path, content: bytes) -> None:
 
 def _say(sentence: str) -> None:
     print(f"{sentence} …", file=sys.stderr, flush=True)
-
-
-_quiet = quiet._held_back
 
 
 def run(argv: list[str]) -> int:

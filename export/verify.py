@@ -62,8 +62,8 @@ def verify(
     Raises:
       UserError: no image, no file, one that is missing or damaged, or other classes or sizes than the reference has.
     """
-    name = os.fspath(reference) if not isinstance(reference, st.Bundle) else reference.model.name
     bundle = reference if isinstance(reference, st.Bundle) else st.load(reference)
+    name = getattr(reference.model, "name", "the original") if bundle is reference else os.fspath(reference)
     paths = [os.fspath(path) for path in candidates]
     if not paths:
         raise UserError("There is nothing to verify: give one or more .tflite files.")
@@ -204,5 +204,5 @@ def main(paths: list[str]) -> None:
         print(f"\nwritten: {', '.join(str(pathlib.Path(FLAGS.output) / f'verify.{kind}') for kind in ('json', 'png'))}")
 
 
-if __short_ == "__main__":
+if __name__ == "__main__":
     sys.exit(program.run("export.verify", __doc__, FLAGS, main, sys.argv))

@@ -168,7 +168,7 @@ def _interpreter(path: str, threads: int) -> Any:
         raise UserError("A .tflite file needs LiteRT, which is not installed; run `pip install ai-edge-litert`.") from None
     reason = ""
     wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") in ("2", "3")
-    with quiet._held_back() if wanted else contextlib.nullcontext():  # LiteRT announces its delegate
+    with quiet.held_back() if wanted else contextlib.nullcontext():  # LiteRT announces its delegate
         try:
             interpreter = Interpreter(model_path=path, num_threads=threads)
             interpreter.allocate_tensors()

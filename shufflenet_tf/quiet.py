@@ -15,14 +15,14 @@ def load_tensorflow() -> None:
     if sys.argv[:1] == ["-m"]:  # `python -m shufflenet_tf...`: the reader of its output did not ask for notes
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") in ("2", "3") and "tensorflow" not in sys.modules
-    with _held_back() if wanted else contextlib.nullcontext():
+    with held_back() if wanted else contextlib.nullcontext():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[None]:
+def held_back() -> Iterator[None]:
     """Holds back what is written to the standard error, by C++ too; shows it if the block fails."""
     sys.stderr.flush()
     saved = os.dup(2)

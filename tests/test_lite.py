@@ -91,6 +91,11 @@ def test_the_number_of_images_is_free_but_nothing_else(tmp_path, images):
         assert "give uint8 [N, 32, 32, 3]" in complaint(path, wrong)
 
 
+def test_a_model_of_an_open_batch(tmp_path, images):
+    content = converted(lambda a: tf.nn.softmax(tf.reduce_mean(a, (1, 2))), (None, SIDE, SIDE, 3))
+    assert LiteClassifier(write(tmp_path / "a.tflite", content, CONTRACT))(images).shape == (6, 3)
+
+
 def test_float32_without_preprocessing_is_refused(tmp_path):
     assert "takes float32 and lacks our preprocessing" in complaint(write(tmp_path / "a.tflite", colour_model(), UINT8))
 
@@ -156,6 +161,7 @@ def test_what_is_no_image_classifier(tmp_path):
         "grey": converted(lambda a: tf.nn.softmax(tf.reduce_mean(a, (1, 2))), (1, 8, 8, 1)),
         "a batch": converted(lambda a: tf.nn.softmax(tf.reduce_mean(a, (1, 2))), (2, 8, 8, 3)),
         "an image comes out": converted(lambda a: a * 2, image),
+        "any size": converted(lambda a: tf.nn.softmax(tf.reduce_mean(a, (1, 2))), (1, None, None, 3)),
     }
     for name, content in functions.items():
         assert "is no image classifier" in complaint(write(tmp_path / f"{name}.tflite", content, CONTRACT))

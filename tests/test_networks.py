@@ -53,7 +53,7 @@ def test_the_other_generation_gives_equal_outputs_for_the_same_weights(tmp_path)
         "    np.save(f'{sys.argv[1]}/{name}.npy', model(x).numpy())\n"
         "print('legacy' if kernels.LEGACY_KERAS else 'keras3')\n"
     )
-    names = ["shufflenet_v1_0.25x_g3", "shufflenet_v2_0.5x"]
+    names = ["shufflenet_v1_0.25x_g3", "shufflenet_v2_0.5x", "shufflenet_v2_plus_small"]
     np.save(tmp_path / "x.npy", images(2, 64, 64))
     outputs = {}
     for name in names:

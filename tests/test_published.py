@@ -35,6 +35,15 @@ V2_HALF = [
     (1.5, 3_503_624, 0.296, 0.0005),
     (2.0, 7_393_996, 0.583, 0.0005),
 ]
+# megvii's README, recounted: size, parameters without a classifier bias, millions of multiply-adds.
+MEGVII_V2_PLUS = [("small", 5_137_116, 155.85), ("medium", 5_679_840, 222.25), ("large", 6_768_220, 360.05)]
+
+
+@pytest.mark.parametrize(("size", "parameters", "mega"), MEGVII_V2_PLUS)
+def test_v2_plus_megvii(size, parameters, mega):
+    model = st.ShuffleNetV2Plus(size)
+    assert complexity.parameters(model) == parameters
+    assert round(complexity.multiply_adds(model) / 1e6, 2) == mega
 
 
 @pytest.mark.parametrize(("groups", "alpha", "parameters", "mega"), MEGVII_V1)

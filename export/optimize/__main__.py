@@ -28,7 +28,9 @@ def main(argv: list[str]) -> None:
     from shufflenet_tf.files import atomic_path
 
     if len(argv) != 2:
-        raise UserError(f"{len(argv) - 1} input files were given, and one is needed: python -m export.optimize in.tflite -o out.tflite")
+        raise UserError(
+            f"{len(argv) - 1} input files were given, and one is needed: python -m export.optimize in.tflite -o out.tflite"
+        )
     source = pathlib.Path(argv[1])
     if not source.is_file():
         raise UserError(f"There is no file {source}: give a .tflite model.")

@@ -17,13 +17,29 @@ from export.optimize.movement import data_inputs, move
 _ROOT, _POSITION = 44, 22  # bits below: an identity is root << 44 | position << 22 | channel
 _LIMIT = 1 << 22
 
-# How many of the inputs, after the first, are constants with one entry a channel.
-_CHANNELWISE = frozenset(
-    """DEPTHWISE_CONV_2D AVERAGE_POOL_2D MAX_POOL_2D RELU RELU6 RELU_N1_TO_1 LEAKY_RELU HARD_SWISH LOGISTIC TANH ELU
-    QUANTIZE DEQUANTIZE CAST ABS NEG SQRT RSQRT SQUARE EXP GELU PAD PADV2 MEAN SUM REDUCE_MAX PRELU ADD SUB MUL DIV MINIMUM MAXIMUM
-    RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR""".split()
+# Constants among their inputs have one entry a channel, or one for all.
+_CHANNELWISE = (
+    {"DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "SUM", "REDUCE_MAX", "PAD", "PADV2", "RESIZE_BILINEAR"}
+    | {"RESIZE_NEAREST_NEIGHBOR", "QUANTIZE", "DEQUANTIZE", "CAST", "PRELU", "ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM"}
+    | {
+        "RELU",
+        "RELU6",
+        "RELU_N1_TO_1",
+        "LEAKY_RELU",
+        "HARD_SWISH",
+        "LOGISTIC",
+        "TANH",
+        "ELU",
+        "GELU",
+        "ABS",
+        "NEG",
+        "SQRT",
+        "RSQRT",
+        "SQUARE",
+        "EXP",
+    }
 )
-_BINARY = frozenset("ADD SUB MUL DIV MINIMUM MAXIMUM".split())
+_BINARY = {"ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM"}
 
 
 @dataclasses.dataclass
@@ -75,7 +91,6 @@ class Channels:
     Attributes:
       root_of: operator -> the root that it makes.
       moving: indices of the operators that only move.
-      opaque: tensors that must be made by the original operators, from roots in the original order.
     """
 
     roots: list[Root]
@@ -172,12 +187,10 @@ class _Analysis:
         if i not in self.ordered:
             kind = self.graph.kind(operator)
             if kind in ("CONV_2D", "FULLY_CONNECTED") and self._is_dense(operator, kind):
-                sources = self._read(i, 0, int(operator.inputs[0]), "any")
-                if self.result.reads[-1].how == "any" and sources is not None:
-                    self._define(operator, i, free=True)
-                    return
-                self.result.reads[-1].how = "ordered"
-                self._define(operator, i, free=True)
+                if self._read(i, 0, int(operator.inputs[0]), "any") is None:
+                    self.result.reads[-1].how = "ordered"
+                tensor = int(operator.outputs[0])
+                self.sources[tensor] = self._add_root(tensor, i, free=True)
                 return
             if kind in _CHANNELWISE and len(operator.outputs) == 1 and self._channelwise(i, operator, kind):
                 return
@@ -186,10 +199,6 @@ class _Analysis:
                 self._read(i, position, int(t), "ordered")
         for t in operator.outputs:
             self.sources[int(t)] = self._add_root(int(t), None)
-
-    def _define(self, operator, i: int, **of_group) -> None:
-        tensor = int(operator.outputs[0])
-        self.sources[tensor] = self._add_root(tensor, i, **of_group)
 
     def _is_dense(self, operator, kind: str) -> bool:
         """Whether each output channel reads every input channel with a constant weight, so that both orders are free."""
@@ -263,7 +272,6 @@ class _Analysis:
         if kind in ("MEAN", "SUM", "REDUCE_MAX"):
             axes, rank = graph.constant(inputs[1]), len(shapes[0])
             return positions if axes is not None and not (axes.ravel() % rank == rank - 1).any() else None
-        # A tensor quantized along its channels is nothing that activations are.
         return positions
 
     def _joined(self, i: int, operator, positions: list[int]) -> bool:

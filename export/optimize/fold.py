@@ -48,7 +48,10 @@ def fold_columns(graph: Graph, model: CostModel) -> str | None:
         pad = padding_of(graph, operator)
         forms = [form for form in (operator, absorbed(graph, operator, pad)) if form is not None]
         candidates = [(form, fold) for form in forms for fold in (None, *_folds(graph, form))]
-        costs = [_cost(graph, form, fold, model) + (0 if form is operator else -_pad_cost(graph, pad, model)) for form, fold in candidates]
+        costs = [
+            _cost(graph, form, fold, model) + (0 if form is operator else -_pad_cost(graph, pad, model))
+            for form, fold in candidates
+        ]
         form, fold = candidates[int(np.argmin(costs))]
         if form is not operator:
             vars(operator).update(vars(form))

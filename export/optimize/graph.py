@@ -52,6 +52,13 @@ class Graph:
         self.model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
         self.subgraph = self.model.subgraphs[0]
         self._constants: dict[int, np.ndarray | None] = {}
+        self._prologue: list[schema.OperatorT] = []
+        # Weights that are stored in half precision: the tensor that DEQUANTIZE makes -> the stored one.
+        self._half = {
+            int(o.outputs[0]): int(o.inputs[0])
+            for o in self.operators
+            if self.kind(o) == "DEQUANTIZE" and self.type(int(o.inputs[0])) == schema.TensorType.FLOAT16
+        }
 
     @property
     def operators(self) -> list[schema.OperatorT]:
@@ -107,11 +114,15 @@ class Graph:
         return Quantization(tuple(float(s) for s in q.scale), zero_point, q.quantizedDimension)
 
     def constant(self, tensor: int) -> np.ndarray | None:
-        """Returns the values of a constant tensor, or None where it is computed, absent (-1) or of an unusual type."""
+        """Returns the values of a constant tensor, or None where it is computed, absent (-1) or of an unusual type.
+
+        What DEQUANTIZE makes of a constant in half precision counts as a constant, of type float.
+        """
         if tensor < 0:
             return None
         if tensor not in self._constants:
-            self._constants[tensor] = self._read_constant(tensor)
+            values = self._read_constant(self._half.get(tensor, tensor))
+            self._constants[tensor] = values.astype(np.float32) if tensor in self._half and values is not None else values
         return self._constants[tensor]
 
     def _read_constant(self, tensor: int) -> np.ndarray | None:
@@ -155,6 +166,12 @@ class Graph:
           like: a tensor whose type and quantization it has; None: int32 without one.
           take: where it is quantized per slice: which slices of `like` it consists of.
         """
+        if like in self._half:
+            half = self.add_constant(values, f"{name}/half", like=self._half[like], take=take)
+            full = self.add_tensor(values.shape, self.type(like), name)
+            self._half[full] = half
+            self._prologue.append(self.operator("DEQUANTIZE", [half], [full], schema.DequantizeOptionsT()))
+            return full
         quantization = None if like is None else self.quantization(like)
         if quantization is not None and take is not None:
             quantization = quantization.take(take)
@@ -193,6 +210,8 @@ class Graph:
 
     def pack(self) -> bytes:
         """Returns the flatbuffer, without operators, tensors and buffers that nothing needs."""
+        self.operators = [*self._prologue, *self.operators]
+        self._prologue = []
         self.drop_dead_operators()
         self._drop_unused_tensors()
         self._drop_unused_buffers()
@@ -246,8 +265,36 @@ class Graph:
 
 
 # What may be dropped where nobody reads the result: operators whose only effect is their output.
-_PURE = frozenset(
-    """ADD AVERAGE_POOL_2D CAST CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEQUANTIZE EXPAND_DIMS FULLY_CONNECTED GATHER
-    HARD_SWISH LEAKY_RELU LOGISTIC MAX_POOL_2D MEAN MUL PAD PADV2 PRELU QUANTIZE RELU RELU6 RELU_N1_TO_1 RESHAPE
-    SLICE SOFTMAX SPLIT SPLIT_V SQUEEZE STRIDED_SLICE SUB SUM TANH TRANSPOSE""".split()
+_PURE = (
+    {"ADD", "AVERAGE_POOL_2D", "CAST", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "EXPAND_DIMS"}
+    | {
+        "FULLY_CONNECTED",
+        "GATHER",
+        "HARD_SWISH",
+        "LEAKY_RELU",
+        "LOGISTIC",
+        "MAX_POOL_2D",
+        "MEAN",
+        "MUL",
+        "PAD",
+        "PADV2",
+        "PRELU",
+        "QUANTIZE",
+    }
+    | {
+        "RELU",
+        "RELU6",
+        "RELU_N1_TO_1",
+        "RESHAPE",
+        "SLICE",
+        "SOFTMAX",
+        "SPLIT",
+        "SPLIT_V",
+        "SQUEEZE",
+        "STRIDED_SLICE",
+        "SUB",
+        "SUM",
+        "TANH",
+        "TRANSPOSE",
+    }
 )

@@ -19,24 +19,34 @@ def float_average_pool(graph: Graph, model: CostModel) -> str | None:
 
     A result that lies half-way between two quanta may be rounded to the other one.
     """
+    return _in_float(graph, "AVERAGE_POOL_2D")
 
-    def pool(operator: schema.OperatorT, x: int) -> list[schema.OperatorT]:
+
+def float_softmax(graph: Graph, model: CostModel) -> str | None:
+    """Replaces each quantized SOFTMAX by DEQUANTIZE, SOFTMAX and QUANTIZE, which is also the more exact."""
+    return _in_float(graph, "SOFTMAX")
+
+
+def _in_float(graph: Graph, kind: str) -> str | None:
+    def compute(operator: schema.OperatorT, x: int) -> list[schema.OperatorT]:
         y = int(operator.outputs[0])
         real = graph.add_tensor(graph.shape(y), schema.TensorType.FLOAT32, f"{graph.name(y)}/float")
         return [
-            graph.operator("AVERAGE_POOL_2D", [x], [real], operator.builtinOptions),
+            graph.operator(kind, [x], [real], operator.builtinOptions),
             graph.operator("QUANTIZE", [real], [y], schema.QuantizeOptionsT()),
         ]
 
-    n = _replace(graph, lambda operator: graph.kind(operator) == "AVERAGE_POOL_2D", pool)
-    return f"{n} AVERAGE_POOL_2D in floating point" if n else None
+    n = _replace(graph, lambda operator: graph.kind(operator) == kind, compute)
+    return f"{n} {kind} in floating point" if n else None
 
 
 def float_requantize(graph: Graph, model: CostModel) -> str | None:
     """Replaces each QUANTIZE between int8 and uint8 (at the inputs and outputs of most models) by DEQUANTIZE and QUANTIZE."""
 
     def between(operator: schema.OperatorT) -> bool:
-        return graph.kind(operator) == "QUANTIZE" and graph.type(int(operator.inputs[0])) != graph.type(int(operator.outputs[0]))
+        return graph.kind(operator) == "QUANTIZE" and graph.type(int(operator.inputs[0])) != graph.type(
+            int(operator.outputs[0])
+        )
 
     def quantize(operator: schema.OperatorT, x: int) -> list[schema.OperatorT]:
         return [graph.operator("QUANTIZE", [x], operator.outputs, schema.QuantizeOptionsT())]

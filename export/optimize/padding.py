@@ -16,7 +16,12 @@ def padding_of(graph: Graph, operator: schema.OperatorT) -> schema.OperatorT | N
     if graph.kind(pad) != "PAD" or operator.builtinOptions.padding != schema.Padding.VALID:
         return None
     widths = graph.constant(int(pad.inputs[1]))
-    if widths is None or widths.shape != (4, 2) or widths[[0, 3]].any() or graph.quantization(int(pad.inputs[0])) != graph.quantization(x):
+    if (
+        widths is None
+        or widths.shape != (4, 2)
+        or widths[[0, 3]].any()
+        or graph.quantization(int(pad.inputs[0])) != graph.quantization(x)
+    ):
         return None
     return pad if graph.shape(int(pad.inputs[0])) else None
 

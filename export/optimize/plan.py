@@ -7,6 +7,7 @@ the neighbouring channels are read along with weights of zero.
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -79,6 +80,8 @@ class Plan:
         # Reads that get nothing but what they want, from the start those who share it with one that can't use more.
         strict = {read.sources.tobytes() for read in channels.reads if read.sources is not None and read.how != "any"}
         self.exact = {i for i, r in enumerate(channels.reads) if r.sources is not None and r.sources.tobytes() in strict}
+        # A hybrid operator quantizes all that it is given by its largest value.
+        self.hybrid = {i for i, r in enumerate(channels.reads) if r.how == "any" and self._is_hybrid(r)}
         self._cache: dict[tuple, list[tuple[int, int, int]]] = {}
         reads: dict[int, list[tuple[int, Read]]] = {}
         for read in channels.reads:
@@ -119,6 +122,10 @@ class Plan:
             if self.graph.kind(self.graph.operators[operator]) == "CONV_2D":
                 layout.kinds += ("split",)
         return layout
+
+    def _is_hybrid(self, read: Read) -> bool:
+        inputs = self.graph.operators[read.operator].inputs
+        return self.graph.type(int(inputs[0])) != self.graph.type(int(inputs[1]))
 
     def layout(self, root: int) -> Layout:
         return self.layouts[self.channels.roots[root].group]
@@ -185,14 +192,14 @@ class Plan:
 
     def _any_spans(self, i: int, roots: list[int]) -> list[tuple[int, int, int]]:
         read, spans = self.channels.reads[i], []
-        extended = read.how == "any" and i not in self.exact
+        extended = read.how == "any" and i not in self.exact and i not in self.hybrid
         for root in roots:
             layout = self.layout(root)
             wanted = np.zeros(len(layout.order), np.int8)
             wanted[np.isin(layout.order, read.sources[read.sources[:, 0] == root, 1])] = 1
             if extended:
                 edges = [0, *(b for b in layout.bounds if layout.cuts.get(b) != "merge"), len(wanted)]
-                for start, end in zip(edges[:-1], edges[1:], strict=True):
+                for start, end in itertools.pairwise(edges):
                     wanted[start:end] = wanted[start:end].max()
             edges = np.flatnonzero(np.diff(wanted, prepend=0, append=0)).tolist()
             spans += [(root, start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]

@@ -12,12 +12,20 @@ from export.optimize.graph import Graph
 _LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}
 _NONE, _RELU = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU
 _CLAMPING = (_RELU, schema.ActivationFunctionType.RELU6)
-_FUSING = frozenset("CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED ADD SUB MUL AVERAGE_POOL_2D MAX_POOL_2D".split())
+_FUSING = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
 # Results that are never negative where no input is.
-_KEEPING = frozenset(
-    """AVERAGE_POOL_2D MAX_POOL_2D RESHAPE TRANSPOSE SLICE STRIDED_SLICE SPLIT CONCATENATION MEAN GATHER ADD MUL
-    RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR PAD""".split()
-)
+_KEEPING = {
+    "AVERAGE_POOL_2D",
+    "MAX_POOL_2D",
+    "RESHAPE",
+    "TRANSPOSE",
+    "SLICE",
+    "STRIDED_SLICE",
+    "SPLIT",
+    "CONCATENATION",
+    "MEAN",
+    "GATHER",
+} | {"ADD", "MUL", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "PAD"}
 
 
 def fuse_relu(graph: Graph, model: CostModel) -> str | None:
@@ -45,8 +53,7 @@ class _Fusion:
         if graph.quantization(x) == graph.quantization(y) and graph.type(x) == graph.type(y):
             if self._can_clamp(x):
                 self._clamp(x)
-                self._replace(relu, y, x)
-                self.fused += 1
+                self.fused += self._remove(relu, y, x)
             return
         quantization = graph.quantization(y)
         if quantization is not None and graph.quantization(x) and quantization.zero_point == (_LOWEST.get(graph.type(y)),):
@@ -102,16 +109,17 @@ class _Fusion:
         like = [int(t) for t in producer.inputs if t >= 0 and self.graph.type(int(t)) == self.graph.type(tensor)]
         return kind in _KEEPING and all(self._never_negative(t) for t in like)
 
-    def _replace(self, relu: schema.OperatorT, y: int, x: int) -> None:
-        """Lets the operator before `relu` write `y` itself, or lets the readers of `y` read `x`."""
+    def _remove(self, relu: schema.OperatorT, y: int, x: int) -> bool:
+        """Lets the operator before `relu` write `y`, or lets the readers of `y` read `x`; False where neither will do."""
         graph = self.graph
         producer = self._producer(x)
+        alone = producer is not None and len(graph.consumers()[x]) == 1 and x not in graph.outputs
+        if not alone and y in graph.outputs:
+            return False
         graph.operators = [operator for operator in graph.operators if operator is not relu]
-        if producer is not None and not graph.consumers().get(x) and x not in graph.outputs:
+        if alone:
             producer.outputs = [y if int(t) == x else int(t) for t in producer.outputs]
-            return
-        if y in graph.outputs:
-            graph.operators = [*graph.operators, graph.operator("RELU", [x], [y])]
-            return
-        for operator in graph.operators:
-            operator.inputs = [x if int(t) == y else int(t) for t in operator.inputs]
+        else:
+            for operator in graph.operators:
+                operator.inputs = [x if int(t) == y else int(t) for t in operator.inputs]
+        return True

@@ -8,8 +8,6 @@ from export.optimize.channels import Channels, Read
 from export.optimize.graph import Graph
 from export.optimize.plan import Plan, Source
 
-_CHANNEL_AXIS = -1
-
 
 class Rewriter:
     """Builds the operators of the new graph in place of the old ones.
@@ -62,14 +60,13 @@ class Rewriter:
         values = graph.constant(weights)
         if source.channels is not None:
             values = _take_inputs(values, read, source.channels, self._zero(weights))
-        order = self.plan.layout(root.index).order
-        same = values is graph.constant(weights) or np.array_equal(values, graph.constant(weights))
-        if same and np.array_equal(order, np.arange(root.channels)) and len(self.plan.pieces(root.index)) == 1:
+        order, pieces = self.plan.layout(root.index).order, self.plan.pieces(root.index)
+        same_order = len(pieces) == 1 and np.array_equal(order, np.arange(root.channels))
+        if same_order and np.array_equal(values, graph.constant(weights)):
             operator.inputs[0] = x
             self.operators.append(operator)
             self.tensors["root", root.index] = root.tensor
             return
-        pieces = self.plan.pieces(root.index)
         for n, (start, end) in enumerate(pieces):
             take = order[start:end]
             suffix = f"/{n}" if len(pieces) > 1 else ""
@@ -96,28 +93,25 @@ class Rewriter:
             inputs[read.position] = self._materialize(read, source)
         read, source = reads[0]
         order = np.arange(root.channels) if source.channels is None else _order_of(read, source.channels)
+        if np.array_equal(order, np.arange(root.channels)):
+            # Operators that were kept find the tensor under its old number.
+            operator.inputs = inputs
+            self.operators.append(operator)
+            self.tensors["root", root.index] = root.tensor
+            return
         for position, t in enumerate(inputs):
             values = graph.constant(t)
-            if values is not None and values.ndim and self._is_per_channel(operator, position, values, root.channels):
-                if np.array_equal(order, np.arange(root.channels)):
-                    continue
+            if values is not None and values.ndim and self._is_per_channel(operator, values, root.channels):
                 inputs[position] = graph.add_constant(values[..., order], graph.name(t), like=t, take=order)
         output = self._new_tensor(graph.shape(root.tensor), root.tensor, "")
         self.operators.append(self._like(operator, inputs, output))
         self.tensors["root", root.index] = output
-        if np.array_equal(order, np.arange(root.channels)):
-            # Operators that were kept find the tensor under its old number.
-            operator.inputs = inputs
-            self.operators[-1] = operator
-            self.tensors["root", root.index] = root.tensor
 
-    def _is_per_channel(self, operator, position: int, values: np.ndarray, channels: int) -> bool:
+    def _is_per_channel(self, operator, values: np.ndarray, channels: int) -> bool:
         kind = self.graph.kind(operator)
         if kind in ("MEAN", "SUM", "REDUCE_MAX", "PAD", "PADV2", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"):
             return False  # axes, widths, sizes
-        return position > 0 and values.shape[-1] == channels and channels > 1 or (
-            position == 0 and values.shape[-1] == channels and channels > 1
-        )
+        return values.shape[-1] == channels > 1
 
     def _like(self, operator, inputs: list[int], output: int) -> schema.OperatorT:
         copy = schema.OperatorT()
@@ -191,6 +185,8 @@ class Rewriter:
 
 def _order_of(read: Read, channels: np.ndarray) -> np.ndarray:
     """Returns which of the read's original channels each of `channels` is; -1 for one that it did not read."""
+    if read.how == "ordered":
+        return np.arange(len(channels))
     index = {tuple(source): c for c, source in enumerate(read.sources.tolist())}
     return np.array([index.get(tuple(source), -1) for source in channels.tolist()])
 
@@ -201,4 +197,6 @@ def _take_inputs(weights: np.ndarray, read: Read, channels: np.ndarray, zero) ->
     if (order >= 0).all():
         return weights[..., order]
     taken = weights[..., np.maximum(order, 0)]
-    return np.where(order >= 0, taken, np.asarray(zero, weights.dtype).reshape(-1, *[1] * (weights.ndim - 1))).astype(weights.dtype)
+    return np.where(order >= 0, taken, np.asarray(zero, weights.dtype).reshape(-1, *[1] * (weights.ndim - 1))).astype(
+        weights.dtype
+    )

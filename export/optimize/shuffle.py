@@ -8,7 +8,6 @@ from export.optimize.plan import Plan, Scattered
 from export.optimize.rewrite import Rewriter
 from export.optimize.search import improve
 
-
 MOVING = ("RESHAPE", "TRANSPOSE", "SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", "GATHER", "CONCATENATION")
 
 
@@ -51,28 +50,20 @@ def _plan(graph: Graph) -> tuple[Channels, Plan]:
 def _settle(graph: Graph, channels: Channels, kept: set[int], frozen: set[int], ordered: set[int]) -> bool:
     """Freezes what the operators of kept tensors start from; returns whether the analysis must be made again."""
     producers = graph.producers()
-    by_tensor = {root.tensor: root for root in channels.roots}
     pending, seen = list(kept), set()
     while pending:
         tensor = pending.pop()
-        if tensor in seen:
-            continue
-        seen.add(tensor)
         producer = producers.get(tensor)
-        if producer in channels.moving:
-            pending += data_inputs(graph, graph.operators[producer])
-        else:
+        if producer not in channels.moving:
             frozen.add(tensor)
-    changed = False
+        elif tensor not in seen:
+            pending += data_inputs(graph, graph.operators[producer])
+        seen.add(tensor)
+    before = len(ordered)
     for group in channels.groups.values():
         roots = [channels.roots[r] for r in group.roots]
-        if not any(root.tensor in frozen for root in roots):
-            continue
-        # In a frozen group nobody may follow another order than the one that its operator had.
-        for root in roots:
-            operator = root.operator
-            if operator is None or operator in ordered or graph.kind(graph.operators[operator]) in ("CONV_2D", "FULLY_CONNECTED"):
-                continue
-            ordered.add(operator)
-            changed = True
-    return changed and bool(by_tensor)
+        if any(root.tensor in frozen for root in roots):
+            # Nobody in a frozen group may follow another order than the one that its operator had.
+            followers = {root.operator for root in roots if root.operator is not None}
+            ordered |= {i for i in followers if graph.kind(graph.operators[i]) not in ("CONV_2D", "FULLY_CONNECTED")}
+    return len(ordered) > before

@@ -79,7 +79,9 @@ def _check_subgraph(model: schema.ModelT, subgraph: schema.SubGraphT) -> int:
     _require(bool(operators) and len(_ints(subgraph.outputs)) > 0, "it computes nothing")
     total = sum(_check_tensor(model, tensor) for tensor in tensors)
     made = {t for t, tensor in enumerate(tensors) if tensor.isVariable or len(_data(model, tensor))}
-    _require(all(0 <= t < len(tensors) for t in (*_ints(subgraph.inputs), *_ints(subgraph.outputs))), "an index is out of range")
+    _require(
+        all(0 <= t < len(tensors) for t in (*_ints(subgraph.inputs), *_ints(subgraph.outputs))), "an index is out of range"
+    )
     inputs = _ints(subgraph.inputs)
     _require(len(set(inputs)) == len(inputs) and not made.intersection(inputs), "an input of the graph is a constant")
     made.update(inputs)

@@ -14,10 +14,10 @@ PIXELS = st.Preprocessing(scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), 
 
 
 def network(seed: int = 0, classes: int = CLASSES) -> tf.keras.Model:
-    """Returns a model of pixels, float32 [1, 32, 32, 3], whose answers differ from image to image."""
+    """Returns a model of pixels, float32 [N, 32, 32, 3], whose answers differ from image to image."""
     tf.keras.utils.set_random_seed(seed)
     layers, biases = tf.keras.layers, tf.keras.initializers.RandomNormal(0.0, 0.3)
-    image = tf.keras.Input((SIDE, SIDE, 3), batch_size=1)
+    image = tf.keras.Input((SIDE, SIDE, 3))
     x = layers.Rescaling(1 / 64, -2.0)(image)
     x = layers.Conv2D(8, 3, 2, padding="same", activation="relu", bias_initializer=biases, name="stem")(x)
     x = layers.DepthwiseConv2D(3, padding="same", bias_initializer=biases, name="depthwise")(x)
@@ -31,7 +31,8 @@ def network(seed: int = 0, classes: int = CLASSES) -> tf.keras.Model:
 
 def convert(model: tf.keras.Model, int8: bool = False) -> bytes:
     """Returns a .tflite file: one that takes uint8 pixels, or floats that its preprocessing makes of them."""
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    image = tf.keras.Input((SIDE, SIDE, 3), batch_size=1)
+    converter = tf.lite.TFLiteConverter.from_keras_model(tf.keras.Model(image, model(image)))
     if not int8:
         return packed(converter.convert(), {"preprocessing.json": json.dumps(PIXELS.to_config())})
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -1,0 +1,148 @@
+"""The network that learns to be int8: primitive layers from raw pixels to probabilities, normalization folded away.
+
+An int8 graph has no batch normalization, so none is trained: its statistics are those of the trained network, and its
+factors and offsets are part of the kernels and biases that learn.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from export.convert import STEM, _check, _edge, _framed
+from shufflenet_tf.kernels import GroupedConv2D, register
+from shufflenet_tf.layers import HardSigmoid, flatten
+from shufflenet_tf.model import ImageClassifier
+
+layers = tf.keras.layers
+CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
+BLACK, WHITE = 0, 255
+
+
+@register
+class BiasedGroupedConv2D(GroupedConv2D):
+    """A grouped convolution at native speed, with a bias."""
+
+    def call(self, inputs):
+        return tf.nn.bias_add(super().call(inputs), self.bias)
+
+
+@register
+class PixelConv2D(layers.Conv2D):
+    """The convolution that takes the image: uint8 values, with an edge of mean pixels where the network's own has zeros.
+
+    Args:
+      edges: pixels before and behind, by axis; None: the convolution pads as it does anyway.
+      pixel: R, G, B of the edge, 0-255.
+    """
+
+    def __init__(self, *args, edges=None, pixel=(0.0, 0.0, 0.0), **kwargs):
+        super().__init__(*args, **kwargs)
+        self.edges, self.pixel = edges, pixel
+
+    def call(self, inputs):
+        x = whole(inputs)
+        if self.edges:
+            x = whole(self._framed(x))
+        return super().call(x)
+
+    def _framed(self, x):
+        pixel = np.float32(self.pixel)
+        if x.shape[0] == 1:  # in the exported graph
+            return _framed(x, self.edges, pixel)
+        edge = np.pad(np.zeros((*x.shape[1:3], 1), np.float32), [*self.edges, (0, 0)], constant_values=1) * pixel
+        return tf.pad(x, [(0, 0), *self.edges, (0, 0)]) + edge
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        if self.edges:
+            height, width = height + sum(self.edges[0]), width + sum(self.edges[1])
+        return super().compute_output_shape((batch, height, width, channels))
+
+    def get_config(self):
+        return {**super().get_config(), "edges": self.edges, "pixel": list(map(float, self.pixel))}
+
+
+def whole(pixels: tf.Tensor) -> tf.Tensor:
+    """Rounds pixel values 0-255 as a uint8 tensor of scale 1 holds them."""
+    return tf.quantization.fake_quant_with_min_max_args(pixels, BLACK, WHITE)
+
+
+@register
+class Int8HardSigmoid(HardSigmoid):
+    """min(max(x + 3, 0), 6) / 6 in the two operators of int8, the first of which rounds too."""
+
+    def call(self, inputs):
+        return tf.quantization.fake_quant_with_min_max_args(tf.nn.relu6(inputs + 3.0), 0.0, 6.0) * (1 / 6)
+
+
+def folded(model: ImageClassifier) -> tf.keras.Model:
+    """Returns the functional model of primitive layers from pixels, float32 [N, H, W, 3] 0-255 RGB, to probabilities.
+
+    Its weights are its own. In float it computes what `model` does, but for pixels being rounded.
+
+    Args:
+      model: with a fixed input size, and a softmax.
+
+    Raises:
+      UserError: another kind of model.
+    """
+    _check(model)
+    flat = flatten(model)
+    weights = {layer.name: _weights(layer) for layer in flat.layers if isinstance(layer, CONVOLUTIONS)}
+    contract = model.preprocessing
+    mean = np.float32(contract.mean) / np.float32(contract.scale)
+    factor = np.float32(contract.scale) / np.float32(contract.std)
+    order = slice(None, None, -1) if contract.channel_order == "bgr" else slice(None)
+    kernel, bias = weights[STEM]
+    kernel = kernel[:, :, order] * factor[:, None]
+    weights[STEM] = kernel, bias - np.einsum("hwcf,c->f", kernel, mean)
+    explicit = f"{STEM}.pad" in {layer.name for layer in flat.layers}
+
+    def primitive(layer):
+        config = layer.get_config()
+        if layer.name == STEM:
+            if mean.any():
+                sides = zip(model.input_shape[1:3], layer.kernel_size, layer.strides, strict=True)
+                config["edges"] = [_edge(side, size, stride, explicit) for side, size, stride in sides]
+                config |= {"pixel": mean.tolist(), "padding": "valid"}
+            return PixelConv2D.from_config({**config, "use_bias": True})
+        if isinstance(layer, CONVOLUTIONS):
+            kind = BiasedGroupedConv2D if isinstance(layer, GroupedConv2D) else type(layer)
+            return kind.from_config({**config, "use_bias": True})
+        if isinstance(layer, layers.BatchNormalization) or (layer.name == f"{STEM}.pad" and mean.any()):
+            return layers.Activation("linear", name=layer.name)
+        if isinstance(layer, HardSigmoid):
+            return Int8HardSigmoid.from_config(config)
+        return type(layer).from_config(config)
+
+    clone = tf.keras.models.clone_model(flat, clone_function=primitive)
+    for layer in clone.layers:
+        if layer.name in weights:
+            layer.set_weights(weights[layer.name])
+        elif layer.weights:
+            layer.set_weights(flat.get_layer(layer.name).get_weights())
+    return clone
+
+
+def _weights(conv: tf.keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of a convolution with the normalization that follows it, if one does."""
+    kernel = conv.get_weights()[0]
+    after = conv.outbound_nodes[0].outbound_layer
+    depthwise = isinstance(conv, layers.DepthwiseConv2D)
+    filters = kernel.shape[2] if depthwise else kernel.shape[3]
+    if not isinstance(after, layers.BatchNormalization):
+        return kernel, np.zeros(filters, np.float32)
+    gamma, beta, mean, variance = after.get_weights()
+    factor = gamma / np.sqrt(variance + after.epsilon)
+    return kernel * (factor[:, None] if depthwise else factor), beta - mean * factor
+
+
+def named_weights(model: tf.keras.Model) -> Mapping[str, tf.Variable]:
+    """Returns kernels and biases of a model of `folded`, also within wrappers, as "stage2.block0.conv1/kernel"."""
+    named = {}
+    for wrapper in model.layers:
+        layer = getattr(wrapper, "layer", wrapper)
+        for variable in layer.weights:
+            named[f"{layer.name}/{variable.name.split('/')[-1].split(':')[0]}"] = variable
+    return named

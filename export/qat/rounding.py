@@ -1,0 +1,140 @@
+"""How tensorflow-model-optimization is told to round our layers: quantizers, one QuantizeConfig, and the scheme.
+
+Its own configurations give every layer a range for itself, depthwise kernels one for all channels, and know neither splits
+nor grouped convolutions.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+from tensorflow_model_optimization.python.core.quantization.keras import quantize_layout_transform
+from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_registry
+
+from export.qat.ranges import Range
+
+qat = tfmot.quantization.keras
+
+
+class ChannelQuantizer(qat.quantizers.Quantizer):
+    """Rounds a kernel to -127 … 127 steps of the 127th part of each output channel's largest weight."""
+
+    def build(self, tensor_shape, name, layer):
+        return {}
+
+    def __call__(self, inputs, training, weights, **kwargs):
+        depthwise = inputs.shape[-1] == 1 and inputs.shape[0] > 1
+        kernel = tf.squeeze(inputs, -1) if depthwise else inputs
+        # A channel without weights gets any range: zero stays zero.
+        largest = tf.maximum(tf.reduce_max(tf.abs(kernel), list(range(kernel.shape.rank - 1))), 1e-8)
+        largest = tf.stop_gradient(largest)
+        kernel = tf.quantization.fake_quant_with_min_max_vars_per_channel(kernel, -largest, largest, narrow_range=True)
+        return kernel[..., None] if depthwise else kernel
+
+    def get_config(self):
+        return {}
+
+
+class RangeQuantizer(qat.quantizers.Quantizer):
+    """Rounds activations to 256 steps of a range that learns, and that several layers may share.
+
+    Args:
+      group: name of the range.
+      low, high: where it starts.
+      learns: whether it moves.
+    """
+
+    shared: dict[str, dict[str, tf.Variable]] = {}  # by group, while a network is being built
+
+    def __init__(self, group: str, low: float, high: float, learns: bool = True):
+        self.group, self.low, self.high, self.learns = group, low, high, learns
+
+    def build(self, tensor_shape, name, layer):
+        if self.group not in self.shared:
+            self.shared[self.group] = {
+                end: layer.add_weight(
+                    f"{self.group}/{end}", initializer=tf.keras.initializers.Constant(value), trainable=self.learns
+                )
+                for end, value in (("low", self.low), ("high", self.high))
+            }
+        return self.shared[self.group]
+
+    def __call__(self, inputs, training, weights, **kwargs):
+        low, high = tf.minimum(weights["low"], 0.0), tf.maximum(weights["high"], 0.0)
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high)
+
+    def get_config(self):
+        return {"group": self.group, "low": self.low, "high": self.high, "learns": self.learns}
+
+
+class Rounded(qat.QuantizeConfig):
+    """Rounds a layer's kernel, if it has one, and its output, if that has a range; a split or a shuffle has neither.
+
+    Args:
+      range_: configuration of a RangeQuantizer, or None.
+    """
+
+    def __init__(self, range_: Mapping[str, Any] | None = None):
+        self.range = range_
+
+    @staticmethod
+    def _kernel(layer) -> str | None:
+        return next((name for name in ("depthwise_kernel", "kernel") if getattr(layer, name, None) is not None), None)
+
+    def get_weights_and_quantizers(self, layer):
+        name = self._kernel(layer)
+        return [(getattr(layer, name), ChannelQuantizer())] if name else []
+
+    def set_quantize_weights(self, layer, quantize_weights):
+        for weights in quantize_weights:
+            setattr(layer, self._kernel(layer), weights)
+
+    def get_activations_and_quantizers(self, layer):
+        return []
+
+    def set_quantize_activations(self, layer, quantize_activations):
+        pass
+
+    def get_output_quantizers(self, layer):
+        return [RangeQuantizer(**self.range)] if self.range else []
+
+    def get_config(self):
+        return {"range_": self.range}
+
+
+class _AsItIs(quantize_layout_transform.QuantizeLayoutTransform):
+    """Changes no layer: the network is folded already, and all of its layers are annotated."""
+
+    def apply(self, model, layer_quantize_map):
+        return model, layer_quantize_map
+
+
+class Scheme(qat.QuantizeScheme):
+    """Only what the annotations say."""
+
+    def get_layout_transformer(self):
+        return _AsItIs()
+
+    def get_quantize_registry(self):
+        return default_8bit_quantize_registry.Default8BitQuantizeRegistry()
+
+
+def rounded(model: tf.keras.Model, ranges: Mapping[str, Range]) -> tf.keras.Model:
+    """Returns a copy of a `network.folded` model in which everything is rounded as in int8.
+
+    Args:
+      model: the network.
+      ranges: of `ranges.calibrate`.
+    """
+
+    def annotated(layer):
+        range_ = ranges.get(layer.name)
+        config = range_ and {"group": range_.group, "low": range_.low, "high": range_.high, "learns": range_.learns}
+        return qat.quantize_annotate_layer(layer, Rounded(config))
+
+    with qat.quantize_scope({kind.__name__: kind for kind in (ChannelQuantizer, RangeQuantizer, Rounded)}):
+        RangeQuantizer.shared = {}
+        copy = tf.keras.models.clone_model(model)
+        copy.set_weights(model.get_weights())
+        return qat.quantize_apply(tf.keras.models.clone_model(copy, clone_function=annotated), Scheme())

@@ -1,0 +1,135 @@
+"""Whatever bytes come, the command ends with a result or with one clear sentence."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tflite_builder as build
+from ai_edge_litert import schema_py_generated as schema
+
+from export.optimize import optimize, structure
+from export.optimize.graph import Graph
+from shufflenet_tf.errors import UserError
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    net = build.Net((1, 8, 8, 4), True)
+    x = net.shuffle(net.concat(net.conv(net.input, 6), net.conv(net.input, 6)), 2)
+    return net.done(net.dense(net.mean(net.conv(net.pool(net.depthwise(x)), 8)), 5))
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"", "doesn't begin like a .tflite file"),
+        (b"hello world, this is text", "doesn't begin like a .tflite file"),
+        (b"\x1c\0\0\0TFL3" + b"\xff" * 40, "damaged or cut off"),
+    ],
+)
+def test_bytes_that_are_no_model_are_refused(data, reason):
+    with pytest.raises(UserError, match=reason):
+        optimize(data)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_a_truncated_model_is_refused(model, part):
+    with pytest.raises(UserError, match="can't be optimized"):
+        optimize(model[: int(part * len(model))])
+
+
+def test_no_threads_are_refused(model):
+    with pytest.raises(UserError, match="threads=0"):
+        optimize(model, threads=0)
+
+
+def _changed(model: bytes, change) -> bytes:
+    graph = Graph(model)
+    change(graph)
+    return graph.pack()
+
+
+def _of_kind(graph: Graph, kind: str) -> schema.OperatorT:
+    return next(operator for operator in graph.operators if graph.kind(operator) == kind)
+
+
+def _shrink_weights(graph):
+    weights = int(_of_kind(graph, "CONV_2D").inputs[1])
+    buffer = graph.model.buffers[graph.subgraph.tensors[weights].buffer]
+    buffer.data = buffer.data[:-3]
+
+
+def _read_later(graph):
+    _of_kind(graph, "CONV_2D").inputs = [graph.outputs[0], *_of_kind(graph, "CONV_2D").inputs[1:]]
+
+
+def _huge(graph):
+    graph.subgraph.tensors[graph.inputs[0]].shape = [1, 1 << 20, 1 << 20, 4]
+
+
+def _no_scale(graph):
+    graph.subgraph.tensors[graph.inputs[0]].quantization.scale = np.array([np.nan], np.float32)
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (_shrink_weights, "a constant of shape"),
+        (_read_later, "what is not there yet"),
+        (_huge, "would take"),
+        (_no_scale, "a scale is no positive number"),
+    ],
+)
+def test_what_is_wrong_inside_is_named(model, change, reason):
+    with pytest.raises(structure.InvalidModel, match=reason):
+        structure.parse(_changed(model, change))
+
+
+def test_mutated_models_never_get_past_the_checks_and_crash_the_parser(model):
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        data = bytearray(model)
+        for _ in range(rng.integers(1, 6)):
+            data[rng.integers(8, len(data))] ^= 1 << rng.integers(0, 8)
+        try:
+            structure.parse(bytes(data[: rng.integers(len(data) // 2, len(data) + 1)]))
+        except structure.InvalidModel as error:
+            assert "\n" not in str(error)
+
+
+def test_mutated_models_never_crash_the_caller(model):
+    rng = np.random.default_rng(2)
+    for _ in range(5):
+        data = bytearray(model)
+        for _ in range(4):
+            data[rng.integers(8, len(data))] ^= 1 << rng.integers(0, 8)
+        try:
+            assert optimize(bytes(data)).steps
+        except UserError as error:
+            assert str(error).count("\n") == 0
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "export.optimize", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_command_tells_what_it_did(model, tmp_path):
+    (tmp_path / "in.tflite").write_bytes(model)
+    done = _run(str(tmp_path / "in.tflite"), "-o", str(tmp_path / "out.tflite"))
+    assert done.returncode == 0, done.stderr
+    assert "channel movement: 2 RESHAPE, 1 TRANSPOSE, 1 CONCATENATION ->" in done.stdout
+    assert "TRANSPOSE" not in Graph((tmp_path / "out.tflite").read_bytes()).counts()
+
+
+def test_the_command_refuses_in_one_sentence_and_leaves_the_output_alone(tmp_path):
+    (tmp_path / "in.tflite").write_bytes(b"nonsense")
+    (tmp_path / "out.tflite").write_bytes(b"old")
+    done = _run(str(tmp_path / "in.tflite"), "-o", str(tmp_path / "out.tflite"))
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("export.optimize: ") and done.stderr.count("\n") == 1
+    assert (tmp_path / "out.tflite").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 2

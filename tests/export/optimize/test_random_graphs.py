@@ -1,0 +1,131 @@
+"""Whatever moves channels in whatever order: the optimized graph computes the same."""
+
+import tflite_builder as build
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from export.optimize import verify, worker
+from export.optimize.cost import CostModel
+from export.optimize.graph import Graph
+from export.optimize.passes import PASSES
+
+MAX_CHANNELS = 40
+
+
+def _divisors(n: int) -> list[int]:
+    return [d for d in range(2, n) if n % d == 0]
+
+
+class _Drawing:
+    """Draws operators on tensors of one spatial shape."""
+
+    def __init__(self, draw, net: build.Net):
+        self.draw, self.net = draw, net
+        self.tensors = [net.input, net.conv(net.input, draw(st.integers(2, 16)))]
+
+    def pick(self) -> int:
+        # The latest ones more often, so that chains become long.
+        return self.tensors[-1 - min(self.draw(st.integers(0, 6)) // 2, len(self.tensors) - 1)]
+
+    def channels(self, x: int) -> int:
+        return self.net.shape(x)[3]
+
+    def step(self) -> None:
+        x = self.pick()
+        kind = self.draw(st.sampled_from(sorted(name for name in dir(self) if name.startswith("add_"))))
+        self.tensors += getattr(self, kind)(x) or []
+
+    def add_conv(self, x):
+        return [self.net.conv(x, self.draw(st.integers(2, 20)), self.draw(st.sampled_from([1, 1, 3])))]
+
+    def add_grouped(self, x):
+        groups = _divisors(self.channels(x))
+        if groups:
+            g = self.draw(st.sampled_from(groups))
+            return [self.net.conv(x, g * self.draw(st.integers(1, 4)), groups=g)]
+
+    def add_depthwise(self, x):
+        return [self.net.depthwise(x)]
+
+    def add_relu(self, x):
+        return [self.net.relu(x)]
+
+    def add_pool(self, x):
+        return [self.net.pool(x, "MAX", 3, 1)]
+
+    def add_shuffle(self, x):
+        groups = _divisors(self.channels(x))
+        if groups:
+            return [
+                self.net.shuffle(
+                    x, self.draw(st.sampled_from(groups)), self.draw(st.booleans()), self.draw(st.sampled_from([4, 5]))
+                )
+            ]
+
+    def add_split(self, x):
+        if self.channels(x) % 2 == 0:
+            return self.net.split(x, 2)
+
+    def add_split_v(self, x):
+        if self.channels(x) > 1:
+            first = self.draw(st.integers(1, self.channels(x) - 1))
+            return self.net.split_v(x, first, self.channels(x) - first)
+
+    def add_slice(self, x):
+        begin = self.draw(st.integers(0, self.channels(x) - 1))
+        return [self.net.slice(x, begin, self.draw(st.integers(1, self.channels(x) - begin)))]
+
+    def add_strided_slice(self, x):
+        begin = self.draw(st.integers(0, self.channels(x) - 1))
+        return [self.net.strided_slice(x, begin, self.channels(x), self.draw(st.integers(1, 3)))]
+
+    def add_gather(self, x):
+        indices = st.lists(st.integers(0, self.channels(x) - 1), min_size=1, max_size=12)
+        if self.draw(st.booleans()):
+            indices = st.permutations(range(self.channels(x)))
+        return [self.net.gather(x, self.draw(indices))]
+
+    def add_concat(self, x):
+        others = [self.pick() for _ in range(self.draw(st.integers(1, 2)))]
+        if sum(map(self.channels, [x, *others])) <= MAX_CHANNELS:
+            return [self.net.concat(x, *others)]
+
+    def add_sum(self, x):
+        y = self.pick()
+        if self.channels(x) == self.channels(y):
+            return [self.net.add(x, y)]
+
+    def add_layout(self, x):
+        n, h, w, c = self.net.shape(x)
+        y = self.net.transpose(x, 0, 3, 1, 2)
+        groups = _divisors(c)
+        if groups:
+            g = self.draw(st.sampled_from(groups))
+            y = self.net.transpose(self.net.reshape(y, n, g, c // g, h * w), 0, 2, 1, 3)
+            y = self.net.reshape(y, n, c, h, w)
+        return [self.net.transpose(y, 0, 2, 3, 1)]
+
+
+@st.composite
+def models(draw) -> bytes:
+    net = build.Net((1, 3, 4, draw(st.integers(1, 8))), draw(st.booleans()), seed=draw(st.integers(0, 3)))
+    drawing = _Drawing(draw, net)
+    for _ in range(draw(st.integers(3, 14))):
+        drawing.step()
+    outputs = {drawing.pick() for _ in range(draw(st.integers(1, 2)))} | {net.conv(drawing.pick(), 3)}
+    if draw(st.booleans()):
+        outputs.add(net.dense(net.mean(drawing.pick()), 5))
+    return net.done(*sorted(outputs - {net.input}))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(models(), st.sampled_from([1, 2]))
+def test_random_graphs_compute_the_same(model, threads):
+    result = model
+    note(str([f"{Graph(model).kind(o)}{list(o.inputs)}->{list(o.outputs)}" for o in Graph(model).operators]))
+    for p in PASSES:
+        result, told = worker.apply(p, result, CostModel(threads))
+        # The check at the end of each pass is a safety net: nothing may fall into it.
+        assert not told.startswith(("undone", "left alone")), f"{p.name}: {told}"
+    difference = verify.compare(model, result, count=4)
+    assert difference.quanta == 0 and difference.relative <= verify.TOLERANCE

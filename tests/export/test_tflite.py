@@ -1,0 +1,109 @@
+"""python -m export.tflite: one command from a trained network to files for phones, whole or not at all."""
+
+import json
+import pathlib
+import zipfile
+
+import numpy as np
+import pytest
+from lite_models import colour_model
+from photos import COLOURS, write_photos
+
+import shufflenet_tf as st
+from export import tflite
+from shufflenet_tf import shufflenet_v2
+from shufflenet_tf.lite import LiteClassifier
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_units():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shufflenet_v2, "REPEATS", (2, 1, 1))
+        yield
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory) -> pathlib.Path:
+    """A folder as train_main.py leaves it."""
+    folder = tmp_path_factory.mktemp("run")
+    preprocessing = st.Preprocessing(resize=36, crop=32)
+    model = st.create_model(
+        "shufflenet_v2_0.5x", input_shape=(32, 32, 3), classes=3, labels=sorted(COLOURS), preprocessing=preprocessing
+    )
+    model.save(folder / "model.keras")
+    (folder / "metrics.json").write_text(json.dumps({"dataset_spec": f"folder:{photos}"}))
+    return folder
+
+
+def run(*arguments) -> int:
+    return tflite.run(["export.tflite", *map(str, arguments)])
+
+
+def test_a_run_is_exported_with_its_own_images(trained, capsys):
+    """Ranges from the training images, proof on the test images, and everything that is promised."""
+    assert run(f"--model={trained}", "--calibration_images=8", "--runs=2") == 0
+    folder = trained / "export"
+    names = {"model_float32.tflite", "model_float16.tflite", "model_int8.tflite", "labels.txt", "report.md", "report.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    report = json.loads((folder / "report.json").read_text())
+    assert report["images"] == 24 and report["top1"] is not None
+    rows = {row["name"]: row for row in report["files"]}
+    assert rows.keys() == {f"{k} as converted" for k in ("float32", "float16", "int8")} | {n for n in names if "tflite" in n}
+    assert rows["model_float32.tflite"]["max_error"] <= 1e-5 and rows["model_float32.tflite"]["agreement"] == 1
+    assert rows["model_int8.tflite"]["agreement"] == rows["int8 as converted"]["agreement"]
+    assert rows["model_int8.tflite"]["partitions"] == 1 and not rows["model_int8.tflite"]["not_delegated"]
+    assert all(row["bytes"] > 0 and row["milliseconds"] > 0 for row in rows.values())
+    text = (folder / "report.md").read_text()
+    assert text in capsys.readouterr().out and "| model_int8.tflite |" in text
+    for kind in ("float32", "float16", "int8"):
+        classifier = LiteClassifier(folder / f"model_{kind}.tflite")
+        assert classifier.labels == tuple(sorted(COLOURS)) and classifier.preprocessing.crop == 32
+    assert st.load(folder / "model_int8.tflite").size == (32, 32)
+    with zipfile.ZipFile(folder / "model_int8.tflite") as packed:
+        assert packed.read("labels.txt").decode() == (folder / "labels.txt").read_text()
+
+
+def test_any_photos_serve_and_one_kind_is_enough(trained, photos, tmp_path):
+    model = tmp_path / "model.keras"
+    model.write_bytes((trained / "model.keras").read_bytes())
+    given = (f"--calibration={photos}", "--calibration_images=4", "--kinds=int8", "--int8_output=float32", "--runs=1")
+    assert run(f"--model={model}", *given, f"--output={tmp_path / 'out'}") == 0
+    assert (tmp_path / "out" / "model_int8.tflite").exists() and not (tmp_path / "out" / "model_float32.tflite").exists()
+    classifier = LiteClassifier(tmp_path / "out" / "model_int8.tflite")
+    assert classifier(np.zeros((1, 32, 32, 3), np.uint8)).sum() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "There is no model: give --model=PATH"),
+        (["extra", "--model=x"], "Unexpected argument 'extra'"),
+        (["--model=nowhere"], "There is no model at nowhere"),
+        (["--model={model}", "--kinds=int4"], "--kinds has 'int4'"),
+        (["--model={model}"], "give --calibration=FOLDER"),
+        (["--model={model}", "--calibration={empty}"], "no photo in"),
+        (["--model={model}", "--calibration={photos}"], "--calibration_images=48"),
+        (["--model={model}", "--calibration={photos}", "--calibration_images=0"], "calibration_images"),
+        (["--model={model}", "--calibration={photos}", "--calibration_images=2", "--test=shape"], "did you mean shapes"),
+        (["--model={lite}"], "is a .tflite file already"),
+        (["--model={damaged}"], "no TFLite"),
+    ],
+)
+def test_one_sentence_and_nothing_written(trained, photos, tmp_path, capsys, arguments, sentence):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "model.keras").write_bytes((trained / "model.keras").read_bytes())
+    (tmp_path / "lite.tflite").write_bytes(colour_model("uint8"))
+    (tmp_path / "damaged.tflite").write_bytes(b"\0\0\0\0TFL3" + bytes(50))
+    paths = {name: tmp_path / f"{name}{end}" for name, end in (("lite", ".tflite"), ("damaged", ".tflite"), ("empty", ""))}
+    filled = [a.format(model=tmp_path / "model.keras", photos=photos, **paths) for a in arguments]
+    status = run(*filled, f"--output={tmp_path / 'out'}")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("export.tflite: ")]
+    if "{damaged}" in str(arguments):
+        sentence = "damaged.tflite"
+    assert status == 2 and len(lines) == 1 and sentence in lines[0]
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
