@@ -111,7 +111,8 @@ class ImageClassifier(tf.keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, with labels and preprocessing, but for `weights`."""
         labels = None if self.labels is None else list(self.labels)
-        return {**self._config, "labels": labels, "preprocessing": self.preprocessing.to_config()}
+        wiring = dict(self._config["wiring"])  # tf_keras keeps it as a type of its own, which is not JSON's
+        return {**self._config, "wiring": wiring, "labels": labels, "preprocessing": self.preprocessing.to_config()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> "ImageClassifier":
