@@ -21,23 +21,8 @@ _LIMIT = 1 << 22
 _CHANNELWISE = (
     {"DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "SUM", "REDUCE_MAX", "PAD", "PADV2", "RESIZE_BILINEAR"}
     | {"RESIZE_NEAREST_NEIGHBOR", "QUANTIZE", "DEQUANTIZE", "CAST", "PRELU", "ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM"}
-    | {
-        "RELU",
-        "RELU6",
-        "RELU_N1_TO_1",
-        "LEAKY_RELU",
-        "HARD_SWISH",
-        "LOGISTIC",
-        "TANH",
-        "ELU",
-        "GELU",
-        "ABS",
-        "NEG",
-        "SQRT",
-        "RSQRT",
-        "SQUARE",
-        "EXP",
-    }
+    | {"RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "HARD_SWISH", "LOGISTIC", "TANH", "ELU", "GELU"}
+    | {"ABS", "NEG", "SQRT", "RSQRT", "SQUARE", "EXP"}
 )
 _BINARY = {"ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM"}
 

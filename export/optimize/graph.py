@@ -21,6 +21,7 @@ _DTYPES = {
     schema.TensorType.INT64: np.dtype("<i8"),
     schema.TensorType.BOOL: np.dtype("?"),
 }
+LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}  # value of a quantized type
 # Operators whose first version knows floats only.
 _INT8_VERSION = {"SLICE": 2, "CONCATENATION": 2, "DEQUANTIZE": 2, "AVERAGE_POOL_2D": 2, "CONV_2D": 3}
 
@@ -279,9 +280,9 @@ _PURE = (
         "PAD",
         "PADV2",
         "PRELU",
-        "QUANTIZE",
     }
     | {
+        "QUANTIZE",
         "RELU",
         "RELU6",
         "RELU_N1_TO_1",
@@ -292,9 +293,6 @@ _PURE = (
         "SPLIT_V",
         "SQUEEZE",
         "STRIDED_SLICE",
-        "SUB",
-        "SUM",
-        "TANH",
-        "TRANSPOSE",
     }
+    | {"SUB", "SUM", "TANH", "TRANSPOSE"}
 )

@@ -6,20 +6,60 @@ border of two is copied.
 
 from collections.abc import Callable
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.optimize.cost import CostModel
-from export.optimize.graph import Graph
+from export.optimize.graph import LOWEST, Graph
 
 _QUANTIZED = (schema.TensorType.INT8, schema.TensorType.UINT8)
+_FLOAT = schema.TensorType.FLOAT32
 
 
 def float_average_pool(graph: Graph, model: CostModel) -> str | None:
-    """Replaces each quantized AVERAGE_POOL_2D by DEQUANTIZE, AVERAGE_POOL_2D and QUANTIZE.
+    """Replaces each quantized AVERAGE_POOL_2D by DEQUANTIZE, AVERAGE_POOL_2D, a nudge and QUANTIZE.
 
-    A result that lies half-way between two quanta may be rounded to the other one.
+    The integer kernel rounds what lies half-way between two quanta away from zero, QUANTIZE to the even one. Values are
+    therefore stretched round zero, by less than what could carry any other mean over a half.
     """
-    return _in_float(graph, "AVERAGE_POOL_2D")
+
+    def pool(operator: schema.OperatorT, x: int) -> list[schema.OperatorT]:
+        y, options = int(operator.outputs[0]), operator.builtinOptions
+        (scale,), (zero_point,) = graph.quantization(y).scale, graph.quantization(y).zero_point
+        largest = 128 if graph.type(y) == schema.TensorType.INT8 else 255
+        stretch = 0.42 / (largest * max(1, options.filterHeight * options.filterWidth))
+        pooled, stretched, nudged = (graph.add_tensor(graph.shape(y), _FLOAT, f"{graph.name(y)}/{n}") for n in range(3))
+        factor = graph.add_constant(np.float32(1 + stretch).reshape(1), "stretch", pooled)
+        shift = graph.add_constant(np.float32(stretch * zero_point * scale).reshape(1), "shift", pooled)
+        return [
+            graph.operator("AVERAGE_POOL_2D", [x], [pooled], options),
+            graph.operator("MUL", [pooled, factor], [stretched], schema.MulOptionsT()),
+            graph.operator("ADD", [stretched, shift], [nudged], schema.AddOptionsT()),
+            graph.operator("QUANTIZE", [nudged], [y], schema.QuantizeOptionsT()),
+        ]
+
+    def same_scale(operator: schema.OperatorT) -> bool:
+        x, y = int(operator.inputs[0]), int(operator.outputs[0])
+        return graph.kind(operator) == "AVERAGE_POOL_2D" and graph.quantization(x) == graph.quantization(y)
+
+    n = _replace(graph, same_scale, pool)
+    return f"{n} AVERAGE_POOL_2D in floating point" if n else None
+
+
+def float_relu(graph: Graph, model: CostModel) -> str | None:
+    """Replaces each quantized RELU to another scale, whose zero is its lowest value, by DEQUANTIZE and QUANTIZE."""
+
+    def rescaling(operator: schema.OperatorT) -> bool:
+        if graph.kind(operator) != "RELU":
+            return False
+        x, y = (graph.quantization(int(t)) for t in (operator.inputs[0], operator.outputs[0]))
+        return x != y and y is not None and y.zero_point == (LOWEST.get(graph.type(int(operator.outputs[0]))),)
+
+    def quantize(operator: schema.OperatorT, x: int) -> list[schema.OperatorT]:
+        return [graph.operator("QUANTIZE", [x], operator.outputs, schema.QuantizeOptionsT())]
+
+    n = _replace(graph, rescaling, quantize)
+    return f"{n} RELU as DEQUANTIZE and saturating QUANTIZE" if n else None
 
 
 def float_softmax(graph: Graph, model: CostModel) -> str | None:
@@ -27,10 +67,15 @@ def float_softmax(graph: Graph, model: CostModel) -> str | None:
     return _in_float(graph, "SOFTMAX")
 
 
+def float_hard_swish(graph: Graph, model: CostModel) -> str | None:
+    """Replaces each quantized HARD_SWISH by DEQUANTIZE, HARD_SWISH and QUANTIZE, which is also the more exact."""
+    return _in_float(graph, "HARD_SWISH")
+
+
 def _in_float(graph: Graph, kind: str) -> str | None:
     def compute(operator: schema.OperatorT, x: int) -> list[schema.OperatorT]:
         y = int(operator.outputs[0])
-        real = graph.add_tensor(graph.shape(y), schema.TensorType.FLOAT32, f"{graph.name(y)}/float")
+        real = graph.add_tensor(graph.shape(y), _FLOAT, f"{graph.name(y)}/float")
         return [
             graph.operator(kind, [x], [real], operator.builtinOptions),
             graph.operator("QUANTIZE", [real], [y], schema.QuantizeOptionsT()),
@@ -67,7 +112,7 @@ def _replace(
             operators.append(operator)
             continue
         x = int(operator.inputs[0])
-        real = graph.add_tensor(graph.shape(x), schema.TensorType.FLOAT32, f"{graph.name(x)}/float")
+        real = graph.add_tensor(graph.shape(x), _FLOAT, f"{graph.name(x)}/float")
         operators += [graph.operator("DEQUANTIZE", [x], [real], schema.DequantizeOptionsT()), *make(operator, real)]
         replaced += 1
     graph.operators = operators

@@ -1,15 +1,13 @@
 """Pass: ReLUs where they cost nothing: fused into what computes their input, also through a concatenation.
 
-relu(concat(a, b)) = concat(a, relu(b)) where a is never negative. A quantized RELU that also rescales, which XNNPACK does not
-take, is the saturating QUANTIZE to the same scale, which it takes.
+relu(concat(a, b)) = concat(a, relu(b)) where a is never negative.
 """
 
 from ai_edge_litert import schema_py_generated as schema
 
 from export.optimize.cost import CostModel
-from export.optimize.graph import Graph
+from export.optimize.graph import LOWEST, Graph
 
-_LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}
 _NONE, _RELU = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU
 _CLAMPING = (_RELU, schema.ActivationFunctionType.RELU6)
 _FUSING = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
@@ -29,37 +27,26 @@ _KEEPING = {
 
 
 def fuse_relu(graph: Graph, model: CostModel) -> str | None:
-    """Fuses or replaces RELU operators."""
+    """Fuses RELU operators that keep the scale."""
     pass_ = _Fusion(graph)
     for operator in list(graph.operators):
         if graph.kind(operator) == "RELU":
             pass_.visit(operator)
-    told = []
-    if pass_.fused:
-        told.append(f"{pass_.fused} RELU fused into what comes before")
-    if pass_.rescaling:
-        told.append(f"{pass_.rescaling} RELU as saturating QUANTIZE")
-    return ", ".join(told) or None
+    return f"{pass_.fused} RELU fused into what comes before" if pass_.fused else None
 
 
 class _Fusion:
     def __init__(self, graph: Graph):
         self.graph = graph
-        self.fused = self.rescaling = 0
+        self.fused = 0
 
     def visit(self, relu: schema.OperatorT) -> None:
         graph = self.graph
         x, y = int(relu.inputs[0]), int(relu.outputs[0])
-        if graph.quantization(x) == graph.quantization(y) and graph.type(x) == graph.type(y):
-            if self._can_clamp(x):
-                self._clamp(x)
-                self.fused += self._remove(relu, y, x)
-            return
-        quantization = graph.quantization(y)
-        if quantization is not None and graph.quantization(x) and quantization.zero_point == (_LOWEST.get(graph.type(y)),):
-            relu.opcodeIndex = graph.operator("QUANTIZE", [x], [y]).opcodeIndex
-            relu.builtinOptionsType, relu.builtinOptions = schema.BuiltinOptions.QuantizeOptions, schema.QuantizeOptionsT()
-            self.rescaling += 1
+        same = graph.quantization(x) == graph.quantization(y) and graph.type(x) == graph.type(y)
+        if same and self._can_clamp(x):
+            self._clamp(x)
+            self.fused += self._remove(relu, y, x)
 
     def _producer(self, tensor: int) -> schema.OperatorT | None:
         index = self.graph.producers().get(tensor)
@@ -92,7 +79,7 @@ class _Fusion:
 
     def _never_negative(self, tensor: int) -> bool:
         quantization = self.graph.quantization(tensor)
-        if quantization is not None and quantization.zero_point == (_LOWEST.get(self.graph.type(tensor)),):
+        if quantization is not None and quantization.zero_point == (LOWEST.get(self.graph.type(tensor)),):
             return True
         values = self.graph.constant(tensor)
         if values is not None:

@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-TOLERANCE = 1e-5  # of float outputs, relative to the largest value (at least 1): another order of summation
+# Of float outputs, relative to the largest value (at least 1): another order of summation. A network that magnifies
+# rounding shows it in the difference between two sets of kernels too; `LIMIT` is far below one quantum of anything.
+TOLERANCE, LIMIT = 1e-5, 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,15 +18,17 @@ class Difference:
       quanta: of integer outputs, in units of the last place.
       relative: of float outputs, relative to the largest value of the tensor (at least 1).
       inputs: number of random inputs tried.
+      noise: relative difference of the first model's own outputs with XNNPACK and with the reference kernels.
     """
 
     quanta: int
     relative: float
     inputs: int
+    noise: float = 0.0
 
     @property
     def tolerable(self) -> bool:
-        return self.quanta == 0 and self.relative <= TOLERANCE
+        return self.quanta == 0 and self.relative <= min(LIMIT, max(TOLERANCE, 10 * self.noise))
 
     def __str__(self) -> str:
         if self.quanta == 0 and self.relative == 0:
@@ -77,18 +81,23 @@ def compare(before: bytes, after: bytes, count: int = 8, threads: int = 1) -> Di
     Raises:
       ValueError, RuntimeError: the runtime refuses the second model, or inputs and outputs do not correspond.
     """
-    quanta, relative = 0, 0.0
+    quanta, relative, firsts = 0, 0.0, []
     for delegate, n in ((True, count), (False, 1)):
         one, other = interpreter(before, threads, delegate), interpreter(after, threads, delegate)
-        for inputs in random_inputs(one, n):
-            for a, b in zip(run(one, inputs), run(other, inputs), strict=True):
+        for i, inputs in enumerate(random_inputs(one, n)):
+            outputs = run(one, inputs)
+            if i == 0:
+                firsts.append(outputs)
+            for a, b in zip(outputs, run(other, inputs), strict=True):
                 if a.shape != b.shape or a.dtype != b.dtype:
                     raise ValueError("outputs of another shape")
                 if a.dtype.kind in "iub":
                     quanta = max(quanta, int(np.abs(a.astype(np.int64) - b.astype(np.int64)).max(initial=0)))
                 else:
                     relative = max(relative, _relative(a.astype(np.float64), b.astype(np.float64)))
-    return Difference(quanta, relative, count)
+    floats = [(a, b) for a, b in zip(*firsts, strict=True) if a.dtype.kind == "f"]
+    noise = max((_relative(a.astype(np.float64), b.astype(np.float64)) for a, b in floats), default=0.0)
+    return Difference(quanta, relative, count, noise)
 
 
 def _relative(a: np.ndarray, b: np.ndarray) -> float:

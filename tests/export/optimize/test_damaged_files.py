@@ -113,6 +113,25 @@ def test_mutated_models_never_crash_the_caller(model):
             assert str(error).count("\n") == 0
 
 
+def test_a_pass_at_which_the_process_dies_is_left_out(model, monkeypatch):
+    asked = []
+
+    def work(data, threads, skipped):
+        asked.append(list(skipped))
+        if not skipped:
+            return -11, [{"pass": "ReLU"}, {"pass": "softmax"}], b""
+        return 0, [{"steps": [["softmax", "undone"]], "before": {}, "after": {}}], data
+
+    monkeypatch.setattr("export.optimize._work", work)
+    assert optimize(model).steps == [("softmax", "undone")] and asked == [[], ["softmax"]]
+
+
+def test_a_model_at_which_the_process_dies_is_refused(model, monkeypatch):
+    monkeypatch.setattr("export.optimize._work", lambda *_: (-11, [], b""))
+    with pytest.raises(UserError, match="crashes or hangs"):
+        optimize(model)
+
+
 def _run(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "export.optimize", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
