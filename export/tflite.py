@@ -8,7 +8,8 @@ Published weights, and your own photos to take the ranges from (any folder; 200 
 
 --output gets model_float32.tflite, model_float16.tflite, model_int8.tflite (each takes uint8 RGB pixels, returns
 probabilities, and has labels and metadata inside), labels.txt, report.md and report.json: size, accuracy, agreement and
-latency of each step. Nothing is written before all of it is done.
+latency of each step; and verify.png and verify.json: the images on which they differ most, and where int8 adds its noise.
+Nothing is written before all of it is done.
 """
 
 import concurrent.futures
@@ -148,6 +149,7 @@ def main(arguments: list[str]) -> None:
             _write(folder / file.name, file.content)
     _write(folder / "labels.txt", "".join(f"{label}\n" for label in proven.labels).encode())
     _write(folder / "report.md", report.encode())
+    verify.write(proven, folder)
     about = {"model": bundle.model.name, "threads": FLAGS.threads, "top1": proven.top1, "images": proven.images, "files": rows}
     _write(folder / "report.json", (json.dumps(about, indent=1) + "\n").encode())
     print(f"\n{report}\nEverything is in {folder}, after {time.monotonic() - began:.0f} s.")
@@ -212,7 +214,7 @@ def _report(bundle: st.Bundle, rows: list[dict[str, Any]], proven: verify.Report
     for row in rows[1::2]:
         outside = ", ".join(f"{count} {kind}" for kind, count in row["not_delegated"].items())
         lines += [f"{row['name']}: {row['partitions']} delegate partition(s){f', without {outside}' if outside else ''}."]
-        lines += [f"- {name}: {done}" for name, done in row["steps"]] + [""]
+        lines += [f"- {name}: {done}" for name, done in row["steps"] if done != "nothing to do"] + [""]
     return "\n".join(lines)
 
 

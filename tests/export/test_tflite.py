@@ -49,6 +49,7 @@ def test_a_run_is_exported_with_its_own_images(trained, capsys):
     assert run(f"--model={trained}", "--calibration_images=8", "--runs=2") == 0
     folder = trained / "export"
     names = {"model_float32.tflite", "model_float16.tflite", "model_int8.tflite", "labels.txt", "report.md", "report.json"}
+    names |= {"verify.png", "verify.json"}
     assert {path.name for path in folder.iterdir()} == names
     report = json.loads((folder / "report.json").read_text())
     assert report["images"] == 24 and report["top1"] is not None
