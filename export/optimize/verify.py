@@ -75,14 +75,14 @@ def run(runner: Interpreter, inputs: list[np.ndarray]) -> list[np.ndarray]:
     return [runner.get_tensor(detail["index"]).copy() for detail in runner.get_output_details()]
 
 
-def compare(before: bytes, after: bytes, count: int = 8, threads: int = 1) -> Difference:
-    """Returns the difference of two models on `count` random inputs, the first with the reference kernels too.
+def compare(before: bytes, after: bytes, count: int = 8, threads: int = 1, reference: bool = True) -> Difference:
+    """Returns the difference of two models on `count` random inputs, the first of them with the `reference` kernels too.
 
     Raises:
       ValueError, RuntimeError: the runtime refuses the second model, or inputs and outputs do not correspond.
     """
     quanta, relative, firsts = 0, 0.0, []
-    for delegate, n in ((True, count), (False, 1)):
+    for delegate, n in ((True, count), (False, 1))[: 1 + reference]:
         one, other = interpreter(before, threads, delegate), interpreter(after, threads, delegate)
         for i, inputs in enumerate(random_inputs(one, n)):
             outputs = run(one, inputs)
@@ -95,7 +95,7 @@ def compare(before: bytes, after: bytes, count: int = 8, threads: int = 1) -> Di
                     quanta = max(quanta, int(np.abs(a.astype(np.int64) - b.astype(np.int64)).max(initial=0)))
                 else:
                     relative = max(relative, _relative(a.astype(np.float64), b.astype(np.float64)))
-    floats = [(a, b) for a, b in zip(*firsts, strict=True) if a.dtype.kind == "f"]
+    floats = [(a, b) for a, b in zip(firsts[0], firsts[-1], strict=True) if a.dtype.kind == "f"]
     noise = max((_relative(a.astype(np.float64), b.astype(np.float64)) for a, b in floats), default=0.0)
     return Difference(quanta, relative, count, noise)
 
