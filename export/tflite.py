@@ -29,7 +29,7 @@ import numpy as np
 from absl import flags
 
 import shufflenet_tf as st
-from export import metadata, program, verify
+from export import metadata, program, ptq, verify
 from export.benchmark import benchmark
 from export.convert import convert
 from export.optimize import optimize
@@ -57,6 +57,13 @@ flags.DEFINE_integer("test_images", 200, "How many of its test images, at most."
 flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets are prepared.", flag_values=FLAGS)
 flags.DEFINE_list("kinds", ["float32", "float16", "int8"], f"Which files to make, of {','.join(KINDS)}.", flag_values=FLAGS)
 flags.DEFINE_enum("int8_output", "uint8", ["uint8", "float32"], "Type of the int8 file's probabilities.", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "ptq",
+    "best",
+    ["best", "minmax"],
+    "How int8's numbers are chosen: best corrects weights and biases on the photos, in minutes; minmax is TensorFlow's own.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("threads", 1, "Threads of the interpreter that the files are made for.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("runs", 30, "Timed runs of each file.", 1, flag_values=FLAGS)
 
@@ -68,7 +75,7 @@ class File:
     Attributes:
       name: of the file, or of the step.
       content: of the .tflite file.
-      steps: what the optimizer did, pass by pass; empty: it's as converted.
+      steps: what was done to it, in order; empty: it's as TensorFlow converts it.
     """
 
     name: str
@@ -76,13 +83,14 @@ class File:
     steps: tuple[tuple[str, str], ...] = ()
 
 
-def export(bundle: st.Bundle, quantizations: list[Quantization], threads: int = 1) -> Iterator[File]:
+def export(bundle: st.Bundle, quantizations: list[Quantization], threads: int = 1, best: bool = False) -> Iterator[File]:
     """Converts and optimizes a network.
 
     Args:
       bundle: the network, its labels and its preprocessing.
       quantizations: one a file.
       threads: of the interpreter that the files are made for.
+      best: whether int8's numbers are chosen anew, by `ptq.quantize`.
 
     Yields:
       Of each quantization the graph as converted and the optimized one, with metadata.
@@ -98,14 +106,19 @@ def export(bundle: st.Bundle, quantizations: list[Quantization], threads: int = 
         return metadata.attach(content, model.name, f"{about}, {kind}", labels, bundle.preprocessing)
 
     with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in processes of its own
+        floats = convert(model)
         converted = []
         for quantization in quantizations:
-            content = convert(model, quantization)
-            converted.append((quantization.kind, content, pool.submit(optimize, content, threads)))
-        for kind, content, optimized in converted:
+            kind, steps = quantization.kind, ()
+            content = corrected = floats if kind == "float32" else convert(model, quantization)
+            if kind == "int8" and best:
+                chosen = ptq.quantize(floats, content, quantization.calibration)
+                corrected, steps = chosen.model, chosen.steps
+            converted.append((kind, content, steps, pool.submit(optimize, corrected, threads)))
+        for kind, content, steps, optimized in converted:
             result = optimized.result()
             yield File(f"{kind} as converted", finished(content, kind))
-            yield File(f"model_{kind}.tflite", finished(result.model, kind), tuple(result.steps))
+            yield File(f"model_{kind}.tflite", finished(result.model, kind), (*steps, *result.steps))
 
 
 def main(arguments: list[str]) -> None:
@@ -132,7 +145,7 @@ def main(arguments: list[str]) -> None:
     check_writable(folder)
     _say(f"Converting {bundle.model.name} to {', '.join(FLAGS.kinds)}, and optimizing")
     kinds = [Quantization(kind, FLAGS.int8_output, images if kind == "int8" else ()) for kind in FLAGS.kinds]
-    files = list(export(bundle, kinds, FLAGS.threads))
+    files = list(export(bundle, kinds, FLAGS.threads, FLAGS.ptq == "best"))
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
         for file in files:

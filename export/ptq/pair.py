@@ -1,25 +1,41 @@
 """A float graph and the int8 graph that the converter made of the same network, operator by operator."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from export.optimize import structure
 from export.optimize.graph import Graph, Quantization
+from export.ptq.single import data_inputs
 from shufflenet_tf.errors import UserError
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-_EDGES = ("QUANTIZE", "DEQUANTIZE")
-# Operators whose int8 kernels need the quantization of their input at their output, or that move values as they are.
-_SAME_SCALE = (
-    {"PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SPLIT", "SPLIT_V", "SLICE"}
-    | {"STRIDED_SLICE", "GATHER", "CONCATENATION", "RELU"}
+LEVELS = 255  # steps between the lowest and the highest int8
+_ROUNDING = ("QUANTIZE", "DEQUANTIZE")
+# What moves or selects values as they are, so that the result has the quantization of what it's made of.
+_SAME_SCALE = {
+    "PAD",
+    "MAX_POOL_2D",
+    "AVERAGE_POOL_2D",
+    "RESHAPE",
+    "SQUEEZE",
+    "EXPAND_DIMS",
+    "TRANSPOSE",
+    "SPLIT",
+    "SPLIT_V",
+    "SLICE",
+} | {"STRIDED_SLICE", "GATHER", "CONCATENATION"}
+_FIXED_OUTPUT = {"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION"}  # the kernels prescribe the scale
+_MISMATCH = (
+    "These two graphs are not of one conversion: give the float32 and the int8 file that the converter made of one model."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One operator, in both graphs."""
+    """One operator: its kind, and itself in the float and in the int8 graph."""
 
     kind: str
     real: schema.OperatorT
@@ -27,45 +43,124 @@ class Step:
 
 
 class Pair:
-    def __init__(self, real: Graph, rounded: Graph):
-        self.real, self.rounded = real, rounded
-        self.steps = [Step(real.kind(a), a, b) for a, b in self._matched()]
-        self.tensors = self._tensors()
-        self.groups = self._groups()
+    """The two graphs, to be changed in place.
 
-    def _matched(self):
-        sides = [[o for o in g.operators if g.kind(o) not in _EDGES] for g in (self.real, self.rounded)]
-        kinds = [[g.kind(o) for o in side] for g, side in zip((self.real, self.rounded), sides, strict=True)]
+    Args:
+      float_model, int8_model: .tflite files of one conversion, neither of them optimized.
+
+    Attributes:
+      real, rounded: the float and the int8 graph.
+      steps: the operators that both have, in order of execution.
+      real_of: activation of the int8 graph -> the one of the float graph that it stands for.
+      groups: activations of the int8 graph that have to share one scale, where that may be chosen.
+      image: (tensor of the float graph, tensor of the int8 graph) behind the edge, where pixels come in.
+
+    Raises:
+      UserError: the files are damaged, not of one conversion, or a layer of the second is not in int8.
+    """
+
+    def __init__(self, float_model: bytes, int8_model: bytes):
+        try:
+            structure.parse(float_model), structure.parse(int8_model)
+        except structure.InvalidModel as reason:
+            raise UserError(f"A graph to be quantized can't be used ({reason}): give whole .tflite files.") from None
+        self.real, self.rounded = Graph(float_model), Graph(int8_model)
+        graphs = (self.real, self.rounded)
+        sides = [[o for o in graph.operators if graph.kind(o) not in _ROUNDING] for graph in graphs]
+        kinds = [[graph.kind(o) for o in side] for graph, side in zip(graphs, sides, strict=True)]
         if kinds[0] != kinds[1]:
-            raise UserError("not the same conversion")
-        return list(zip(*sides, strict=True))
+            raise UserError(_MISMATCH)
+        self._remove_rescaling()
+        self.steps = [Step(*step) for step in zip(kinds[0], *sides, strict=True)]
+        self.real_of = self._correspondence()
+        self.groups = self._scale_groups()
+        made = {int(t) for step in self.steps for t in step.rounded.outputs}
+        images = [t for step in self.steps for t in data_inputs(self.rounded, step.rounded) if t not in made]
+        if len(set(images)) != 1 or images[0] not in self.real_of:
+            raise UserError(_MISMATCH)
+        self._check_int8()
+        self.image = self.real_of[images[0]], images[0]
 
-    def _tensors(self) -> dict[int, int]:
-        tensors = {}
+    def _check_int8(self) -> None:
         for step in self.steps:
-            for a, b in zip((*step.real.inputs, *step.real.outputs), (*step.rounded.inputs, *step.rounded.outputs), strict=True):
-                tensors[int(b)] = int(a)
-        return tensors
+            if step.kind in WEIGHTED:
+                tensors = [int(t) for t in (*step.rounded.inputs[:2], *step.rounded.outputs)]
+                if any(self.rounded.type(t) != schema.TensorType.INT8 for t in tensors):
+                    name = self.rounded.name(tensors[-1])
+                    raise UserError(f"{name} is not in int8: give an int8 graph that is so throughout.")
 
-    def _groups(self) -> dict[int, int]:
-        """Tensor of the int8 graph -> a representative of those that share its scale."""
-        parent: dict[int, int] = {}
+    def _remove_rescaling(self) -> None:
+        """Takes away operators between two int8 tensors that only change the scale: the two get the same one."""
+        graph, same, kept = self.rounded, {}, []
+        for operator in graph.operators:
+            x, *_ = (int(t) for t in operator.inputs)
+            y = int(operator.outputs[0])
+            operator.inputs = [same.get(int(t), int(t)) for t in operator.inputs]
+            if graph.kind(operator) == "QUANTIZE" and graph.type(x) == graph.type(y) == schema.TensorType.INT8:
+                same[y] = int(operator.inputs[0])
+            else:
+                kept.append(operator)
+        graph.operators = kept
 
-        def find(t):
-            parent.setdefault(t, t)
+    def _correspondence(self) -> dict[int, int]:
+        pairs: dict[int, int] = {}
+        for step in self.steps:
+            ours, theirs = (data_inputs(g, o) for g, o in ((self.real, step.real), (self.rounded, step.rounded)))
+            ours, theirs = [*ours, *map(int, step.real.outputs)], [*theirs, *map(int, step.rounded.outputs)]
+            if len(ours) != len(theirs):
+                raise UserError(_MISMATCH)
+            for a, b in zip(ours, theirs, strict=True):
+                if self.real.shape(a) != self.rounded.shape(b) or pairs.setdefault(b, a) != a:
+                    raise UserError(_MISMATCH)
+        return pairs
+
+    def _scale_groups(self) -> list[list[int]]:
+        parent = {t: t for t in self.real_of}
+
+        def find(t: int) -> int:
             while parent[t] != t:
                 t = parent[t]
             return t
 
+        fixed = {t for t in self.real_of if self.rounded.type(t) != schema.TensorType.INT8}
+        made = {int(t) for step in self.steps for t in step.rounded.outputs}
+        fixed |= parent.keys() - made
         for step in self.steps:
-            tensors = [int(t) for t in (*step.rounded.inputs, *step.rounded.outputs) if t >= 0 and self.activation(int(t))]
-            for t in tensors:
-                find(t)
-            if step.kind in _SAME_SCALE:
+            outputs = [int(t) for t in step.rounded.outputs]
+            tensors = [*data_inputs(self.rounded, step.rounded), *outputs]
+            if step.kind in _FIXED_OUTPUT:
+                fixed.update(outputs)
+            alike = len({self.rounded.quantization(t) for t in tensors}) == 1
+            if step.kind in _SAME_SCALE or (step.kind == "RELU" and alike):
                 for t in tensors[1:]:
                     parent[find(t)] = find(tensors[0])
-        return {t: find(t) for t in parent}
+                read = (self.rounded.quantization(int(t)) for t in step.rounded.inputs if int(t) not in tensors)
+                if any(read):  # a constant among them has a scale of its own already
+                    fixed.add(tensors[0])
+        groups: dict[int, list[int]] = {}
+        for t in parent:
+            groups.setdefault(find(t), []).append(t)
+        return [group for group in groups.values() if not fixed.intersection(group)]
 
-    def activation(self, t: int) -> bool:
-        q = self.rounded.quantization(t)
-        return q is not None and self.rounded.type(t) == schema.TensorType.INT8
+    def values(self, tensor: int, stored: np.ndarray) -> np.ndarray:
+        """Returns as real numbers what an activation of the int8 graph holds."""
+        q = self.rounded.quantization(tensor)
+        return (stored.astype(np.float32) - q.zero_point[0]) * np.float32(q.scale[0])
+
+    def pixels(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns images, uint8 [N, H, W, 3], as the two graphs see them behind their edges."""
+        q = self.rounded.quantization(self.image[1])
+        stored = np.clip(np.round(images / np.float32(q.scale[0])) + q.zero_point[0], -128, 127)
+        return images.astype(np.float32), stored.astype(np.int8)
+
+    def set_scale(self, tensors: Sequence[int], scale: float, zero_point: int) -> None:
+        """Has activations of the int8 graph share a scale."""
+        for tensor in tensors:
+            quantize(self.rounded, tensor, Quantization((scale,), (zero_point,)))
+
+
+def quantize(graph: Graph, tensor: int, quantization: Quantization) -> None:
+    """Sets the quantization of a tensor."""
+    held = graph.subgraph.tensors[tensor].quantization
+    held.scale, held.zeroPoint = np.array(quantization.scale, np.float32), np.array(quantization.zero_point, np.int64)
+    held.quantizedDimension, held.min, held.max = quantization.dimension, None, None

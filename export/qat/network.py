@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from export.convert import STEM, _check, _edge, _framed
 from shufflenet_tf.kernels import GroupedConv2D, register
-from shufflenet_tf.layers import HardSigmoid, flatten
+from shufflenet_tf.layers import HardSigmoid, HardSwish, flatten
 from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.weights import canonical
 
 layers = tf.keras.layers
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
@@ -44,7 +45,7 @@ class PixelConv2D(layers.Conv2D):
         x = whole(inputs)
         if self.edges:
             x = whole(self._framed(x))
-        return super().call(x)
+        return tf.nn.bias_add(tf.nn.conv2d(x, self.kernel, self.strides, self.padding.upper()), self.bias)
 
     def _framed(self, x):
         pixel = np.float32(self.pixel)
@@ -68,14 +69,6 @@ def whole(pixels: tf.Tensor) -> tf.Tensor:
     return tf.quantization.fake_quant_with_min_max_args(pixels, BLACK, WHITE)
 
 
-@register
-class Int8HardSigmoid(HardSigmoid):
-    """min(max(x + 3, 0), 6) / 6 in the two operators of int8, the first of which rounds too."""
-
-    def call(self, inputs):
-        return tf.quantization.fake_quant_with_min_max_args(tf.nn.relu6(inputs + 3.0), 0.0, 6.0) * (1 / 6)
-
-
 def folded(model: ImageClassifier) -> tf.keras.Model:
     """Returns the functional model of primitive layers from pixels, float32 [N, H, W, 3] 0-255 RGB, to probabilities.
 
@@ -90,16 +83,15 @@ def folded(model: ImageClassifier) -> tf.keras.Model:
     _check(model)
     flat = flatten(model)
     weights = {layer.name: _weights(layer) for layer in flat.layers if isinstance(layer, CONVOLUTIONS)}
-    contract = model.preprocessing
-    mean = np.float32(contract.mean) / np.float32(contract.scale)
-    factor = np.float32(contract.scale) / np.float32(contract.std)
-    order = slice(None, None, -1) if contract.channel_order == "bgr" else slice(None)
+    order, factor, mean = _affine(model)
     kernel, bias = weights[STEM]
     kernel = kernel[:, :, order] * factor[:, None]
-    weights[STEM] = kernel, bias - np.einsum("hwcf,c->f", kernel, mean)
+    weights[STEM] = [kernel, bias - np.einsum("hwcf,c->f", kernel, mean)]
     explicit = f"{STEM}.pad" in {layer.name for layer in flat.layers}
 
     def primitive(layer):
+        if isinstance(layer, (HardSigmoid, HardSwish)):  # a policy as dtype keeps tf_keras from making their configuration
+            return type(layer)(name=layer.name)
         config = layer.get_config()
         if layer.name == STEM:
             if mean.any():
@@ -109,11 +101,9 @@ def folded(model: ImageClassifier) -> tf.keras.Model:
             return PixelConv2D.from_config({**config, "use_bias": True})
         if isinstance(layer, CONVOLUTIONS):
             kind = BiasedGroupedConv2D if isinstance(layer, GroupedConv2D) else type(layer)
-            return kind.from_config({**config, "use_bias": True})
+            return kind.from_config({**config, "use_bias": len(weights[layer.name]) == 2})
         if isinstance(layer, layers.BatchNormalization) or (layer.name == f"{STEM}.pad" and mean.any()):
             return layers.Activation("linear", name=layer.name)
-        if isinstance(layer, HardSigmoid):
-            return Int8HardSigmoid.from_config(config)
         return type(layer).from_config(config)
 
     clone = tf.keras.models.clone_model(flat, clone_function=primitive)
@@ -125,24 +115,50 @@ def folded(model: ImageClassifier) -> tf.keras.Model:
     return clone
 
 
-def _weights(conv: tf.keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of a convolution with the normalization that follows it, if one does."""
-    kernel = conv.get_weights()[0]
+def unfolded(model: ImageClassifier, trained: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the weights by canonical name with which `model` computes what a `folded` one computes with `trained`.
+
+    Args:
+      model: the network; it is not changed.
+      trained: kernels and biases, as "stage2.block0.conv1/kernel".
+    """
+    flat, arrays = flatten(model), canonical.arrays(model)
+    order, factor, mean = _affine(model)
+    for layer in flat.layers:
+        path = layer.name.replace(".", "/")
+        kernel, bias = (trained.get(f"{layer.name}/{kind}") for kind in ("kernel", "bias"))
+        if isinstance(layer, CONVOLUTIONS) and (normalization := _normalization(layer)):
+            if layer.name == STEM:
+                kernel, bias = (kernel / factor[:, None])[:, :, order], bias + np.einsum("hwcf,c->f", kernel, mean)
+            after, ones = normalization.name.replace(".", "/"), np.ones_like(bias)
+            arrays |= {f"{after}/gamma": ones, f"{after}/beta": bias, f"{after}/mean/EMA": 0 * ones}
+            arrays |= {f"{after}/variance/EMA": ones * np.float32(1 - normalization.epsilon)}
+        elif bias is not None:
+            arrays[f"{path}/b"] = bias
+        if kernel is not None:
+            arrays[f"{path}/W"] = kernel
+    return arrays
+
+
+def _affine(model: ImageClassifier) -> tuple[slice, np.ndarray, np.ndarray]:
+    """Order of the channels, factor and mean with which the network's first kernel takes R, G, B 0-255."""
+    contract = model.preprocessing
+    mean = np.float32(contract.mean) / np.float32(contract.scale)
+    factor = np.float32(contract.scale) / np.float32(contract.std)
+    return slice(None, None, -1) if contract.channel_order == "bgr" else slice(None), factor, mean
+
+
+def _normalization(conv: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
     after = conv.outbound_nodes[0].outbound_layer
-    depthwise = isinstance(conv, layers.DepthwiseConv2D)
-    filters = kernel.shape[2] if depthwise else kernel.shape[3]
-    if not isinstance(after, layers.BatchNormalization):
-        return kernel, np.zeros(filters, np.float32)
+    return after if isinstance(after, layers.BatchNormalization) else None
+
+
+def _weights(conv: tf.keras.layers.Layer) -> list[np.ndarray]:
+    """Kernel and bias of a convolution with the normalization that follows it; only a kernel where none does."""
+    kernel, after = conv.get_weights()[0], _normalization(conv)
+    if after is None:
+        return [kernel]
     gamma, beta, mean, variance = after.get_weights()
     factor = gamma / np.sqrt(variance + after.epsilon)
-    return kernel * (factor[:, None] if depthwise else factor), beta - mean * factor
-
-
-def named_weights(model: tf.keras.Model) -> Mapping[str, tf.Variable]:
-    """Returns kernels and biases of a model of `folded`, also within wrappers, as "stage2.block0.conv1/kernel"."""
-    named = {}
-    for wrapper in model.layers:
-        layer = getattr(wrapper, "layer", wrapper)
-        for variable in layer.weights:
-            named[f"{layer.name}/{variable.name.split('/')[-1].split(':')[0]}"] = variable
-    return named
+    depthwise = isinstance(conv, layers.DepthwiseConv2D)
+    return [kernel * (factor[:, None] if depthwise else factor), beta - mean * factor]

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from export.qat.network import Int8HardSigmoid
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.layers import ChannelShuffle, ChannelSplit
+from shufflenet_tf.layers import ChannelShuffle, ChannelSplit, HardSigmoid
 
 layers = tf.keras.layers
 _KEEPING = (
@@ -27,7 +26,8 @@ _KEEPING = (
     layers.Reshape,
     layers.ZeroPadding2D,
 )
-_FIXED = {Int8HardSigmoid: (0.0, 1.0)}
+_NO_NUMBERS = "The layer {} {} that are no numbers: the model is damaged, or its training diverged."
+_FIXED = {HardSigmoid: (0.0, 1.0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +65,7 @@ def groups(model: tf.keras.Model) -> dict[str, str]:
                 parent[root(source.name)] = root(layer.name)
     # Named after the first layer that is rounded.
     names: dict[str, str] = {}
-    return {
-        layer.name: names.setdefault(root(layer.name), layer.name) for layer in model.layers if _is_rounded(layer)
-    }
+    return {layer.name: names.setdefault(root(layer.name), layer.name) for layer in model.layers if _is_rounded(layer)}
 
 
 def _is_rounded(layer: tf.keras.layers.Layer) -> bool:
@@ -110,6 +108,9 @@ def calibrate(model: tf.keras.Model, batches: Iterable[np.ndarray]) -> Mapping[s
     Raises:
       UserError: there are no photos, a layer's values are not finite, or all of them are zero.
     """
+    for layer in model.layers:
+        if not all(np.isfinite(array).all() for array in layer.get_weights()):
+            raise UserError(_NO_NUMBERS.format(layer.name, "has weights"))
     grouped = groups(model)
     probe = tf.keras.Model(model.input, [model.get_layer(name).output for name in grouped])
     extremes = tf.function(lambda pixels: [(tf.reduce_min(x), tf.reduce_max(x)) for x in probe(pixels, training=False)])
@@ -119,7 +120,7 @@ def calibrate(model: tf.keras.Model, batches: Iterable[np.ndarray]) -> Mapping[s
         found = np.array(extremes(tf.cast(pixels, tf.float32)))
         for name, values in zip(grouped, found, strict=True):
             if not np.isfinite(values).all():
-                raise UserError(f"The layer {name} gives values that are no numbers: the model is damaged, or its training diverged.")
+                raise UserError(_NO_NUMBERS.format(name, "gives values"))
         low, high = np.minimum(low, found[:, 0]), np.maximum(high, found[:, 1])
         count += len(pixels)
     if not count:

@@ -4,26 +4,40 @@ Its own configurations give every layer a range for itself, depthwise kernels on
 nor grouped convolutions.
 """
 
+import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow_model_optimization.python.core.quantization.keras import quantize_layout_transform
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_registry
 
 from export.qat.ranges import Range
+from shufflenet_tf import quiet
+from shufflenet_tf.kernels import register
+from shufflenet_tf.layers import HardSigmoid
 
 qat = tfmot.quantization.keras
 
 
 class ChannelQuantizer(qat.quantizers.Quantizer):
-    """Rounds a kernel to -127 … 127 steps of the 127th part of each output channel's largest weight."""
+    """Rounds a kernel to -127 … 127 steps of the 127th part of each output channel's largest weight.
+
+    Attributes:
+      converting: True while the converter traces the network: it rounds constants just so, and can't read the rounding of
+        a depthwise kernel by channel.
+    """
+
+    converting = False
 
     def build(self, tensor_shape, name, layer):
         return {}
 
     def __call__(self, inputs, training, weights, **kwargs):
+        if self.converting:
+            return inputs
         depthwise = inputs.shape[-1] == 1 and inputs.shape[0] > 1
         kernel = tf.squeeze(inputs, -1) if depthwise else inputs
         # A channel without weights gets any range: zero stays zero.
@@ -45,7 +59,7 @@ class RangeQuantizer(qat.quantizers.Quantizer):
       learns: whether it moves.
     """
 
-    shared: dict[str, dict[str, tf.Variable]] = {}  # by group, while a network is being built
+    shared: ClassVar[dict[str, dict[str, tf.Variable]]] = {}  # by group, while a network is being built
 
     def __init__(self, group: str, low: float, high: float, learns: bool = True):
         self.group, self.low, self.high, self.learns = group, low, high, learns
@@ -61,7 +75,9 @@ class RangeQuantizer(qat.quantizers.Quantizer):
         return self.shared[self.group]
 
     def __call__(self, inputs, training, weights, **kwargs):
+        narrowest = (self.high - self.low) / 1000  # training may not close a range
         low, high = tf.minimum(weights["low"], 0.0), tf.maximum(weights["high"], 0.0)
+        high = tf.maximum(high, low + narrowest)
         return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high)
 
     def get_config(self):
@@ -103,6 +119,14 @@ class Rounded(qat.QuantizeConfig):
         return {"range_": self.range}
 
 
+@register
+class Int8HardSigmoid(HardSigmoid):
+    """min(max(x + 3, 0), 6) / 6 in the two operators of int8, the first of which rounds too."""
+
+    def call(self, inputs):
+        return tf.quantization.fake_quant_with_min_max_args(tf.nn.relu6(inputs + 3.0), 0.0, 6.0) * (1 / 6)
+
+
 class _AsItIs(quantize_layout_transform.QuantizeLayoutTransform):
     """Changes no layer: the network is folded already, and all of its layers are annotated."""
 
@@ -131,10 +155,52 @@ def rounded(model: tf.keras.Model, ranges: Mapping[str, Range]) -> tf.keras.Mode
     def annotated(layer):
         range_ = ranges.get(layer.name)
         config = range_ and {"group": range_.group, "low": range_.low, "high": range_.high, "learns": range_.learns}
-        return qat.quantize_annotate_layer(layer, Rounded(config))
+        kind = Int8HardSigmoid if isinstance(layer, HardSigmoid) else type(layer)
+        return qat.quantize_annotate_layer(kind.from_config(layer.get_config()), Rounded(config))
 
     with qat.quantize_scope({kind.__name__: kind for kind in (ChannelQuantizer, RangeQuantizer, Rounded)}):
         RangeQuantizer.shared = {}
-        copy = tf.keras.models.clone_model(model)
+        copy = tf.keras.models.clone_model(model, clone_function=annotated)
         copy.set_weights(model.get_weights())
-        return qat.quantize_apply(tf.keras.models.clone_model(copy, clone_function=annotated), Scheme())
+        return qat.quantize_apply(copy, Scheme(), quantized_layer_name_prefix="")
+
+
+def to_tflite(model: tf.keras.Model, output: str = "uint8") -> bytes:
+    """Converts a `rounded` model to an int8 .tflite file's content: uint8 pixels in, probabilities out.
+
+    Args:
+      model: the network.
+      output: type of the probabilities, "uint8" or "float32".
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, "image")])
+    def classify(image):
+        return {"probabilities": model(image, training=False)}
+
+    ChannelQuantizer.converting = True
+    try:
+        frozen = convert_variables_to_constants_v2(classify.get_concrete_function())
+    finally:
+        ChannelQuantizer.converting = False
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = tf.uint8
+    converter.inference_output_type = getattr(tf, output)
+    with quiet.held_back(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # notes to the converter's authors
+        return converter.convert()
+
+
+def named_variables(model: tf.keras.Model) -> dict[str, tf.Variable]:
+    """Returns what learns in a `rounded` model: "<layer>/kernel", "<layer>/bias", "<range>/low" and "<range>/high"."""
+    named = {}
+    for wrapper in model.layers:
+        if not isinstance(wrapper, qat.QuantizeWrapperV2):
+            continue
+        kernels = [weight for weight, *_ in wrapper._weight_vars]
+        named |= {f"{wrapper.layer.name}/kernel": kernel for kernel in kernels}
+        named |= {f"{wrapper.layer.name}/bias": v for v in wrapper.layer.trainable_weights if v.shape.rank == 1}
+        for quantizer in wrapper._output_quantizers:
+            if quantizer.learns:
+                named |= {f"{quantizer.group}/{end}": v for end, v in wrapper._output_quantizer_vars.items()}
+    return named

@@ -1,0 +1,57 @@
+"""Trained networks of either Keras generation, loaded under Keras 2."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+import shufflenet_tf as st
+from shufflenet_tf import loading
+from shufflenet_tf.errors import UserError
+
+
+def load(path: str | os.PathLike) -> st.Bundle:
+    """Loads what `shufflenet_tf.load` loads, but for .tflite files, and .keras files that Keras 3 has written too.
+
+    Raises:
+      UserError: see `shufflenet_tf.load`.
+    """
+    file = loading._file(path)
+    if _generation(file) == "3":
+        with tempfile.TemporaryDirectory() as scratch:
+            return _with_fixed_size(st.load(_canonical(file, pathlib.Path(scratch) / "weights.npz")), file)
+    bundle = st.load(file)
+    if not isinstance(bundle.model, st.ImageClassifier):
+        raise UserError(f"{file} is a .tflite file, which can't learn: give the model that it was made of.")
+    return _with_fixed_size(bundle, file)
+
+
+def _generation(file: pathlib.Path) -> str:
+    """Returns the first digit of the Keras version that has written a .keras file; "" of any other file."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))[:1]
+    except (zipfile.BadZipFile, KeyError, ValueError, AttributeError):
+        return ""
+
+
+def _canonical(file: pathlib.Path, output: pathlib.Path) -> pathlib.Path:
+    """Has the other generation of Keras, in a process of its own, write the weights of `file` to `output`."""
+    root = str(pathlib.Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)])}
+    environment.pop("TF_USE_LEGACY_KERAS", None)
+    command = [sys.executable, "-m", "shufflenet_tf.weights", os.fspath(file), f"--output={output}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"{file} can't be loaded."])[-1]
+        raise UserError(reason.rpartition("error: ")[2])
+    return output
+
+
+def _with_fixed_size(bundle: st.Bundle, file: pathlib.Path) -> st.Bundle:
+    if None in bundle.model.input_shape[1:]:
+        raise UserError(f"{file} takes images of any size, and a phone's graph needs one: train it with an input size.")
+    return bundle
