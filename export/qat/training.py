@@ -29,8 +29,7 @@ CHECKPOINT, HISTORY = "checkpoint.npz", "history.csv"
 _REMEDY = "give another --output_dir, or --overwrite to start afresh."
 _BETAS = (0.9, 0.99)  # the second one short, as the runs are
 _EPSILON = 1e-12
-# How much faster biases and ranges move than weights: they are few, and sum up what all pixels say, while the thousands of
-# weights stray from where rounding hurts least if they follow every batch.
+# How much faster biases and ranges move than weights, which are many and stray if they follow every batch.
 PACES = {"kernel": 1, "bias": 10, "low": 50, "high": 50}
 FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # of ranges that span all values seen
 _SECONDS = 5.0  # between two lines of progress

@@ -61,7 +61,7 @@ def test_photos_without_labels_teach(weights, folder, capsys):
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     np.testing.assert_allclose(finished(images), learnt.classify(images), atol=0.1)
     rows = json.loads((output / "report.json").read_text())["files"]
-    assert [row["partitions"] for row in rows] == [1, 1, 1] and rows[-1]["bytes"] < 0.6 * rows[0]["bytes"]
+    assert [row["partitions"] for row in rows] == [1, 1, 1, 1] and rows[-1]["bytes"] < 0.6 * rows[0]["bytes"]
     assert (output / "report.md").read_text().count("int8, trained") == 1
     left = ("checkpoint.npz", "history.csv", "training.png", "verify.png", "verify.json", "ranges.json", "labels.txt")
     assert all((output / name).stat().st_size for name in left)
