@@ -85,7 +85,13 @@ def main(arguments: list[str]) -> None:
             table = csv.writer(file)
             table.writerow(["network", "kind", "top1", "source", "min_ms", "median_ms", "bytes", "partitions", "not_delegated"])
             for (name, top1, fastest, kind), (_, _, r) in zip(points, rows, strict=True):
-                figures = [f"{fastest:.3f}", f"{np.median(r.milliseconds):.3f}", r.file_size, r.partitions, sum(r.outside.values())]
+                figures = [
+                    f"{fastest:.3f}",
+                    f"{np.median(r.milliseconds):.3f}",
+                    r.file_size,
+                    r.partitions,
+                    sum(r.outside.values()),
+                ]
                 table.writerow([name, kind, f"{top1:.1f}", ERRORS[name][1], *figures])
     for name, top1, fastest, kind in points:
         print(f"{name:34} {kind:8} {top1:5.1f} %  {fastest:7.2f} ms")
