@@ -198,7 +198,7 @@ def test_every_set_of_ingredients_is_run():
         values = follow(name)
         if values["weights"]:  # fine-tuning: tests/test_train_main.py
             continue
-        kind = registry.MODELS[values["model"]].func.__name__
+        kind = registry.MODELS[values["model"] or train_main.MODEL].func.__name__
         ingredients[name] = json.dumps({key: values[key] for key in sorted(values) if key not in VARIED} | {"kind": kind})
     assert {ingredients[name] for name in RUN} == set(ingredients.values())
     assert len(set(ingredients.values())) == len(RUN), "one is enough"
