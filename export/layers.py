@@ -29,10 +29,14 @@ class Layer:
 
     @property
     def short_name(self) -> str:
-        """The layer's own name within the tensor's, which lists all operators that were fused into it."""
-        paths = [part.split("/") for part in self.name.split(";") if "/" in part]
-        own = next((path for path in paths if _OPERATORS.match(path[-1])), paths[0] if paths else [self.name, ""])
-        return re.sub(r"_\d+$", "", own[-2])  # Keras counts the calls of a layer
+        return short_name(self.name)
+
+
+def short_name(tensor: str) -> str:
+    """Returns a layer's own name within its output tensor's, which lists all operators that were fused into it."""
+    paths = [part.split("/") for part in tensor.split(";") if "/" in part]
+    own = next((path for path in paths if _OPERATORS.match(path[-1])), paths[0] if paths else [tensor, ""])
+    return re.sub(r"_\d+$", "", own[-2])  # Keras counts the calls of a layer
 
 
 def matching_layers(reference: Graph, quantized: Graph) -> list[tuple[int, int, str, str]]:

@@ -13,7 +13,8 @@ from shufflenet_tf.data.decode import UndecodableError
 from shufflenet_tf.data.pipeline import evaluation_images
 from shufflenet_tf.errors import UserError
 
-KINDS = ("float32", "float16", "dynamic", "int8")
+KINDS = ("float32", "float16", "dynamic", "int8", "int16")
+CALIBRATED = ("int8", "int16")  # these take ranges from images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,13 +22,13 @@ class Quantization:
     """How numbers are stored in a converted graph.
 
     Attributes:
-      kind: "float32", "float16" (weights), "dynamic" (int8 weights, float activations) or "int8" (both, weights with a
-        scale each output channel).
+      kind: "float32", "float16" (weights), "dynamic" (int8 weights, float activations), "int8" (both, weights with a scale
+        each output channel) or "int16" (activations; weights as in int8).
       output: int8: type of the probabilities, "uint8" or "float32"; else they are float32.
-      calibration: int8: uint8 images [H, W, 3]; the range of each activation is what they make of it.
+      calibration: int8, int16: uint8 images [H, W, 3]; the range of each activation is what they make of it.
 
     Raises:
-      UserError: an unknown kind or type, or int8 without images.
+      UserError: an unknown kind or type, or int8 or int16 without images.
     """
 
     kind: str = "float32"
@@ -39,8 +40,8 @@ class Quantization:
             raise UserError(f"There is no quantization {self.kind!r}: use {', '.join(KINDS)}.")
         if self.output not in ("uint8", "float32"):
             raise UserError(f"Probabilities can't be of type {self.output!r}: use uint8 or float32.")
-        if self.kind == "int8" and not len(self.calibration):
-            raise UserError("int8 needs images to take the ranges of activations from: give --calibration=FOLDER.")
+        if self.kind in CALIBRATED and not len(self.calibration):
+            raise UserError(f"{self.kind} needs images to take the ranges of activations from: give --calibration=FOLDER.")
 
     def apply(self, converter: tf.lite.TFLiteConverter) -> None:
         """Sets up TensorFlow's converter."""
@@ -48,8 +49,14 @@ class Quantization:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if self.kind == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if self.kind == "int8":
+        if self.kind in CALIBRATED:
             converter.representative_dataset = self._samples
+        if self.kind == "int16":
+            converter.target_spec.supported_ops = [
+                tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+                tf.lite.OpsSet.TFLITE_BUILTINS,
+            ]
+        if self.kind == "int8":
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = tf.uint8
             converter.inference_output_type = getattr(tf, self.output)

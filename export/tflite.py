@@ -20,7 +20,7 @@ import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,11 +30,11 @@ import numpy as np
 from absl import flags
 
 import shufflenet_tf as st
-from export import metadata, program, ptq, verify
+from export import metadata, mixed, program, ptq, verify
 from export.benchmark import benchmark
 from export.convert import convert
 from export.optimize import optimize
-from export.quantize import KINDS, Quantization, calibration_images
+from export.quantize import CALIBRATED, KINDS, Quantization, calibration_images
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
@@ -65,8 +65,21 @@ flags.DEFINE_enum(
     "How int8's numbers are chosen: best corrects weights and biases on the photos, in minutes; minmax is TensorFlow's own.",
     flag_values=FLAGS,
 )
+flags.DEFINE_float(
+    "max_drop",
+    None,
+    "Points of accuracy that int8 may be expected to lose, such as 0.5: as few layers as that takes stay in floating point. "
+    "A third of --calibration's images is set aside to measure it on.",
+    0.0,
+    100.0,
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("threads", 1, "Threads of the interpreter that the files are made for.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("runs", 30, "Timed runs of each file.", 1, flag_values=FLAGS)
+
+
+_UNSEEN = 3  # one in so many images is kept for measuring the drop on
+_RECIPES = {"int8": ptq.BEST, "int16": ptq.BEST_INT16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,14 +97,23 @@ class File:
     steps: tuple[tuple[str, str], ...] = ()
 
 
-def export(bundle: st.Bundle, quantizations: list[Quantization], threads: int = 1, best: bool = False) -> Iterator[File]:
+def export(
+    bundle: st.Bundle,
+    quantizations: list[Quantization],
+    threads: int = 1,
+    best: bool = False,
+    max_drop: float | None = None,
+    unseen: Sequence[np.ndarray] = (),
+) -> Iterator[File]:
     """Converts and optimizes a network.
 
     Args:
       bundle: the network, its labels and its preprocessing.
       quantizations: one a file.
       threads: of the interpreter that the files are made for.
-      best: whether int8's numbers are chosen anew, by `ptq.quantize`.
+      best: whether int8's and int16's numbers are chosen anew, by `ptq.quantize`.
+      max_drop: how much accuracy int8 may lose, 0-1; see `mixed.mix`. None: all of it stays in int8.
+      unseen: uint8 images [H, W, 3] to measure that on; none: those that int8 was calibrated with.
 
     Yields:
       Of each quantization the graph as converted and the optimized one, with metadata.
@@ -112,9 +134,13 @@ def export(bundle: st.Bundle, quantizations: list[Quantization], threads: int = 
         for quantization in quantizations:
             kind, steps = quantization.kind, ()
             content = corrected = floats if kind == "float32" else convert(model, quantization)
-            if kind == "int8" and best:
-                chosen = ptq.quantize(floats, content, quantization.calibration)
+            mixed_too = kind == "int8" and max_drop is not None
+            if kind in CALIBRATED and (best or mixed_too):
+                chosen = ptq.quantize(floats, content, quantization.calibration, _RECIPES[kind] if best else ptq.MINMAX)
                 corrected, steps = chosen.model, chosen.steps
+                if mixed_too:
+                    mixture = mixed.mix(chosen, unseen if len(unseen) else quantization.calibration, max_drop)
+                    corrected, steps = mixture.model, (*steps, mixture.step)
             converted.append((kind, content, steps, pool.submit(optimize, corrected, threads)))
         for kind, content, steps, optimized in converted:
             result = optimized.result()
@@ -135,18 +161,23 @@ def main(arguments: list[str]) -> None:
     bundle = st.load(path)
     if not isinstance(bundle.model, st.ImageClassifier):
         raise UserError(f"{path} is a .tflite file already: give what it was made of, or run export.optimize on it.")
+    if FLAGS.max_drop is not None and "int8" not in FLAGS.kinds:
+        raise UserError(f"--max_drop is about int8, and --kinds={','.join(FLAGS.kinds)} has none: add int8 to --kinds.")
     trained_on = _dataset(path)
-    calibration, images = FLAGS.calibration or trained_on, []
-    if "int8" in FLAGS.kinds:
+    calibration, images, unseen = FLAGS.calibration or trained_on, [], []
+    if needy := [kind for kind in FLAGS.kinds if kind in CALIBRATED]:
         if calibration is None:
-            raise UserError("int8 needs images to take the ranges of activations from: give --calibration=FOLDER.")
+            raise UserError(f"{needy[0]} needs images to take the ranges of activations from: give --calibration=FOLDER.")
         _say(f"Reading {FLAGS.calibration_images} images of {calibration}")
         images = calibration_images(calibration, bundle, FLAGS.calibration_images, FLAGS.data_dir)
+    if FLAGS.max_drop is not None:
+        unseen, images = np.split(np.stack(images), [len(images) // _UNSEEN])
     proof = list(_proof(bundle, FLAGS.test or trained_on, images))
     check_writable(folder)
     _say(f"Converting {bundle.model.name} to {', '.join(FLAGS.kinds)}, and optimizing")
-    kinds = [Quantization(kind, FLAGS.int8_output, images if kind == "int8" else ()) for kind in FLAGS.kinds]
-    files = list(export(bundle, kinds, FLAGS.threads, FLAGS.ptq == "best"))
+    kinds = [Quantization(kind, FLAGS.int8_output, images if kind in CALIBRATED else ()) for kind in FLAGS.kinds]
+    drop = None if FLAGS.max_drop is None else FLAGS.max_drop / 100
+    files = list(export(bundle, kinds, FLAGS.threads, FLAGS.ptq == "best", drop, unseen))
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
         for file in files:
@@ -178,12 +209,12 @@ def _dataset(path: pathlib.Path) -> str | None:
         return None
 
 
-def _proof(bundle: st.Bundle, spec: str | None, calibration: list[np.ndarray]) -> Iterator[verify.Batch]:
+def _proof(bundle: st.Bundle, spec: str | None, calibration: Sequence[np.ndarray]) -> Iterator[verify.Batch]:
     """Yields batches of test images, or of those that int8 was calibrated with where there are no others."""
     if spec is not None:
         source = open_source(spec, data_dir=FLAGS.data_dir)
         yield from verify.batches(source, bundle, min(FLAGS.test_images, source.test.size))
-    elif calibration:
+    elif len(calibration):
         yield np.stack(calibration[: FLAGS.test_images]), None
     else:
         yield np.random.default_rng(0).integers(0, 256, (16, *bundle.size, 3), np.uint8), None

@@ -21,6 +21,7 @@ _DTYPES = {
     schema.TensorType.INT64: np.dtype("<i8"),
     schema.TensorType.BOOL: np.dtype("?"),
 }
+_TYPES = {dtype: type_ for type_, dtype in _DTYPES.items()}
 LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}  # value of a quantized type
 # Operators whose first version knows floats only.
 _INT8_VERSION = {"SLICE": 2, "CONCATENATION": 2, "DEQUANTIZE": 2, "AVERAGE_POOL_2D": 2, "CONV_2D": 3}
@@ -164,7 +165,7 @@ class Graph:
 
         Args:
           values: its content.
-          like: a tensor whose type and quantization it has; None: int32 without one.
+          like: a tensor whose type and quantization it has; None: the type of `values`, and none.
           take: where it is quantized per slice: which slices of `like` it consists of.
         """
         if like in self._half:
@@ -176,7 +177,7 @@ class Graph:
         quantization = None if like is None else self.quantization(like)
         if quantization is not None and take is not None:
             quantization = quantization.take(take)
-        type_ = schema.TensorType.INT32 if like is None else self.type(like)
+        type_ = _TYPES[values.dtype] if like is None else self.type(like)
         index = self.add_tensor(values.shape, type_, name, quantization)
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(np.ascontiguousarray(values, _DTYPES[type_]).tobytes(), np.uint8)

@@ -45,6 +45,7 @@ class Recipe:
 
 MINMAX = Recipe()
 BEST = Recipe(equalize=0.75, tuning=Tuning(narrow=True, refit=True, compensate=True, correct=True))
+BEST_INT16 = Recipe(tuning=Tuning(refit=True, compensate=True, correct=True))  # activations are fine enough as they are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +71,13 @@ def quantize(
     Activations that are only moved, padded, pooled or concatenated share one scale, so that nothing rescales them.
 
     Args:
-      float_model, int8_model: .tflite files of one conversion.
+      float_model, int8_model: .tflite files of one conversion; the second one's activations may be in int16 instead.
       images: uint8 [H, W, 3] of the graphs' size, of the kind that the model will see.
       recipe: what is done.
       threads: of the interpreters.
 
     Raises:
-      UserError: the files are damaged, not of one conversion or not in int8 throughout, there are no images, or of another
+      UserError: the files are damaged, not of one conversion or not in integers throughout, there are no images, or of another
         size, or the float graph gives no numbers on them.
     """
     pair = Pair(float_model, int8_model)
@@ -90,7 +91,7 @@ def quantize(
         of_group = [seen[pair.real_of[t]] for t in group if pair.real_of[t] in seen]
         low, high = min(a.low.min() for a in of_group), max(a.high.max() for a in of_group)
         samples = np.concatenate([activation.samples for activation in of_group])
-        pair.set_scale(group, *ranges.scale_of(*ranges.choose(low, high, samples, recipe.ranges)))
+        pair.set_scale(group, *ranges.scale_of(*ranges.choose(low, high, samples, recipe.ranges), pair.type))
     steps.append((f"{recipe.ranges} ranges", f"{len(pair.groups)} scales, from {len(pixels)} images"))
     steps += tune(pair, pixels, recipe.tuning, threads)
     return Result(pair.rounded.pack(), pair.real.pack(), tuple(steps))

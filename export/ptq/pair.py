@@ -1,4 +1,7 @@
-"""A float graph and the int8 graph that the converter made of the same network, operator by operator."""
+"""A float graph and the int8 graph that the converter made of the same network, operator by operator.
+
+The activations may be in int16 too: then "int8" below is about the weights only.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -54,9 +57,10 @@ class Pair:
       real_of: activation of the int8 graph -> the one of the float graph that it stands for.
       groups: activations of the int8 graph that have to share one scale, where that may be chosen.
       image: (tensor of the float graph, tensor of the int8 graph) behind the edge, where pixels come in.
+      type: of activations, np.int8 or np.int16.
 
     Raises:
-      UserError: the files are damaged, not of one conversion, or a layer of the second is not in int8.
+      UserError: the files are damaged, not of one conversion, or a layer of the second is not in integers.
     """
 
     def __init__(self, float_model: bytes, int8_model: bytes):
@@ -65,6 +69,9 @@ class Pair:
         except structure.InvalidModel as reason:
             raise UserError(f"A graph to be quantized can't be used ({reason}): give whole .tflite files.") from None
         self.real, self.rounded = Graph(float_model), Graph(int8_model)
+        held = {self.rounded.type(int(o.outputs[0])) for o in self.rounded.operators if self.rounded.kind(o) in WEIGHTED}
+        self.type = np.int16 if held == {schema.TensorType.INT16} else np.int8
+        self._type = schema.TensorType.INT16 if self.type == np.int16 else schema.TensorType.INT8
         graphs = (self.real, self.rounded)
         sides = [[o for o in graph.operators if graph.kind(o) not in _ROUNDING] for graph in graphs]
         kinds = [[graph.kind(o) for o in side] for graph, side in zip(graphs, sides, strict=True)]
@@ -78,25 +85,26 @@ class Pair:
         images = [t for step in self.steps for t in data_inputs(self.rounded, step.rounded) if t not in made]
         if len(set(images)) != 1 or images[0] not in self.real_of:
             raise UserError(_MISMATCH)
-        self._check_int8()
+        self._check_integers()
         self.image = self.real_of[images[0]], images[0]
 
-    def _check_int8(self) -> None:
+    def _check_integers(self) -> None:
         for step in self.steps:
             if step.kind in WEIGHTED:
-                tensors = [int(t) for t in (*step.rounded.inputs[:2], *step.rounded.outputs)]
-                if any(self.rounded.type(t) != schema.TensorType.INT8 for t in tensors):
-                    name = self.rounded.name(tensors[-1])
+                x, w, y = (int(t) for t in (*step.rounded.inputs[:2], step.rounded.outputs[0]))
+                types = [self.rounded.type(t) for t in (x, w, y)]
+                if types != [self._type, schema.TensorType.INT8, self._type]:
+                    name = self.rounded.name(y)
                     raise UserError(f"{name} is not in int8: give an int8 graph that is so throughout.")
 
     def _remove_rescaling(self) -> None:
-        """Takes away operators between two int8 tensors that only change the scale: the two get the same one."""
+        """Takes away operators between two tensors of integers that only change the scale: the two get the same one."""
         graph, same, kept = self.rounded, {}, []
         for operator in graph.operators:
             x, *_ = (int(t) for t in operator.inputs)
             y = int(operator.outputs[0])
             operator.inputs = [same.get(int(t), int(t)) for t in operator.inputs]
-            if graph.kind(operator) == "QUANTIZE" and graph.type(x) == graph.type(y) == schema.TensorType.INT8:
+            if graph.kind(operator) == "QUANTIZE" and graph.type(x) == graph.type(y) == self._type:
                 same[y] = int(operator.inputs[0])
             else:
                 kept.append(operator)
@@ -122,7 +130,7 @@ class Pair:
                 t = parent[t]
             return t
 
-        fixed = {t for t in self.real_of if self.rounded.type(t) != schema.TensorType.INT8}
+        fixed = {t for t in self.real_of if self.rounded.type(t) != self._type}
         made = {int(t) for step in self.steps for t in step.rounded.outputs}
         fixed |= parent.keys() - made
         for step in self.steps:
@@ -150,8 +158,9 @@ class Pair:
     def pixels(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns images, uint8 [N, H, W, 3], as the two graphs see them behind their edges."""
         q = self.rounded.quantization(self.image[1])
-        stored = np.clip(np.round(images / np.float32(q.scale[0])) + q.zero_point[0], -128, 127)
-        return images.astype(np.float32), stored.astype(np.int8)
+        ends = np.iinfo(self.type)
+        stored = np.clip(np.round(images / np.float32(q.scale[0])) + q.zero_point[0], ends.min, ends.max)
+        return images.astype(np.float32), stored.astype(self.type)
 
     def set_scale(self, tensors: Sequence[int], scale: float, zero_point: int) -> None:
         """Has activations of the int8 graph share a scale."""

@@ -85,10 +85,12 @@ def choose(low: float, high: float, samples: np.ndarray, kind: str = "minmax") -
     return float(low), float(high)
 
 
-def scale_of(low: float, high: float) -> tuple[float, int]:
-    """Returns scale and zero point of int8 that covers a range, and zero in any case."""
+def scale_of(low: float, high: float, type_: type = np.int8) -> tuple[float, int]:
+    """Returns scale and zero point of np.int8, or np.int16, that covers a range, and zero in any case."""
     low, high = min(low, 0.0), max(high, 0.0)
     high = max(high, low + _SMALLEST)
+    if type_ == np.int16:  # whose kernels know no zero point
+        return float(np.float32(max(high, -low) / np.iinfo(type_).max)), 0
     scale = float(np.float32((high - low) / LEVELS))
     return scale, int(np.clip(np.round(-128 - low / scale), -128, 127))
 

@@ -3,15 +3,17 @@
 import dataclasses
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
-from export.optimize.graph import Quantization
+from export.optimize.graph import Graph, Quantization
 from export.ptq import rounding
 from export.ptq.layer import Layer
 from export.ptq.narrow import Narrowing
 from export.ptq.pair import WEIGHTED, Pair, Step, quantize
 from export.ptq.walk import walk
 
-_INT32 = 2**31 - 1
+# Of a bias, by type of activations: the largest value that kernels take, and its type.
+_BIASES = {schema.TensorType.INT8: (2**31 - 1, np.int32), schema.TensorType.INT16: (2**39 - 1, np.int64)}
 _BIAS_BITS = 29  # of a bias before it's corrected
 _FINEST = 2.0**-30  # ratio of scales that delegates still take
 
@@ -51,7 +53,7 @@ def tune(pair: Pair, images: np.ndarray, tuning: Tuning, threads: int = 1) -> li
     layers = [step for step in pair.steps if step.kind in WEIGHTED]
     if tuning == PLAIN:
         for step in layers:
-            _write(pair, step, *_weights(pair, step, Layer(pair.real, step)))
+            write(pair.rounded, step.rounded, *_weights(pair, step, Layer(pair.real, step)))
         return []
     random, narrowing, refitted, compensated = np.random.default_rng(0), Narrowing(pair), 0, 0
     for step, real, rounded in walk(pair, images, threads):
@@ -71,7 +73,8 @@ def tune(pair: Pair, images: np.ndarray, tuning: Tuning, threads: int = 1) -> li
             refitted += 1
         compensated += tuning.compensate and covariances is not None
         means = (rounding.mean(wanted), rounding.mean(read)) if tuning.correct else None
-        _write(pair, step, *_weights(pair, step, layer, covariances if tuning.compensate else None, means))
+        numbers = _weights(pair, step, layer, covariances if tuning.compensate else None, means)
+        write(pair.rounded, step.rounded, *numbers)
     gains = narrowing.gains
     done = [
         (tuning.narrow, "narrower ranges", f"{len(gains)} activations, {np.mean(gains or [0]):.1f} dB on average"),
@@ -108,16 +111,24 @@ def _weights(
     return layer.kernel(whole).astype(np.int8), scale.ravel(), bias.ravel()
 
 
-def _write(pair: Pair, step: Step, kernel: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> None:
-    """Puts weights and bias into the int8 graph."""
-    graph, operator = pair.rounded, step.rounded
+def write(graph: Graph, operator: schema.OperatorT, kernel: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> None:
+    """Gives a layer of an integer graph other numbers.
+
+    Args:
+      graph, operator: the layer, its input having the scale that it is to have.
+      kernel: int8, in the shape and order of the graph's constant.
+      scale: of each output channel, [channels].
+      bias: real numbers, [channels].
+    """
     x, w, b = (int(t) for t in (*operator.inputs, -1)[:3])
-    axis = 3 if step.kind == "DEPTHWISE_CONV_2D" else 0
+    axis = 3 if graph.kind(operator) == "DEPTHWISE_CONV_2D" else 0
     zeros = (0,) * len(scale)
     new = graph.add_constant(kernel, graph.name(w), like=w)
     quantize(graph, new, Quantization(tuple(scale), zeros, axis))
     steps = scale.astype(np.float32) * np.float32(graph.quantization(x).scale[0])
-    stored = np.clip(np.round(bias / steps), -_INT32, _INT32).astype(np.int32)
-    added = graph.add_constant(stored, graph.name(b) if b >= 0 else f"{graph.name(w)}/bias")
+    largest, type_ = _BIASES[graph.type(x)]
+    stored = np.clip(np.round(bias / steps.astype(np.float64)), -largest, largest)
+    name = graph.name(b) if b >= 0 else f"{graph.name(w)}/bias"
+    added = graph.add_constant(stored.astype(type_), name)
     quantize(graph, added, Quantization(tuple(steps), zeros))
     operator.inputs = [x, new, added]

@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from lite_models import colour_model
 from photos import COLOURS, write_photos
 
@@ -32,6 +33,7 @@ def trained(photos, tmp_path_factory) -> pathlib.Path:
     """A folder as train_main.py leaves it."""
     folder = tmp_path_factory.mktemp("run")
     preprocessing = st.Preprocessing(resize=36, crop=32)
+    tf.keras.utils.set_random_seed(0)
     model = st.create_model(
         "shufflenet_v2_0.5x", input_shape=(32, 32, 3), classes=3, labels=sorted(COLOURS), preprocessing=preprocessing
     )
@@ -56,7 +58,7 @@ def test_a_run_is_exported_with_its_own_images(trained, capsys):
     rows = {row["name"]: row for row in report["files"]}
     assert rows.keys() == {f"{k} as converted" for k in ("float32", "float16", "int8")} | {n for n in names if "tflite" in n}
     assert rows["model_float32.tflite"]["max_error"] <= 1e-5 and rows["model_float32.tflite"]["agreement"] == 1
-    assert rows["model_int8.tflite"]["agreement"] == rows["int8 as converted"]["agreement"]
+    assert rows["model_int8.tflite"]["max_error"] <= rows["int8 as converted"]["max_error"] + 0.05
     assert rows["model_int8.tflite"]["partitions"] == 1 and not rows["model_int8.tflite"]["not_delegated"]
     assert all(row["bytes"] > 0 and row["milliseconds"] > 0 for row in rows.values())
     text = (folder / "report.md").read_text()
@@ -69,12 +71,15 @@ def test_a_run_is_exported_with_its_own_images(trained, capsys):
         assert packed.read("labels.txt").decode() == (folder / "labels.txt").read_text()
 
 
-def test_any_photos_serve_and_one_kind_is_enough(trained, photos, tmp_path):
+def test_any_photos_serve_and_one_kind_is_enough(trained, photos, tmp_path, capsys):
     model = tmp_path / "model.keras"
     model.write_bytes((trained / "model.keras").read_bytes())
-    given = (f"--calibration={photos}", "--calibration_images=4", "--kinds=int8", "--int8_output=float32", "--runs=1")
+    given = (f"--calibration={photos}", "--calibration_images=6", "--kinds=int8", "--int8_output=float32", "--runs=1")
+    given = (*given, "--max_drop=100")
     assert run(f"--model={model}", *given, f"--output={tmp_path / 'out'}") == 0
     assert (tmp_path / "out" / "model_int8.tflite").exists() and not (tmp_path / "out" / "model_float32.tflite").exists()
+    told = capsys.readouterr().out
+    assert "4 images" in told and "mixed precision: 0 of 21 layers in floating point" in told
     classifier = LiteClassifier(tmp_path / "out" / "model_int8.tflite")
     assert classifier(np.zeros((1, 32, 32, 3), np.uint8)).sum() == pytest.approx(1, abs=0.01)
 
@@ -82,6 +87,7 @@ def test_any_photos_serve_and_one_kind_is_enough(trained, photos, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["--model={model}", "--kinds=float32", "--max_drop=1"], "--max_drop is about int8, and --kinds=float32 has none"),
         ([], "There is no model: give --model=PATH"),
         (["extra", "--model=x"], "Unexpected argument 'extra'"),
         (["--model=nowhere"], "There is no model at nowhere"),

@@ -30,10 +30,10 @@ def pixels() -> np.ndarray:
 
 @pytest.fixture(scope="package")
 def converted(pixels):
-    """Returns a function: name of a network -> (float graph, TensorFlow's int8 graph), ranges from the first 8 images."""
+    """Returns a function: name of a network -> (float graph, TensorFlow's int8 or int16 graph), ranges from 8 images."""
 
     @functools.cache
-    def graphs(name: str) -> tuple[bytes, bytes]:
+    def graphs(name: str, kind: str = "int8") -> tuple[bytes, bytes]:
         with pytest.MonkeyPatch.context() as patch:
             for family in (shufflenet_v1, shufflenet_v2):
                 patch.setattr(family, "REPEATS", (2, 1, 1))
@@ -47,6 +47,6 @@ def converted(pixels):
                 variable.assign(np.where(np.arange(len(size)) % 7 == 3, 0, size))
             elif leaf in ("beta", "b"):
                 variable.assign(random.normal(0, 0.2, variable.shape))
-        return convert(model), convert(model, Quantization("int8", calibration=list(pixels[:8])))
+        return convert(model), convert(model, Quantization(kind, calibration=list(pixels[:8])))
 
     return graphs
