@@ -1,10 +1,39 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and the seeds that make a run repeatable."""
 
+import os
 import pathlib
+import random
+import sys
 
+import hypothesis
+import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# Continuous integration tries the same examples every time; everyone else looks for new ones.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI") == "true":
+    hypothesis.settings.load_profile("ci")
+
+
+def _seed() -> None:
+    random.seed(0)
+    np.random.seed(0)
+    if "tensorflow" in sys.modules:  # a test without it need not wait for it
+        sys.modules["tensorflow"].keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _seeded_modules() -> None:
+    """Modules' fixtures make the same random networks in every run."""
+    _seed()
+
+
+@pytest.fixture(autouse=True)
+def _seeded(_seeded_modules) -> None:
+    """So do tests, in whatever order they are run."""
+    _seed()
 
 
 @pytest.fixture(scope="session")
