@@ -1,7 +1,6 @@
 """From a Keras network to a TFLite graph that takes raw pixels: static, with preprocessing and softmax inside."""
 
 import contextlib
-import functools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from shufflenet_tf import quiet
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.model import ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
+from shufflenet_tf.weights import canonical
 
 STEM = "conv1"  # the convolution that takes the image
 
@@ -25,15 +25,15 @@ def convert(model: ImageClassifier, quantization: Quantization | None = None) ->
     """Converts a network to a .tflite file's content.
 
     The graph takes uint8 [1, H, W, 3], RGB 0-255, and returns probabilities [1, classes]. Batch normalization is folded
-    into the convolutions, and so are the preprocessing's scale and channel order; its mean is subtracted by one operator,
-    before the zeros beyond the border come in, so that borders are exact too.
+    into the convolutions, and so are the preprocessing's scale, channel order and mean, with mean pixels beyond the border.
 
     Args:
       model: with a fixed input size and a softmax.
       quantization: how numbers are stored; None: as float32.
 
     Raises:
-      UserError: the network's input size is open, it has no classifier or no preprocessing, or nothing to calibrate with.
+      UserError: the network's input size is open, it has no classifier or no preprocessing, or doesn't begin with a
+        convolution.
     """
     quantization = quantization or Quantization()
     _check(model)
@@ -76,33 +76,57 @@ def _check(model: ImageClassifier) -> None:
 def _folded(model: ImageClassifier) -> Iterator[None]:
     """Has the first convolution take raw RGB pixels, for as long as the block lasts.
 
-    The scale and the channel order go into its kernel, the mean into the normalization behind it. Zeros beyond the border
-    were mean pixels, so the image gets an edge of those and the convolution no padding.
+    The scale and the channel order go into its kernel, the mean into a bias. Zeros beyond the border were mean pixels, so
+    the image gets an edge of those, and neither the convolution nor layers before it pad.
     """
-    contract, stem = model.preprocessing, model.get_layer(STEM)
+    contract, (pads, conv) = model.preprocessing, _stem(model)
     mean = np.float32(contract.mean) / np.float32(contract.scale)
     factor = np.float32(contract.scale) / np.float32(contract.std)
-    kernel, moving_mean, conv, pad, padding = stem.conv.kernel, stem.bn.moving_mean, stem.conv, stem.pad, stem.conv.padding
-    weights, statistics = np.asarray(kernel), np.asarray(moving_mean)  # [kh, kw, 3, filters], [filters]
+    weights = np.asarray(conv.kernel)  # [kh, kw, 3, filters]
     order = slice(None, None, -1) if contract.channel_order == "bgr" else slice(None)
-    folded = weights[:, :, order] * factor[:, None]
-    edges = [_edge(side, conv.kernel_size[0], conv.strides[0], pad is not None) for side in model.input_shape[1:3]]
-    try:
-        kernel.assign(folded)
-        moving_mean.assign(statistics + np.einsum("hwcf,c->f", folded, mean))
-        if np.any(mean):
-            stem.pad, conv.padding = functools.partial(_framed, edges=edges, pixel=mean), "valid"
+    kernel = weights[:, :, order] * factor[:, None]
+    bias = (np.asarray(conv.bias) if conv.use_bias else 0) - np.einsum("hwcf,c->f", kernel, mean)
+    sides = zip(model.input_shape[1:3], conv.kernel_size, conv.strides, strict=True)
+    added = [tuple(sum(pad.padding[axis][end] for pad in pads) for end in (0, 1)) for axis in (0, 1)]
+    edges = [_edge(*side, padding if pads else False) for side, padding in zip(sides, added, strict=True)]
+    framed = np.any(mean) and (pads or conv.padding == "same")
+
+    def convolve(image):
+        image = _framed(image, edges, mean) if framed else image
+        x = tf.nn.conv2d(image, kernel, conv.strides, "VALID" if framed else conv.padding.upper())
+        return conv.activation(tf.nn.bias_add(x, bias))
+
+    with contextlib.ExitStack() as restored:
+        for layer, call in ((conv, convolve), *((pad, tf.identity) for pad in pads if framed)):
+            restored.callback(delattr, layer, "call")  # down to its class's
+            layer.call = call
         yield
-    finally:
-        kernel.assign(weights)
-        moving_mean.assign(statistics)
-        stem.pad, conv.padding = pad, padding
 
 
-def _edge(side: int, kernel: int, stride: int, symmetric: bool) -> tuple[int, int]:
-    """Returns how many pixels a convolution reads before and behind an image's side."""
-    before = kernel // 2 if symmetric else max(0, (math.ceil(side / stride) - 1) * stride + kernel - side) // 2
-    outputs = (side + 2 * before - kernel) // stride + 1 if symmetric else math.ceil(side / stride)
+def _stem(model: ImageClassifier) -> tuple[list[tf.keras.layers.Layer], tf.keras.layers.Layer]:
+    """Returns the convolution that takes the image, and the layers before it, which pad."""
+    pads = []
+    for layer in canonical.primitives(model):
+        if isinstance(layer, tf.keras.layers.Conv2D):
+            return pads, layer
+        if isinstance(layer, tf.keras.layers.ZeroPadding2D):
+            pads.append(layer)
+        elif not isinstance(layer, tf.keras.layers.InputLayer):
+            break
+    raise UserError(f"{model.name} does not begin with a convolution, which would take its preprocessing in.")
+
+
+def _edge(side: int, kernel: int, stride: int, padding: bool | tuple[int, int]) -> tuple[int, int]:
+    """Returns how many pixels a convolution reads before and behind an image's side.
+
+    `padding`: what is added to both ends; True: half of the kernel to each; False: whatever "same" adds.
+    """
+    if padding is False:
+        outputs = math.ceil(side / stride)
+        before = max(0, (outputs - 1) * stride + kernel - side) // 2
+    else:
+        before, behind = (kernel // 2,) * 2 if padding is True else padding
+        outputs = (side + before + behind - kernel) // stride + 1
     return before, max(0, (outputs - 1) * stride + kernel - side - before)
 
 

@@ -77,8 +77,9 @@ def grouped_convolution(x: tf.Tensor, kernel: tf.Tensor, strides, padding: str) 
 
 @register
 class GroupedConv2D(tf.keras.layers.Conv2D):
-    """Keras's Conv2D with `groups` > 1 and no bias, at native speed."""
+    """Keras's Conv2D with `groups` > 1 and no activation, at native speed."""
 
     def call(self, inputs):
         kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)
-        return grouped_convolution(inputs, kernel, self.strides, self.padding.upper())
+        x = grouped_convolution(inputs, kernel, self.strides, self.padding.upper())
+        return tf.nn.bias_add(x, tf.cast(tf.convert_to_tensor(self.bias), x.dtype)) if self.use_bias else x

@@ -11,6 +11,7 @@ or, flattened, as a functional graph of primitive layers, which quantization-awa
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -221,11 +222,13 @@ class SqueezeExcite(Composite):
 
     Args:
       reduction: how many times fewer channels there are between the two convolutions.
+      hidden: how many there are, in place of that.
+      bias: biases in both convolutions and no normalization, as in MobileNet V3.
     """
 
-    def __init__(self, reduction: int = 4, **kwargs):
+    def __init__(self, reduction: int = 4, hidden: int | None = None, bias: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.reduction = reduction
+        self.reduction, self.hidden, self.bias = reduction, hidden, bias
 
     def build(self, input_shape):
         common = {"dtype": self.dtype_policy}
@@ -233,9 +236,10 @@ class SqueezeExcite(Composite):
         pixel = tuple(input_shape[1:3]) == (1, 1)
         pool = tf.keras.layers.GlobalAveragePooling2D
         self.pool = None if pixel else pool(keepdims=True, name=f"{self.name}.pool", **common)
-        self.squeeze = ConvBNReLU(c // self.reduction, name=f"{self.name}.squeeze", **common)
-        excite = {"kernel_initializer": INITIALIZER, "name": f"{self.name}.excite", **common}
-        self.excite = tf.keras.layers.Conv2D(c, 1, use_bias=False, **excite)
+        hidden, name = self.hidden or c // self.reduction, f"{self.name}.squeeze"
+        conv = functools.partial(tf.keras.layers.Conv2D, kernel_initializer=INITIALIZER, **common)
+        self.squeeze = conv(hidden, 1, activation="relu", name=name) if self.bias else ConvBNReLU(hidden, name=name, **common)
+        self.excite = conv(c, 1, use_bias=self.bias, name=f"{self.name}.excite")
         self.gate = HardSigmoid(name=f"{self.name}.gate", **common)
         self.scale = tf.keras.layers.Multiply(name=f"{self.name}.scale", **common)
         self.built = True
@@ -245,7 +249,7 @@ class SqueezeExcite(Composite):
         return self.scale([inputs, self.gate(self.excite(self.squeeze(x)))])
 
     def get_config(self):
-        return {**super().get_config(), "reduction": self.reduction}
+        return {**super().get_config(), "reduction": self.reduction, "hidden": self.hidden, "bias": self.bias}
 
 
 def max_pool(x, padding: str, name: str = "pool1"):

@@ -25,7 +25,9 @@ class ImageClassifier(tf.keras.Model):
       trunk: symbolic images [N, H, W, 3] and a Wiring -> feature maps by stride, of which the last feeds the head, or the
         one named "features".
       head: symbolic pooled features [N, C] -> what feeds the classifier; None: as they are.
-      input_shape: (height, width, 3), each side at least 32 or None (any); it need not be square.
+      pool: makes the layer that turns the last feature map into what feeds the head; None: global average pooling.
+      classifier: number of classes -> the layer "linear" that returns logits [N, classes]; None: dense, as `wiring` says.
+      input_shape: (height, width, 3), each side at least `min_size` or None (any); it need not be square.
       include_top: with pooling and classifier; else the output is the last feature map, or what `pooling` makes of it.
       weights: None (random), a path (a tensorpack .npz, a torchvision .pth, a megvii .pth.tar, a canonical .npz), or
         "imagenet": torchvision's, downloaded once. Without include_top their classifier is left out.
@@ -44,6 +46,7 @@ class ImageClassifier(tf.keras.Model):
     """
 
     default_wiring = "tensorpack"
+    min_size = MIN_SIZE
 
     def __init__(
         self,
@@ -53,6 +56,8 @@ class ImageClassifier(tf.keras.Model):
         config: Mapping[str, Any],
         name: str | None = None,
         head: Callable[[Any], Any] | None = None,
+        pool: Callable[[], tf.keras.layers.Layer] | None = None,
+        classifier: Callable[[int], tf.keras.layers.Layer] | None = None,
         input_shape: Sequence[int | None] = (224, 224, 3),
         include_top: bool = True,
         weights: str | os.PathLike | None = None,
@@ -69,25 +74,27 @@ class ImageClassifier(tf.keras.Model):
             preprocessing = preprocessing or checkpoint.preprocessing
             labels = labels or (checkpoint.labels if include_top else None)
         wiring = Wiring.of(wiring or self.default_wiring)
-        input_shape = _checked_shape(input_shape)
+        input_shape = self._checked_shape(input_shape)
         labels = list(labels) if labels is not None else None
         _check_head(include_top, pooling, classes, labels)
         inputs = tf.keras.Input(input_shape, name="image")
         maps = dict(trunk(inputs, wiring))
         x = maps.pop("features") if "features" in maps else maps[max(maps)]
-        if include_top or pooling == "avg":
+        if include_top and pool:
+            x = pool()(x)
+        elif include_top or pooling == "avg":
             x = tf.keras.layers.GlobalAveragePooling2D(name="gap")(x)
         elif pooling == "max":
             x = tf.keras.layers.GlobalMaxPooling2D(name="gmp")(x)
         if include_top:
             x = head(x) if head else x
-            dense = tf.keras.layers.Dense(
-                classes, use_bias=wiring.classifier_bias, kernel_initializer=INITIALIZER, dtype="float32", name="linear"
-            )
-            x = dense(x)
+            dense = {"use_bias": wiring.classifier_bias, "kernel_initializer": INITIALIZER, "dtype": "float32"}
+            linear = classifier(classes) if classifier else tf.keras.layers.Dense(classes, name="linear", **dense)
+            x = linear(x)
             if classifier_activation is not None:
                 x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
         super().__init__(inputs, x, name=name or network)
+        self.network = network
         self.stages = {f"stride{stride}": tensor for stride, tensor in maps.items()}
         self.labels = labels
         self.preprocessing = Preprocessing.of(preprocessing)
@@ -105,26 +112,33 @@ class ImageClassifier(tf.keras.Model):
             canonical.assign(self, checkpoint.arrays if include_top else checkpoint.without_top(self), checkpoint.path)
 
     def features(self) -> tf.keras.Model:
-        """Returns a model of the same weights from images to {"stride4": [N, H/4, W/4, C], …, "stride32"}, for detectors."""
+        """Returns a model of the same weights from images to {"stride4": [N, H/4, W/4, C], …, "stride32"}, for detectors.
+
+        Raises:
+          UserError: the network has no such maps.
+        """
+        if not self.stages:
+            raise UserError(f"{self.name} has no feature maps of strides 4 to 32: build a network of another kind.")
         return tf.keras.Model(self.input, dict(self.stages), name=f"{self.name}_features")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, with labels and preprocessing, but for `weights`."""
         labels = None if self.labels is None else list(self.labels)
-        wiring = dict(self._config["wiring"])  # tf_keras keeps it as a type of its own, which is not JSON's
-        return {**self._config, "wiring": wiring, "labels": labels, "preprocessing": self.preprocessing.to_config()}
+        # tf_keras keeps what is nested as a type of its own, which is not JSON's.
+        config = {key: dict(value) if isinstance(value, Mapping) else value for key, value in self._config.items()}
+        return {**config, "labels": labels, "preprocessing": self.preprocessing.to_config()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> "ImageClassifier":
         """Builds the model of `get_config`, with random weights."""
         return cls(**config)
 
-
-def _checked_shape(shape: Sequence[int | None]) -> tuple[int | None, ...]:
-    shape = tuple(shape)
-    if len(shape) != 3 or shape[2] != 3 or any(side is not None and side < MIN_SIZE for side in shape[:2]):
-        raise UserError(f"Input shape {shape} will not do: give (height, width, 3) with sides of {MIN_SIZE} or more.")
-    return shape
+    @classmethod
+    def _checked_shape(cls, shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        shape, least = tuple(shape), cls.min_size
+        if len(shape) != 3 or shape[2] != 3 or any(side is not None and side < least for side in shape[:2]):
+            raise UserError(f"Input shape {shape} will not do: give (height, width, 3) with sides of {least} or more.")
+        return shape
 
 
 def _check_head(include_top: bool, pooling: str | None, classes: int, labels: list[str] | None) -> None:

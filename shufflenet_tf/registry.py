@@ -2,16 +2,26 @@
 
 import difflib
 import fnmatch
+from collections.abc import Callable
 from functools import partial
 
 from shufflenet_tf import shufflenet_v1, shufflenet_v2
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.shufflenet_units import Branch
 from shufflenet_tf.shufflenet_v1 import ShuffleNetV1
 from shufflenet_tf.shufflenet_v2 import ShuffleNetV2
 from shufflenet_tf.weights.published import Checkpoint
-from shufflenet_tf.zoo import shufflenet_v2_plus
+from shufflenet_tf.zoo import densenet_like, shufflenet_large, shufflenet_v2_plus
+from shufflenet_tf.zoo.alexnet import AlexNet
+from shufflenet_tf.zoo.applications import KerasApplication
+from shufflenet_tf.zoo.densenet_like import DenseNetLike
+from shufflenet_tf.zoo.igcv3 import IGCV3
+from shufflenet_tf.zoo.mobilenet_v3 import MobileNetV3
+from shufflenet_tf.zoo.shufflenet_large import ShuffleNetLarge
 from shufflenet_tf.zoo.shufflenet_v2_plus import ShuffleNetV2Plus
+from shufflenet_tf.zoo.squeezenet import SqueezeNet
+from shufflenet_tf.zoo.v1_peers import V1Peer
 
 _V1 = {
     0.25: (1, 2, 3, 4, 8),  # paper, table 2
@@ -28,8 +38,33 @@ MODELS = {
         for a in (0.25, 0.5, 1.0)  # paper, table 3
         for g in (3, 8)
     },
+    "shufflenet_v1_2.0x_g3_se": partial(ShuffleNetV1, alpha=2.0, groups=3, reduction=16),  # table 5
+    # Half of the units, and as many channels as make it cost what 0.5x does (table 5).
+    "shufflenet_v1_0.5x_g3_shallow": partial(ShuffleNetV1, alpha=0.7, groups=3, repeats=(2, 4, 2)),
     **{f"shufflenet_v2_{a}x": partial(ShuffleNetV2, alpha=a) for a in (0.5, 1.0, 1.5, 2.0)},
+    **{f"shufflenet_v2_star_{a}x": partial(ShuffleNetV2, alpha=a, branch=Branch(star=True)) for a in (0.5, 1.0, 1.5, 2.0)},
+    "shufflenet_v2_2.0x_se": partial(ShuffleNetV2, alpha=2.0, branch=Branch(excite_unit=True)),  # V2, table 8
+    "shufflenet_v2_2.0x_residual": partial(ShuffleNetV2, alpha=2.0, branch=Branch(residual=True)),
     **{f"shufflenet_v2_plus_{size}": partial(ShuffleNetV2Plus, size=size) for size in shufflenet_v2_plus.CHANNELS},
+    **{plan: partial(ShuffleNetLarge, plan=plan) for plan in shufflenet_large.PLANS},
+    **{f"mobilenet_v1_{a}x": partial(KerasApplication, application="MobileNet", alpha=a) for a in (0.25, 0.5, 0.75, 1.0)},
+    **{
+        f"mobilenet_v2_{a}x": partial(KerasApplication, application="MobileNetV2", alpha=a)
+        for a in (0.15, 0.35, 0.4, 0.5, 0.6, 0.75, 1.0, 1.3, 1.4)  # 0.15, 0.4 and 0.6: V2, table 8
+    },
+    **{f"mobilenet_v3_{s}_{a}x": partial(MobileNetV3, size=s, alpha=a) for s in ("large", "small") for a in (0.75, 1.0)},
+    **{f"mobilenet_v3_{s}_minimalistic": partial(MobileNetV3, size=s, minimalistic=True) for s in ("large", "small")},
+    **{f"squeezenet_{v}": partial(SqueezeNet, version=v) for v in ("1.0", "1.1")},
+    **{f"squeezenet_1.0_{b}_bypass": partial(SqueezeNet, version="1.0", bypass=b) for b in ("simple", "complex")},
+    **{f"xception_like_{a}x": partial(ShuffleNetV1, alpha=a, groups=1) for a in (0.25, 0.5, 1.0, 1.5, 2.0)},
+    **{f"vgg_like_{a}x": partial(V1Peer, structure="vgg", alpha=a) for a in (0.5, 1.0)},  # V1, table 4
+    **{f"{s}_like_{a}x": partial(V1Peer, structure=s, alpha=a) for s in ("resnet", "resnext") for a in (0.25, 0.5, 1.0)},
+    **{f"densenet_like_{a}x": partial(DenseNetLike, alpha=a) for a in densenet_like.GROWTH},
+    **{f"igcv3_d_{a}x": partial(IGCV3, alpha=a) for a in (0.7, 1.0, 1.4)},
+    "xception": partial(KerasApplication, application="Xception"),
+    "resnet_50": partial(KerasApplication, application="ResNet50"),
+    "vgg_16": partial(KerasApplication, application="VGG16"),
+    "alexnet": AlexNet,
 }
 
 
@@ -66,9 +101,10 @@ def identify(checkpoint: Checkpoint) -> str:
     Raises:
       UserError: its widths are those of none that is registered.
     """
-    own = (checkpoint.config or {}).get("name")
-    if own in MODELS:  # the same widths with and without shuffle
-        return own
+    config = checkpoint.config or {}
+    for own in (config.get("name"), config.get("network")):
+        if own in MODELS:  # some have the same widths
+            return own
     for name, constructor in MODELS.items():
         if _layout(constructor) == (checkpoint.family, checkpoint.channels, checkpoint.groups):
             return name
@@ -78,13 +114,13 @@ def identify(checkpoint: Checkpoint) -> str:
     )
 
 
-def _layout(constructor: partial) -> tuple[str, tuple[int, ...], int]:
-    """Returns family, channels of the first convolution and of the stages, and groups."""
-    given = constructor.keywords
-    if constructor.func is ShuffleNetV1:
-        return "v1", shufflenet_v1.channels(given["alpha"], given["groups"]), given["groups"]
-    if constructor.func is ShuffleNetV2:
-        return "v2", (shufflenet_v2.STEM, *shufflenet_v2.channels(given["alpha"])[:-1]), 1
-    if constructor.func is ShuffleNetV2Plus:
-        return "v2_plus", (shufflenet_v2_plus.STEM, *shufflenet_v2_plus.CHANNELS[given["size"]]), 1
+def _layout(constructor: Callable[..., ImageClassifier]) -> tuple[str, tuple[int, ...], int]:
+    """Returns family, channels of the first convolution and of the stages, and groups, of a network that others publish."""
+    match constructor:
+        case partial(func=kind, keywords={"alpha": alpha, "groups": groups}) if kind is ShuffleNetV1:
+            return "v1", shufflenet_v1.channels(alpha, groups), groups
+        case partial(func=kind, keywords={"alpha": alpha}) if kind is ShuffleNetV2:
+            return "v2", (shufflenet_v2.STEM, *shufflenet_v2.channels(alpha)[:-1]), 1
+        case partial(func=kind, keywords={"size": size}) if kind is ShuffleNetV2Plus:
+            return "v2_plus", (shufflenet_v2_plus.STEM, *shufflenet_v2_plus.CHANNELS[size]), 1
     return "", (), 0

@@ -14,7 +14,6 @@ Table 1 of the paper, with the channels of 1.0x in `CHANNELS`:
 """
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,11 +26,11 @@ from shufflenet_tf.layers import (
     ConvBNReLU,
     DepthwiseConvBN,
     GroupedConvBN,
+    SqueezeExcite,
     max_pool,
     register,
 )
 from shufflenet_tf.model import ImageClassifier
-from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.wiring import Wiring
 
 CHANNELS = {
@@ -66,12 +65,15 @@ class ShuffleNetV1Unit(Composite):
     """1x1 grouped - shuffle - 3x3 depthwise - 1x1 grouped, with a shortcut (paper, figures 2b and 2c).
 
     Args:
-      filters: channels of the output; the bottleneck has a quarter.
+      filters: channels of the output.
       groups: of the two 1x1 convolutions.
       strides: 1, or 2 with the concatenated shortcut.
       group_first: whether the first 1x1 is grouped too (not in the first unit of stage 2, whose input is thin).
       shuffle: False for the ablation without channel shuffle (paper, table 3).
       wiring: a name or a Wiring.
+      bottleneck: how many times fewer channels than the output the depthwise convolution has.
+      reduction: of the SqueezeExcite at the branch's end (paper, table 5: SE); 0: there is none.
+      project: whether the shortcut of a unit of stride 1 is a 1x1 convolution, which sets the number of channels.
 
     Raises:
       UserError: channels that do not fall into groups, or that do not fit the input.
@@ -85,42 +87,48 @@ class ShuffleNetV1Unit(Composite):
         group_first: bool = True,
         shuffle: bool = True,
         wiring: str | Wiring | Mapping[str, Any] = "tensorpack",
+        bottleneck: int = 4,
+        reduction: int = 0,
+        project: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if filters % (4 * groups):
+        if filters % (bottleneck * groups):
             raise UserError(
-                f"A quarter of {filters} channels does not fall into {groups} groups: give a multiple of {4 * groups}."
+                f"{filters} channels, divided by {bottleneck}, do not fall into {groups} groups: "
+                f"give a multiple of {bottleneck * groups}."
             )
+        self.bottleneck, self.reduction, self.project = bottleneck, reduction, project
         self.filters, self.groups, self.strides, self.group_first = filters, groups, strides, group_first
         self.shuffle, self.wiring = shuffle, Wiring.of(wiring)
 
     def build(self, input_shape):
         c = input_shape[-1]
         added = self.strides == 1
-        if (c != self.filters) if added else (c >= self.filters):
+        if (c != self.filters and not self.project) if added else (c >= self.filters):
             raise UserError(f"{self.name} of stride {self.strides} cannot make {self.filters} channels of {c}.")
         common = {"dtype": self.dtype_policy}
         padding = self.wiring.padding
-        bottleneck = self.filters // 4
         groups = self.groups if self.group_first else 1
-        self.conv1 = ConvBNReLU(bottleneck, groups=groups, name=f"{self.name}.conv1", **common)
+        self.conv1 = ConvBNReLU(self.filters // self.bottleneck, groups=groups, name=f"{self.name}.conv1", **common)
         mixes = self.shuffle and self.groups > 1
         order = self.wiring.shuffle_order
         self.mix = ChannelShuffle(self.groups, order, name=f"{self.name}.shuffle", **common) if mixes else None
         self.dconv = DepthwiseConvBN(strides=self.strides, padding=padding, name=f"{self.name}.dconv", **common)
         made = self.filters if added else self.filters - c
         self.conv2 = GroupedConvBN(made, groups=self.groups, name=f"{self.name}.conv2", **common)
+        self.excite = SqueezeExcite(self.reduction, name=f"{self.name}.se", **common) if self.reduction else None
         self.relu = tf.keras.layers.Activation("relu", name=f"{self.name}.relu", **common)
         if added:
-            self.add = tf.keras.layers.Add(name=f"{self.name}.add", **common)
+            projection = ConvBNReLU(self.filters, activation=None, name=f"{self.name}.shortcut", **common)
+            self.shortcut = [projection] if self.project else []
+            self.join = tf.keras.layers.Add(name=f"{self.name}.add", **common)
         else:
             explicit = padding == "symmetric"
-            self.pad = tf.keras.layers.ZeroPadding2D(1, name=f"{self.name}.pad", **common) if explicit else None
-            self.pool = tf.keras.layers.AveragePooling2D(
-                3, 2, "valid" if explicit else "same", name=f"{self.name}.pool", **common
-            )
-            self.concat = tf.keras.layers.Concatenate(name=f"{self.name}.concat", **common)
+            pad = tf.keras.layers.ZeroPadding2D(1, name=f"{self.name}.pad", **common)
+            pool = tf.keras.layers.AveragePooling2D(3, 2, "valid" if explicit else "same", name=f"{self.name}.pool", **common)
+            self.shortcut = [pad, pool] if explicit else [pool]
+            self.join = tf.keras.layers.Concatenate(name=f"{self.name}.concat", **common)
         self.built = True
 
     def call(self, inputs):
@@ -131,16 +139,28 @@ class ShuffleNetV1Unit(Composite):
         if self.mix and not self.wiring.shuffle_before_depthwise:
             x = self.mix(x)
         x = self.conv2(x)
+        x = self.excite(x) if self.excite else x
+        shortcut = inputs
+        for layer in self.shortcut:
+            shortcut = layer(shortcut)
         if self.strides == 1:
-            return self.relu(self.add([inputs, x]))
-        shortcut = self.pool(self.pad(inputs) if self.pad else inputs)
+            return self.relu(self.join([shortcut, x]))
         # The pooled input is never negative, so the ReLU of the paper's figure touches the other half only.
-        return self.concat([shortcut, self.relu(x)])
+        return self.join([shortcut, self.relu(x)])
 
     def get_config(self):
-        keys = ("filters", "groups", "strides", "group_first", "shuffle")
+        keys = ("filters", "groups", "strides", "group_first", "shuffle", "bottleneck", "reduction", "project")
         config = {**{key: getattr(self, key) for key in keys}, "wiring": self.wiring.to_config()}
         return {**super().get_config(), **config}
+
+
+def stage(x, name: str, filters: int, repeats: int, group_first: bool = True, strides: int = 2, **given):
+    """Returns symbolic `x` behind `repeats` units, of which the first has `strides`; `given`: see ShuffleNetV1Unit."""
+    for i in range(repeats):
+        own = {"group_first": group_first or i > 0, "strides": 1 if i else strides, "name": f"{name}.block{i}"}
+        own["project"] = i == 0 and strides == 1
+        x = ShuffleNetV1Unit(filters, **own, **given)(x)
+    return x
 
 
 @register
@@ -151,6 +171,8 @@ class ShuffleNetV1(ImageClassifier):
       alpha: width, as a multiple of 1.0x; the paper's are 0.25, 0.5 and 1.0, megvii's also 1.5 and 2.0.
       groups: 1, 2, 3, 4 or 8.
       shuffle: False for the ablation without channel shuffle (paper, table 3).
+      reduction: of squeeze-and-excitation in all units (paper, table 5: 16 gives the 527M of 2.0x); 0: there is none.
+      repeats: units of stages 2, 3 and 4; None: the paper's 4, 8, 4.
       Others: see ImageClassifier.
 
     Raises:
@@ -163,50 +185,26 @@ class ShuffleNetV1(ImageClassifier):
         alpha: float = 1.0,
         groups: int = 3,
         shuffle: bool = True,
-        include_top: bool = True,
-        weights: str | os.PathLike | None = None,
-        pooling: str | None = None,
-        classes: int = 1000,
-        classifier_activation: str | None = "softmax",
-        wiring: str | Wiring | Mapping[str, Any] | None = None,
-        labels: Sequence[str] | None = None,
-        preprocessing: Preprocessing | Mapping[str, Any] | str | None = None,
-        name: str | None = None,
+        reduction: int = 0,
+        repeats: Sequence[int] | None = None,
+        **kwargs,
     ):
         stem, *stages = channels(alpha, groups)
 
         def trunk(images, wiring):
             x = ConvBNReLU(stem, 3, 2, padding=wiring.padding, name="conv1")(images)
             maps = {4: max_pool(x, wiring.padding)}
-            for i, (filters, repeats) in enumerate(zip(stages, REPEATS, strict=True)):
-                x = maps[4 << i]
-                for block in range(repeats):
-                    first = block == 0
-                    unit = ShuffleNetV1Unit(
-                        filters,
-                        groups,
-                        strides=2 if first else 1,
-                        group_first=i > 0 or not first,
-                        shuffle=shuffle,
-                        wiring=wiring,
-                        name=f"stage{i + 2}.block{block}",
-                    )
-                    x = unit(x)
-                maps[8 << i] = x
+            given = {"groups": groups, "shuffle": shuffle, "reduction": reduction, "wiring": wiring}
+            for i, (filters, count) in enumerate(zip(stages, repeats or REPEATS, strict=True)):
+                maps[8 << i] = stage(maps[4 << i], f"stage{i + 2}", filters, count, group_first=i > 0, **given)
             return maps
 
+        suffix = f"{'' if shuffle else '_noshuffle'}{'_se' if reduction else ''}{'_shallow' if repeats else ''}"
+        config = {"alpha": alpha, "groups": groups, "shuffle": shuffle, "reduction": reduction}
         super().__init__(
             trunk,
             input_shape=input_shape,
-            include_top=include_top,
-            weights=weights,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
-            wiring=wiring,
-            labels=labels,
-            preprocessing=preprocessing,
-            name=name,
-            network=f"shufflenet_v1_{alpha}x_g{groups}{'' if shuffle else '_noshuffle'}",
-            config={"alpha": alpha, "groups": groups, "shuffle": shuffle},
+            network=f"shufflenet_v1_{alpha}x_g{groups}{suffix}",
+            config={**config, "repeats": list(repeats) if repeats else None},
+            **kwargs,
         )

@@ -14,17 +14,15 @@ Table 5 of the paper, with the channels of 0.5x, 1.0x, 1.5x and 2.0x in `CHANNEL
     linear
 """
 
+import dataclasses
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.layers import ConvBNReLU, max_pool, register
 from shufflenet_tf.model import ImageClassifier
-from shufflenet_tf.preprocessing import Preprocessing
-from shufflenet_tf.shufflenet_units import ShufflenetStage
-from shufflenet_tf.wiring import Wiring
+from shufflenet_tf.shufflenet_units import Branch, ShufflenetStage
 
 # Paper, table 5: stages 2, 3, 4 and conv5. They are no multiples of one another.
 CHANNELS = {
@@ -53,6 +51,7 @@ class ShuffleNetV2(ImageClassifier):
 
     Args:
       alpha: width, as a multiple of 1.0x: 0.5, 1.0, 1.5 and 2.0 are the paper's, any other is derived.
+      branch: what its units convolve how; None: the paper's.
       Others: see ImageClassifier.
 
     Raises:
@@ -63,37 +62,24 @@ class ShuffleNetV2(ImageClassifier):
         self,
         input_shape: Sequence[int | None] = (224, 224, 3),
         alpha: float = 1.0,
-        include_top: bool = True,
-        weights: str | os.PathLike | None = None,
-        pooling: str | None = None,
-        classes: int = 1000,
-        classifier_activation: str | None = "softmax",
-        wiring: str | Wiring | Mapping[str, Any] | None = None,
-        labels: Sequence[str] | None = None,
-        preprocessing: Preprocessing | Mapping[str, Any] | str | None = None,
-        name: str | None = None,
+        branch: Branch | Mapping[str, Any] | None = None,
+        **kwargs,
     ):
+        branch = Branch.of(branch)
         *stages, last = channels(alpha)
 
         def trunk(images, wiring):
             x = ConvBNReLU(STEM, 3, 2, padding=wiring.padding, name="conv1")(images)
             maps = {4: max_pool(x, wiring.padding)}
             for i, (filters, repeats) in enumerate(zip(stages, REPEATS, strict=True)):
-                x = maps[8 << i] = ShufflenetStage(filters, repeats, wiring, name=f"stage{i + 2}").inline(maps[4 << i])
-            return {**maps, "features": ConvBNReLU(last, name="conv5")(x)}
+                stage = ShufflenetStage(filters, repeats, wiring, [branch] * repeats, name=f"stage{i + 2}")
+                maps[8 << i] = stage.inline(maps[4 << i])
+            return {**maps, "features": ConvBNReLU(last, name="conv5")(maps[32])}
 
         super().__init__(
             trunk,
             input_shape=input_shape,
-            include_top=include_top,
-            weights=weights,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
-            wiring=wiring,
-            labels=labels,
-            preprocessing=preprocessing,
-            name=name,
-            network=f"shufflenet_v2_{alpha}x",
-            config={"alpha": alpha},
+            network=f"shufflenet_v2_{alpha}x{branch.suffix}",
+            config={"alpha": alpha, "branch": dataclasses.asdict(branch)},
+            **kwargs,
         )

@@ -1,4 +1,4 @@
-"""Every registered network: it runs, learns, is saved and loaded, under both Keras generations."""
+"""What networks take and return, and their weights, under both Keras generations; zoo/ runs every registered one."""
 
 import os
 import subprocess
@@ -10,7 +10,6 @@ import tensorflow as tf
 
 import shufflenet_tf as st
 from shufflenet_tf import kernels
-from shufflenet_tf.training.trainer import Trainer
 from shufflenet_tf.weights import canonical
 
 pytestmark = pytest.mark.both_generations
@@ -18,29 +17,6 @@ pytestmark = pytest.mark.both_generations
 
 def images(n=2, height=32, width=32):
     return np.random.default_rng(0).normal(size=(n, height, width, 3)).astype(np.float32)
-
-
-@pytest.mark.parametrize("name", st.list_models())
-def test_forward_step_save_load(name, tmp_path):
-    tf.keras.backend.clear_session()
-    model = st.create_model(name, input_shape=(32, 32, 3), classes=3, labels=["a", "b", "c"])
-    probabilities = model(images()).numpy()
-    np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
-
-    before = [np.array(v) for v in model.trainable_weights]
-    trainer = Trainer(model)
-    trainer.compile(optimizer=tf.keras.optimizers.SGD(0.1), jit_compile=False)
-    logs = trainer.train_step((tf.constant(images(4)), tf.one_hot([0, 1, 2, 0], 3)))
-    assert np.isfinite(logs["loss"])
-    changed = [not np.array_equal(a, np.asarray(b)) for a, b in zip(before, model.trainable_weights, strict=True)]
-    assert np.mean(changed) > 0.9  # a dead ReLU may leave one or the other
-
-    trained = model(images()).numpy()
-    model.save(tmp_path / "model.keras")
-    bundle = st.load(tmp_path / "model.keras")
-    np.testing.assert_array_equal(bundle.model(images()), trained)
-    assert type(bundle.model) is type(model) and bundle.labels == ("a", "b", "c")
-    assert bundle.preprocessing == model.preprocessing
 
 
 def test_the_other_generation_gives_equal_outputs_for_the_same_weights(tmp_path):
@@ -53,7 +29,7 @@ def test_the_other_generation_gives_equal_outputs_for_the_same_weights(tmp_path)
         "    np.save(f'{sys.argv[1]}/{name}.npy', model(x).numpy())\n"
         "print('legacy' if kernels.LEGACY_KERAS else 'keras3')\n"
     )
-    names = ["shufflenet_v1_0.25x_g3", "shufflenet_v2_0.5x", "shufflenet_v2_plus_small"]
+    names = ["shufflenet_v1_0.25x_g3", "shufflenet_v2_0.5x", "shufflenet_v2_plus_small", "xception"]
     np.save(tmp_path / "x.npy", images(2, 64, 64))
     outputs = {}
     for name in names:

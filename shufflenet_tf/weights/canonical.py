@@ -27,20 +27,20 @@ _LEAVES = {
 def named_variables(model: tf.keras.Model) -> dict[str, tf.Variable]:
     """Returns the variables of `model` by canonical name (`stage2/block0/conv1/bn/gamma`), in the model's order."""
     named = {}
-    for layer in _primitives(model):
+    for layer in primitives(model):
         for variable in layer.weights:
             leaf = variable.name.split("/")[-1].split(":")[0]
             named[f"{layer.name.replace('.', '/')}/{_LEAVES.get(leaf, leaf)}"] = variable
     return named
 
 
-def _primitives(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:
+def primitives(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:
     """Yields the layers inside `layer` that consist of no others, in order."""
     children = list(layer._flatten_layers(recursive=False, include_self=False))
     if not children:
         yield layer
     for child in children:
-        yield from _primitives(child)
+        yield from primitives(child)
 
 
 def assign(model: tf.keras.Model, arrays: Mapping[str, np.ndarray], source: str = "the weights") -> None:
@@ -100,8 +100,8 @@ def arrays(model: tf.keras.Model) -> dict[str, np.ndarray]:
 
 
 def config(model: tf.keras.Model) -> dict[str, Any]:
-    """Returns the class and the constructor's arguments of `model`, as JSON types."""
-    return {"class": type(model).__name__, **model.get_config()}
+    """Returns the class, the network's own name and the constructor's arguments of `model`, as JSON types."""
+    return {"class": type(model).__name__, "network": getattr(model, "network", None), **model.get_config()}
 
 
 def save(model: tf.keras.Model, path: str | os.PathLike) -> None:

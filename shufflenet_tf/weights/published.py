@@ -18,6 +18,8 @@ from shufflenet_tf.weights.download import imagenet_file
 from shufflenet_tf.wiring import WIRINGS, Wiring
 
 _REMEDY = "give a tensorpack .npz, a torchvision .pth, a megvii .pth.tar or weights that canonical.save has written."
+# Classes whose widths tell which registered network it is; of others, the file's own configuration says so.
+_RECOGNISED = ("ShuffleNetV1", "ShuffleNetV2", "ShuffleNetV2Plus")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +95,7 @@ def read(path: str | os.PathLike) -> Checkpoint:
     layout = next((layout for key, layout in layouts.LAYOUTS.items() if key in state), None)
     if layout is not None:
         arrays, source = layouts.to_canonical(layout, state, name), layout.source
-    elif "conv1/W" in state:
+    elif "conv1/W" in state or config:
         arrays, source = state, "shufflenet_tf" if config else "tensorpack"
     else:
         raise UserError(f"{name} holds {_few(state)}, and no network that is known here: {_REMEDY}")
@@ -146,16 +148,20 @@ def _recognised(path: str, source: str, arrays: Mapping[str, np.ndarray], config
             raise UserError(f"{path} is no complete ShuffleNet: {name} {found}.")
         return arrays[name].shape[-1]
 
-    family, channels, groups = "", (made("conv1"),), 1
-    if "stage2/block0/shortcut_conv/W" in arrays:
+    family, channels, groups = "", (), 1
+    if config and config["class"] not in _RECOGNISED:
+        family = config["class"]
+    elif "stage2/block0/shortcut_conv/W" in arrays:
         family = "v2_plus" if "last_se/squeeze/W" in arrays else "v2"
         blocks = [f"stage{stage}/block0" for stage in ((1, 2, 3, 4) if family == "v2_plus" else (2, 3, 4))]
-        channels += tuple(made(f"{block}/shortcut_conv") + made(f"{block}/conv2") for block in blocks)
+        channels = (made("conv1"), *(made(f"{block}/shortcut_conv") + made(f"{block}/conv2") for block in blocks))
     elif "stage2/block0/conv2_bn/gamma" in arrays:
         family = "v1"
-        channels += tuple(made(f"stage{stage}/block1/conv2") for stage in (2, 3, 4))
+        channels = (made("conv1"), *(made(f"stage{stage}/block1/conv2") for stage in (2, 3, 4)))
         # A kernel's third axis is what each group reads, and the bottleneck is a quarter of the output.
         groups = max(1, channels[1] // 4 // arrays["stage2/block1/conv2/W"].shape[-2])
+    else:
+        channels = (made("conv1"),)
     try:
         wiring = Wiring.of(config["wiring"] if config and "wiring" in config else WIRINGS.get(source, "tensorpack"))
         preprocessing = Preprocessing.of(config["preprocessing"] if config else PREPROCESSINGS[source])

@@ -6,13 +6,14 @@ import tensorflow as tf
 from photos import write_photos
 
 import shufflenet_tf as st
-from export.convert import _edge, convert
+from export.convert import _edge, _folded, _stem, convert
 from export.optimize.graph import Graph, schema
 from export.quantize import Quantization, calibration_images
 from shufflenet_tf import shufflenet_v1, shufflenet_v2
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.lite import LiteClassifier
 from shufflenet_tf.weights import canonical
+from shufflenet_tf.zoo import alexnet
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,6 +88,41 @@ def test_edge_is_that_of_the_convolution(side, symmetric):
     padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]) if symmetric else x
     expected = tf.nn.conv2d(padded, kernel, 2, "VALID" if symmetric else "SAME")
     np.testing.assert_allclose(framed, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, size, contract",
+    [
+        ("alexnet", (63, 70), "torchvision"),  # padded by a layer, with a bias, 11x11 of stride 4
+        ("alexnet", (70, 63), "megvii"),  # which has no mean, so that zeros beyond the border stay zeros
+        ("mobilenet_v1_0.25x", (33, 40), "torchvision"),  # padded by itself, without a bias
+        ("vgg_like_0.5x", (34, 35), "torchvision"),  # one of our own
+        ("vgg_16", (32, 35), "torchvision"),  # of stride 1
+        ("squeezenet_1.1", (33, 36), "torchvision"),  # without padding
+        ("squeezenet_1.1", (36, 33), "megvii"),
+    ],
+)
+def test_any_first_convolution_takes_the_preprocessing_in(name, size, contract, pixels, monkeypatch):
+    monkeypatch.setattr(alexnet, "HIDDEN", 8)
+    model = network(name, size, preprocessing=contract).model
+    pads, _ = _stem(model)
+    stem = tf.keras.Model(model.input, model.layers[1 + len(pads)].output)
+    images = np.tile(pixels, (1, 2, 2, 1))[:, : size[0], : size[1]]
+    expected = stem(model.preprocessing.normalize(images)).numpy()
+    with _folded(model):
+        folded = stem(images.astype(np.float32)).numpy()
+    np.testing.assert_allclose(folded, expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_array_equal(stem(model.preprocessing.normalize(images)), expected, "the model is as it was")
+
+
+def test_a_network_must_begin_with_a_convolution():
+    class Other(st.ImageClassifier):
+        def __init__(self):
+            pool = tf.keras.layers.MaxPooling2D(32)
+            super().__init__(lambda images, wiring: {32: pool(images)}, network="other", config={}, input_shape=(32, 32, 3))
+
+    with pytest.raises(UserError, match="does not begin with a convolution"):
+        convert(Other())
 
 
 @pytest.mark.parametrize("kind, bound, smaller", [("float16", 0.01, 0.6), ("dynamic", 0.1, 0.45), ("int8", 0.15, 0.45)])
