@@ -1,0 +1,70 @@
+package io.github.shufflenettf.demo
+
+import android.content.ContentResolver
+import android.graphics.Bitmap
+import android.graphics.BitmapFactory
+import android.graphics.Matrix
+import android.media.ExifInterface
+import android.net.Uri
+import io.github.shufflenettf.core.Plane
+import io.github.shufflenettf.core.RgbaFrame
+import java.io.FileNotFoundException
+import java.io.IOException
+import java.io.InputStream
+import java.nio.ByteBuffer
+
+/** Photos of other apps, upright. */
+internal object Photo {
+    /** More pixels than that are of no use to any network, and too many for the memory of small phones. */
+    private const val MAX_PIXELS = 16_000_000L
+
+    /**
+     * Reads a photo and turns it as its EXIF data says.
+     *
+     * @throws IOException it's gone, forbidden, or no picture that the phone can read.
+     */
+    fun load(resolver: ContentResolver, uri: Uri): Bitmap = try {
+        val options = BitmapFactory.Options().apply { inJustDecodeBounds = true }
+        resolver.open(uri).use { BitmapFactory.decodeStream(it, null, options) }
+        val pixels = options.outWidth.toLong() * options.outHeight
+        options.inSampleSize = 1
+        while (pixels / options.inSampleSize / options.inSampleSize > MAX_PIXELS) options.inSampleSize *= 2
+        options.inJustDecodeBounds = false
+        val bitmap = resolver.open(uri).use { BitmapFactory.decodeStream(it, null, options) } ?: throw IOException("no picture")
+        upright(bitmap, resolver.open(uri).use(::orientation))
+    } catch (failure: RuntimeException) { // the other app forbids it, or fails
+        throw IOException(failure)
+    }
+
+    /** Returns the bitmap's pixels as core takes them. */
+    fun frame(bitmap: Bitmap): RgbaFrame {
+        val rgba = if (bitmap.config == Bitmap.Config.ARGB_8888) bitmap else bitmap.copy(Bitmap.Config.ARGB_8888, false)
+        val buffer = ByteBuffer.allocateDirect(rgba.byteCount)
+        rgba.copyPixelsToBuffer(buffer)
+        return RgbaFrame(rgba.width, rgba.height, Plane(buffer.apply { rewind() }, rgba.rowBytes, 4))
+    }
+
+    private fun ContentResolver.open(uri: Uri): InputStream = openInputStream(uri) ?: throw FileNotFoundException("$uri")
+
+    private fun orientation(photo: InputStream): Int = try {
+        ExifInterface(photo).getAttributeInt(ExifInterface.TAG_ORIENTATION, ExifInterface.ORIENTATION_NORMAL)
+    } catch (noExif: IOException) {
+        ExifInterface.ORIENTATION_NORMAL
+    }
+
+    /** Turns and mirrors by whole pixels: no value changes. */
+    private fun upright(bitmap: Bitmap, orientation: Int): Bitmap {
+        val matrix = Matrix()
+        when (orientation) {
+            ExifInterface.ORIENTATION_FLIP_HORIZONTAL -> matrix.setScale(-1f, 1f)
+            ExifInterface.ORIENTATION_ROTATE_180 -> matrix.setRotate(180f)
+            ExifInterface.ORIENTATION_FLIP_VERTICAL -> matrix.setScale(1f, -1f)
+            ExifInterface.ORIENTATION_TRANSPOSE -> matrix.apply { setRotate(90f) }.postScale(-1f, 1f)
+            ExifInterface.ORIENTATION_ROTATE_90 -> matrix.setRotate(90f)
+            ExifInterface.ORIENTATION_TRANSVERSE -> matrix.apply { setRotate(270f) }.postScale(-1f, 1f)
+            ExifInterface.ORIENTATION_ROTATE_270 -> matrix.setRotate(270f)
+            else -> return bitmap
+        }
+        return Bitmap.createBitmap(bitmap, 0, 0, bitmap.width, bitmap.height, matrix, false)
+    }
+}

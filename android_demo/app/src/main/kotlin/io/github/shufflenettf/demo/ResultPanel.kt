@@ -1,0 +1,102 @@
+package io.github.shufflenettf.demo
+
+import android.os.SystemClock
+import android.view.View
+import android.view.ViewGroup
+import android.widget.ProgressBar
+import android.widget.TextView
+import io.github.shufflenettf.core.Result
+import kotlin.math.roundToInt
+
+/** The likeliest classes with their probabilities as bars, and how long they took. */
+internal class ResultPanel(panel: View) {
+    private val resources = panel.resources
+    private val status = panel.findViewById<TextView>(R.id.status)
+    private val times = panel.findViewById<TextView>(R.id.times)
+    private val notice = panel.findViewById<TextView>(R.id.notice)
+    private val rows = panel.findViewById<ViewGroup>(R.id.rows).let { rows -> List(rows.childCount) { Row(rows.getChildAt(it)) } }
+    private var spokenClass = ""
+    private var spokenAt = 0L
+
+    init {
+        // TalkBack says the first row when its description changes, which show() lets happen only now and then.
+        rows.first().view.accessibilityLiveRegion = View.ACCESSIBILITY_LIVE_REGION_POLITE
+    }
+
+    /** Shows a sentence instead of results. */
+    fun show(text: String) {
+        rows.forEach { it.view.visibility = View.GONE }
+        times.visibility = View.GONE
+        status.visibility = View.VISIBLE
+        status.setIfNew(text)
+        spokenClass = ""
+    }
+
+    /** Shows a result; one without any class above the threshold says so. */
+    fun show(result: Result) {
+        val model = result.model ?: return
+        if (result.count == 0) show(resources.getString(R.string.unsure)) else status.visibility = View.GONE
+        rows.forEachIndexed { rank, row ->
+            row.view.visibility = if (rank < result.count) View.VISIBLE else View.GONE
+            if (rank < result.count) row.show(rank, resources.className(model, result.index(rank)), result.probability(rank))
+        }
+        showTimes(result)
+    }
+
+    private fun showTimes(result: Result) {
+        val average = result.averages
+        val text = if (result.still) {
+            resources.getString(R.string.times, result.preparationMs, result.inferenceMs, result.totalMs)
+        } else {
+            resources.getString(
+                R.string.times_live,
+                average.preparationMs,
+                average.inferenceMs,
+                average.totalMs,
+                average.framesPerSecond,
+            )
+        }
+        times.visibility = View.VISIBLE
+        times.setIfNew(text)
+    }
+
+    /** Shows sentences below the results; null hides them. */
+    fun showNotice(text: String?) {
+        notice.visibility = if (text == null) View.GONE else View.VISIBLE
+        notice.setIfNew(text.orEmpty())
+    }
+
+    private inner class Row(val view: View) {
+        private val label = view.findViewById<TextView>(R.id.label)
+        private val percent = view.findViewById<TextView>(R.id.percent)
+        private val bar = view.findViewById<ProgressBar>(R.id.bar)
+
+        fun show(rank: Int, name: String, probability: Float) {
+            label.setIfNew(name)
+            percent.setIfNew(percent(probability))
+            bar.progress = (probability * bar.max).roundToInt()
+            if (rank > 0 || mayBeSpoken(name)) {
+                view.contentDescription = resources.getString(R.string.result_spoken, name, percent.text)
+            }
+        }
+    }
+
+    /** A new class, and the last one has had the time to be said. */
+    private fun mayBeSpoken(name: String): Boolean {
+        val now = SystemClock.uptimeMillis()
+        if (name == spokenClass || (spokenClass.isNotEmpty() && now - spokenAt < SPOKEN_EVERY_MS)) return false
+        spokenClass = name
+        spokenAt = now
+        return true
+    }
+
+    private companion object {
+        const val SPOKEN_EVERY_MS = 2000L
+
+        /** Setting a text anew lays out the screen, even if it's the same one. */
+        fun TextView.setIfNew(text: String) {
+            if (text.contentEquals(this.text)) return
+            this.text = text
+        }
+    }
+}

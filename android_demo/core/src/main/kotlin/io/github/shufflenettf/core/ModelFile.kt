@@ -1,0 +1,118 @@
+package io.github.shufflenettf.core
+
+import io.github.shufflenettf.core.Message.Key
+import java.nio.ByteBuffer
+
+/**
+ * What stands in a .tflite file, whatever it is a model of.
+ *
+ * @property inputs of its first graph.
+ * @property outputs of its first graph.
+ * @property name from its metadata, if it has any.
+ * @property description from its metadata.
+ * @property labels content of its labels.txt, if it has one; else of its only text file.
+ * @property preprocessing content of its preprocessing.json, if it has one.
+ */
+internal class ModelFile private constructor(
+    val inputs: List<RawTensor>,
+    val outputs: List<RawTensor>,
+    val name: String?,
+    val description: String?,
+    val labels: String?,
+    val preprocessing: String?,
+) {
+    /** A tensor of any type; a size of -1 is unknown. */
+    class RawTensor(val name: String, val type: String, val shape: IntArray, val scale: Float, val zeroPoint: Int)
+
+    companion object {
+        // Numbers of the fields, as TensorFlow Lite's schema.fbs and metadata_schema.fbs have them.
+        private const val MODEL_OPERATOR_CODES = 1
+        private const val MODEL_SUBGRAPHS = 2
+        private const val MODEL_BUFFERS = 4
+        private const val MODEL_METADATA = 6
+        private const val OPERATOR_CODE = 3
+        private const val SUBGRAPH_TENSORS = 0
+        private const val SUBGRAPH_INPUTS = 1
+        private const val SUBGRAPH_OUTPUTS = 2
+        private const val TENSOR_SHAPE = 0
+        private const val TENSOR_TYPE = 1
+        private const val TENSOR_NAME = 3
+        private const val TENSOR_QUANTIZATION = 4
+        private const val TENSOR_SHAPE_SIGNATURE = 7
+        private const val QUANTIZATION_SCALE = 2
+        private const val QUANTIZATION_ZERO_POINT = 3
+        private const val BUFFER_DATA = 0
+        private const val METADATA_NAME = 0
+        private const val METADATA_BUFFER = 1
+        private const val DESCRIBED_NAME = 0
+        private const val DESCRIBED_DESCRIPTION = 1
+        private const val METADATA = "TFLITE_METADATA"
+        private val TYPES = listOf(
+            "float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64", "int8", "float64",
+            "complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4", "bfloat16",
+        )
+
+        /** Reads a file; [failed] makes the exception of a [Key.NOT_A_MODEL] or [Key.DAMAGED] one. */
+        fun read(file: ByteBuffer, failed: (Key) -> ModelException): ModelFile {
+            val flat = FlatBuffer(file)
+            try {
+                if (file.limit() < 8 || flat.identifier() != "TFL3") throw failed(Key.NOT_A_MODEL)
+                val model = flat.root
+                checkEnd(model)
+                val graph = model.vector(MODEL_SUBGRAPHS, 4).table(0)
+                val tensors = graph.vector(SUBGRAPH_TENSORS, 4)
+                fun all(slot: Int) = graph.vector(slot, 4).ints().map { tensor(tensors.table(it)) }
+                val described = metadata(model)
+                val packed = PackedFiles(file)
+                val labels = packed.text(PackedFiles.LABELS)
+                    ?: packed.names.singleOrNull { it.endsWith(".txt") }?.let(packed::text)
+                return ModelFile(
+                    all(SUBGRAPH_INPUTS),
+                    all(SUBGRAPH_OUTPUTS),
+                    described?.string(DESCRIBED_NAME),
+                    described?.string(DESCRIBED_DESCRIPTION),
+                    labels,
+                    packed.text(PackedFiles.PREPROCESSING),
+                )
+            } catch (e: IndexOutOfBoundsException) {
+                throw failed(Key.DAMAGED).apply { addSuppressed(e) }
+            } catch (e: PackedFiles.DamagedException) {
+                throw failed(Key.DAMAGED).apply { addSuppressed(e) }
+            }
+        }
+
+        /** Weights or operators lie at a file's end: looking where they should be tells that it was cut off. */
+        private fun checkEnd(model: FlatBuffer.Table) {
+            val buffers = model.vector(MODEL_BUFFERS, 4)
+            for (i in 0 until buffers.count) buffers.table(i).vector(BUFFER_DATA, 1)
+            val operators = model.vector(MODEL_OPERATOR_CODES, 4)
+            for (i in 0 until operators.count) operators.table(i).uint(OPERATOR_CODE)
+        }
+
+        private fun tensor(table: FlatBuffer.Table): RawTensor {
+            val shape = table.vector(TENSOR_SHAPE, 4).ints()
+            val signature = table.vector(TENSOR_SHAPE_SIGNATURE, 4).ints()
+            // An unknown number of pictures is one; of any other size a classifier can't be run as it is.
+            for (i in 1 until minOf(shape.size, signature.size)) if (signature[i] < 0) shape[i] = -1
+            val quantization = table.table(TENSOR_QUANTIZATION)
+            val scales = quantization?.vector(QUANTIZATION_SCALE, 4)
+            val zeroPoints = quantization?.vector(QUANTIZATION_ZERO_POINT, 8)
+            return RawTensor(
+                table.string(TENSOR_NAME) ?: "",
+                TYPES.getOrElse(table.byte(TENSOR_TYPE)) { "type $it" },
+                shape,
+                if (scales?.count == 1) scales.float(0) else 0f,
+                if (zeroPoints?.count == 1) zeroPoints.long(0).toInt() else 0,
+            )
+        }
+
+        private fun metadata(model: FlatBuffer.Table): FlatBuffer.Table? {
+            val entries = model.vector(MODEL_METADATA, 4)
+            val entry = (0 until entries.count).map(entries::table).firstOrNull { it.string(METADATA_NAME) == METADATA }
+                ?: return null
+            val buffer = model.vector(MODEL_BUFFERS, 4).table(entry.uint(METADATA_BUFFER).toInt())
+            val content = buffer.vector(BUFFER_DATA, 1)
+            return if (content.count == 0) null else FlatBuffer(content.slice()).root
+        }
+    }
+}

@@ -1,0 +1,190 @@
+package io.github.shufflenettf.core
+
+import io.github.shufflenettf.core.Message.Key
+import io.github.shufflenettf.core.TfliteBuilder.T
+import org.junit.jupiter.api.Assertions.assertArrayEquals
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertNotEquals
+import org.junit.jupiter.api.Assertions.assertNull
+import org.junit.jupiter.api.Assertions.assertThrows
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.params.ParameterizedTest
+import org.junit.jupiter.params.provider.ValueSource
+import java.nio.ByteBuffer
+import kotlin.random.Random
+
+class ModelInfoTest {
+    private val image = T(1, 8, 6, 3)
+    private val scores = T(1, 2)
+    private val labels = mapOf("labels.txt" to "cat\ndog\n")
+    private val normalization = mapOf("preprocessing.json" to """{"mean": [0, 0.5, 1e0], "std": [1, 2, 3], "antialias": false}""")
+
+    private fun read(file: ByteBuffer) = ModelInfo.read("m.tflite", file)
+
+    private fun problem(file: ByteBuffer): Message {
+        val problem = assertThrows(ModelException::class.java) { read(file) }.problem
+        assertTrue(problem.english().startsWith("m.tflite ") && problem.english().endsWith("."), problem.english())
+        return problem
+    }
+
+    private fun problem(inputs: List<T>, outputs: List<T> = listOf(scores), files: Map<String, String> = labels) =
+        problem(TfliteBuilder.model(inputs, outputs, files))
+
+    @Test
+    fun `an exported model`() {
+        val model = Resources.model("int8.tflite")
+        assertEquals("int8", model.name)
+        assertEquals("A small network for tests", model.description)
+        assertEquals(listOf("apple", "Birne", "cerise", "жираф", "象"), model.labels)
+        assertArrayEquals(intArrayOf(1, 12, 20, 3), model.input.shape)
+        assertEquals(TensorType.INT8, model.input.type)
+        assertEquals(listOf(1f, -128), listOf(model.input.scale, model.input.zeroPoint))
+        assertEquals(listOf(1 / 256f, -128), listOf(model.output.scale, model.output.zeroPoint))
+        assertEquals(listOf(12, 20, 5), listOf(model.inputHeight, model.inputWidth, model.classes))
+        assertEquals(Interpolation.BICUBIC, model.preprocessing.interpolation)
+        assertEquals(ChannelOrder.BGR, model.preprocessing.channelOrder)
+        assertEquals("жираф", model.label(3))
+        assertTrue(model.takesPixels && model.notices.isEmpty())
+    }
+
+    @Test
+    fun `what isn't said has its default`() {
+        val model = read(TfliteBuilder.model(listOf(image), listOf(scores)))
+        assertNull(model.labels)
+        assertNull(model.label(1))
+        assertEquals("m", model.name)
+        assertEquals(listOf(Key.LABELS_MISSING), model.notices.map { it.key })
+        assertEquals("m.tflite names no classes: they are shown by number.", model.notices.single().english())
+        assertEquals(256, model.preprocessing.resize)
+    }
+
+    @Test
+    fun `float32 and scaled int8 with their preprocessing`() {
+        for (type in listOf(TfliteBuilder.FLOAT32, TfliteBuilder.INT8)) {
+            val model = read(TfliteBuilder.model(listOf(T(1, 8, 6, 3, type = type)), listOf(scores), labels + normalization))
+            assertEquals(listOf(0.0, 0.5, 1.0), model.preprocessing.mean)
+            assertTrue(!model.preprocessing.antialias && !model.takesPixels)
+            assertEquals(listOf("cat", "dog"), model.labels)
+        }
+    }
+
+    @Test
+    fun `labels of another name, and of Windows`() {
+        val files = mapOf("names.txt" to "\ufeffcat\r\ndog\r\n", "readme.md" to "?")
+        assertEquals(listOf("cat", "dog"), read(TfliteBuilder.model(listOf(image), listOf(scores), files)).labels)
+    }
+
+    @Test
+    fun `models of other tasks`() {
+        val detector = listOf(T(1, 10, 4), T(1, 10), T(1, 10), T(1))
+        assertEquals(
+            "m.tflite is no image classifier: it has inputs [1, 8, 6, 3] and outputs [1, 10, 4], [1, 10], [1, 10], [1], but " +
+                "[1, height, width, 3] and [1, classes] are expected.",
+            problem(listOf(image), detector).english(),
+        )
+        val others = listOf(
+            problem(emptyList()), problem(listOf(image), emptyList()), problem(listOf(image, image)),
+            problem(listOf(T(1, 128))), problem(listOf(T(2, 8, 6, 3))), problem(listOf(T(1, 3, 8, 6))),
+            problem(listOf(image), listOf(T(1, 8, 6, 2))), problem(listOf(image), listOf(T(1, 0))),
+            problem(listOf(T(1, 1, 1, 3, signature = intArrayOf(-1, -1, -1, 3)))), problem(listOf(T(1, 1 shl 20, 6, 3))),
+        )
+        assertEquals(setOf(Key.NOT_A_CLASSIFIER), others.map { it.key }.toSet())
+    }
+
+    @Test
+    fun `any number of pictures is one`() {
+        read(TfliteBuilder.model(listOf(T(1, 8, 6, 3, signature = intArrayOf(-1, 8, 6, 3))), listOf(T(1, 1, 1, 2)), labels))
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = [1, 2, 4])
+    fun `pictures of other channels`(channels: Int) {
+        val problem = problem(listOf(T(1, 8, 6, channels)))
+        assertEquals(Key.NOT_RGB, problem.key)
+        assertEquals(listOf("m.tflite", channels), problem.arguments)
+    }
+
+    @Test
+    fun `types that pictures don't have`() {
+        assertEquals("float16", problem(listOf(T(1, 8, 6, 3, type = TfliteBuilder.FLOAT16))).arguments[1])
+        val output = problem(listOf(image), listOf(T(1, 2, type = TfliteBuilder.INT64)))
+        assertEquals(listOf(Key.UNSUPPORTED_TYPE, "int64"), listOf(output.key, output.arguments[1]))
+        assertEquals("type 77", problem(listOf(T(1, 8, 6, 3, type = 77))).arguments[1])
+    }
+
+    @Test
+    fun `inputs that aren't pixels, without a word on them`() {
+        val float = problem(listOf(T(1, 8, 6, 3, type = TfliteBuilder.FLOAT32)))
+        assertEquals(listOf(Key.PREPROCESSING_MISSING, "float32"), listOf(float.key, float.arguments[1]))
+        val int8 = problem(listOf(T(1, 8, 6, 3, type = TfliteBuilder.INT8, scale = 0.02f, zeroPoint = 3)))
+        assertEquals("int8 of other values than pixels", int8.arguments[1])
+        read(TfliteBuilder.model(listOf(T(1, 8, 6, 3, type = TfliteBuilder.INT8, scale = 1f, zeroPoint = -128)), listOf(scores), labels))
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+        strings = [
+            "", "[]", "{", "{\"crop\": 300}", "{\"mean\": [1, 2]}", "{\"std\": [1, 0, 1]}", "{\"speed\": 1}", "{\"resize\": 2.5}",
+            "{\"interpolation\": \"nearest\"}", "{\"antialias\": 1}", "{\"scale\": \"1\"}", "{} {}", "{\"crop\": 1e999}", "{\"a\\",
+        ],
+    )
+    fun `a preprocessing that makes no sense`(json: String) {
+        assertEquals(Key.PREPROCESSING_INVALID, problem(listOf(image), files = mapOf("preprocessing.json" to json)).key)
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = ["cat", "cat\ndog\ncow", "cat\n\ndog"])
+    fun `labels for other classes`(text: String) {
+        val problem = problem(listOf(image), files = mapOf("labels.txt" to text))
+        assertEquals(listOf<Any>("m.tflite", text.count { it == '\n' } + 1, 2), problem.arguments)
+        assertEquals(Key.LABEL_COUNT, problem.key)
+    }
+
+    @Test
+    fun `what is no model`() {
+        for (content in listOf("", "TFL3", "PK\u0003\u0004, a zip", "<html>not found</html>")) {
+            assertEquals(Key.NOT_A_MODEL, problem(ByteBuffer.wrap(content.toByteArray())).key)
+        }
+        assertEquals(Key.DAMAGED, problem(ByteBuffer.wrap("\u0004\u0000\u0000\u0000TFL3".toByteArray())).key)
+    }
+
+    @Test
+    fun `a file that is cut off anywhere is refused`() {
+        val whole = Resources.bytes("models/uint8.tflite")
+        val archive = (0 until whole.size - 4).first { i -> whole.decodeToString(i, i + 2) == "PK" && whole[i + 2].toInt() == 3 }
+        for (length in whole.indices) {
+            if (length in archive until archive + 40) continue // as if it had no files, or none of a known name; a model all the same
+            val key = assertThrows(ModelException::class.java, { read(ByteBuffer.wrap(whole.copyOf(length))) }, "$length bytes").problem.key
+            assertTrue(key == Key.DAMAGED || length < 8)
+        }
+    }
+
+    @Test
+    fun `a file with wrong bytes is read or refused, and nothing else`() {
+        val random = Random(3)
+        for (name in listOf("uint8.tflite", "float32.tflite")) {
+            val whole = Resources.bytes("models/$name")
+            var refused = 0
+            repeat(5_000) {
+                val broken = whole.clone()
+                repeat(random.nextInt(1, 4)) { broken[random.nextInt(broken.size)] = random.nextInt().toByte() }
+                try {
+                    read(ByteBuffer.wrap(broken))
+                } catch (_: ModelException) {
+                    refused++
+                }
+            }
+            assertTrue(refused > 100)
+        }
+    }
+
+    @Test
+    fun `each message has as many places as arguments`() {
+        for (key in Key.entries) {
+            val places = Regex("%(\\d)\\$").findAll(key.pattern).map { it.groupValues[1].toInt() }.toSet()
+            assertEquals((1..places.size).toSet(), places, key.name)
+            assertNotEquals("", key.pattern)
+        }
+    }
+}

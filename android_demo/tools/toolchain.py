@@ -1,0 +1,120 @@
+"""The programs and class files that make the app, found or fetched: Java, Maven and what Maven brings, aapt2."""
+
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+DEMO = Path(__file__).resolve().parents[1]
+# What resources are linked against: an SDK's android.jar, or Debian's and Ubuntu's android-framework-res.
+_DEBIAN_FRAMEWORK = Path("/usr/share/android-framework-res/framework-res.apk")
+_PROGRAMS = {
+    "java": "JDK 17 (Debian, Ubuntu: apt-get install openjdk-17-jdk-headless)",
+    "javac": "JDK 17 (Debian, Ubuntu: apt-get install openjdk-17-jdk-headless)",
+    "mvn": "Maven (Debian, Ubuntu: apt-get install maven)",
+    "aapt2": "aapt2 (Debian, Ubuntu: apt-get install aapt android-framework-res; or an Android SDK's build-tools in PATH)",
+}
+
+
+class BuildError(Exception):
+    """What went wrong, in a sentence or as the tool has printed it."""
+
+
+class MissingTool(BuildError):
+    """Something to be installed, or a repository that can't be reached: the build is impossible here, not wrong."""
+
+
+def run(*command: str | Path, cwd: Path = DEMO) -> str:
+    """Runs a program and returns what it printed.
+
+    Raises:
+      BuildError: it failed; with its output.
+    """
+    done = subprocess.run([str(part) for part in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise BuildError(f"{Path(str(command[0])).name} failed:\n{done.stdout.strip()}")
+    return done.stdout
+
+
+def require_programs() -> None:
+    """Checks that all programs are there.
+
+    Raises:
+      MissingTool: what to install.
+    """
+    for program, package in _PROGRAMS.items():
+        if not shutil.which(program):
+            raise MissingTool(f"{program} is missing: install {package}.")
+    framework()
+
+
+def framework() -> Path:
+    """Returns the framework's resources: of the newest platform of the Android SDK if there is one, else Debian's.
+
+    Raises:
+      MissingTool: there are none.
+    """
+    home = os.environ.get("ANDROID_HOME")
+    platforms = sorted(Path(home).glob("platforms/android-*/android.jar"), key=_platform) if home else []
+    found = platforms[-1] if platforms else _DEBIAN_FRAMEWORK
+    if not found.exists():
+        raise MissingTool("The framework's resources are missing: apt-get install android-framework-res, or set ANDROID_HOME.")
+    return found
+
+
+def _platform(jar: Path) -> float:
+    number = re.search(r"android-(\d+(?:\.\d+)?)", str(jar))
+    return float(number[1]) if number else 0
+
+
+def versions() -> dict[str, str]:
+    """Returns the version catalog's [versions], by name."""
+    return dict(re.findall(r'^(\w+) = "([^"]+)"$', (DEMO / "gradle/libs.versions.toml").read_text(), re.MULTILINE))
+
+
+def build_core(test: bool = True) -> None:
+    """Compiles core and tests it.
+
+    Raises:
+      MissingTool: Maven's repositories can't be reached.
+      BuildError: core doesn't compile, or a test fails.
+    """
+    _maven("-pl", "core", "test" if test else "compile")
+
+
+def find_files(*profiles: str) -> None:
+    """Has Maven list the app's class path, for `class_path`; it is fetched once, and needs no network later.
+
+    Raises:
+      MissingTool: Maven's repositories can't be reached.
+    """
+    _maven("-f", "app/pom.xml", *profiles, "package")
+
+
+def _maven(*arguments: str) -> None:
+    try:
+        run("mvn", "-q", "-B", *arguments)
+    except BuildError as error:
+        if re.search(r"Could not (transfer|resolve|find artifact)|Unknown host|Network is unreachable", str(error)):
+            raise MissingTool(
+                f"Maven Central or Google's Maven repository can't be reached, or lacks a file.\n{error}"
+            ) from None
+        raise
+
+
+def class_path(name: str = "classpath") -> list[Path]:
+    """Returns the files that `find_files` has listed, in order; "test-classpath": those of the profile robolectric."""
+    return [Path(part) for part in (DEMO / "app/target" / name).read_text().strip().split(os.pathsep)]
+
+
+def unpack(archives: list[Path], folder: Path) -> list[Path]:
+    """Unpacks .aar files, each into a folder of its name, and returns these."""
+    folders = []
+    for archive in archives:
+        target = folder / archive.stem
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(target)
+        folders.append(target)
+    return folders
