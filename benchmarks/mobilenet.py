@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.benchmark import benchmark
-from export.chart import untrained
+from export.latency import untrained
 from export.quantize import Quantization
 from export.tflite import export
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=100)
     args = parser.parse_args()
-    bundle, images = untrained("shufflenet_v2_1.0x", SIZE[0])
+    bundle, images = untrained("shufflenet_v2_1.0x", SIZE[:2])
     contents = {"MobileNetV2 0.75": mobilenet(images)}
     for file in export(bundle, [Quantization("int8", calibration=images)], args.threads):
         contents[f"ShuffleNet V2 1.0x, {'optimized' if file.steps else 'as converted'}"] = file.content

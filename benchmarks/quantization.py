@@ -1,31 +1,32 @@
-"""Post-training quantization step by step: how often an int8 network gives the float network's answer, and how far it is off.
+"""Quantization step by step: how often an int8 network gives the float network's answer, and how far it is off.
 
-    python benchmarks/quantization.py --models=FILE,… --calibration=FOLDER --test=FOLDER [--images=200] [--layers]
+    python benchmarks/quantization.py --models=FILE,… --calibration=FOLDER --test=FOLDER [--qat=FOLDER] [--layers]
 
 Models are what st.load takes: folders of runs, .keras files, checkpoints. Photos need no labels. Agreement is the fraction
 of test photos with the same first class, the divergence is Kullback and Leibler's of the softmax of the logits, in nats:
-probabilities in 8 bits would add their own rounding to every row alike. --layers adds the noise of each layer.
+probabilities in 8 bits would add their own rounding to every row alike. --qat adds quantization-aware training on the photos
+of --calibration, the float network being the only teacher: a run of `python -m export.qat` for each model, kept in this folder.
+--layers adds the noise of each layer.
 """
 
 import argparse
 import os
 import pathlib
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # products are small, and threads that wait for a busy core stall them
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 import shufflenet_tf as st
 from export.convert import convert
-from export.optimize.graph import Graph
+from export.logits import distance, logits
 from export.ptq import BEST, Recipe, Result, quantize, report
 from export.ptq.tune import Tuning
+from export.qat.report import AS_CONVERTED
 from export.quantize import Quantization, calibration_images
 from shufflenet_tf import quiet
 from shufflenet_tf.data import photos
@@ -47,32 +48,14 @@ RECIPES = {
 }
 
 
-def logits(model: bytes, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns what goes into a classifier's softmax, float64 [N, classes]."""
-    graph = Graph(model)
-    softmax = next(operator for operator in graph.operators if graph.kind(operator) == "SOFTMAX")
-    tensor = int(softmax.inputs[0])
-    scale = graph.quantization(tensor)
-    graph.subgraph.outputs, graph.model.signatureDefs = [tensor], None
-    runner = Interpreter(model_content=graph.pack(), num_threads=1)
-    runner.allocate_tensors()
-    (fed,), (made,) = runner.get_input_details(), runner.get_output_details()
-    rows = []
-    for image in images:
-        runner.set_tensor(fed["index"], image[None])
-        runner.invoke()
-        rows.append(runner.get_tensor(made["index"])[0].astype(np.float64))
-    values = np.stack(rows)
-    return values if scale is None else (values - scale.zero_point[0]) * scale.scale[0]
-
-
-def distance(real: np.ndarray, rounded: np.ndarray) -> tuple[float, float]:
-    """Returns agreement of the first class, and mean divergence in nats, of two networks' logits [N, classes]."""
-    logs = [
-        x - np.log(np.exp(x - x.max(1, keepdims=True)).sum(1, keepdims=True)) - x.max(1, keepdims=True) for x in (real, rounded)
-    ]
-    divergence = (np.exp(logs[0]) * (logs[0] - logs[1])).sum(1).mean()
-    return float((real.argmax(1) == rounded.argmax(1)).mean()), float(divergence)
+def trained(path: str, args: argparse.Namespace) -> bytes:
+    """Returns the int8 graph of a network that learns, or has learnt, to be one, by a program of its own: it's in Keras 2."""
+    folder = pathlib.Path(args.qat) / pathlib.Path(path).name.partition(".pth")[0]
+    if not (folder / AS_CONVERTED).exists():
+        flags = [f"--model={path}", f"--dataset={args.calibration}", f"--output_dir={folder}", *args.qat_flags.split()]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([sys.executable, "-m", "export.qat", *flags], check=True, stdout=sys.stderr, env=environment)
+    return (folder / AS_CONVERTED).read_bytes()
 
 
 def measure(path: str, args: argparse.Namespace) -> None:
@@ -95,6 +78,11 @@ def measure(path: str, args: argparse.Namespace) -> None:
         agreement, divergence = distance(expected, logits(result.model, test))
         print(f"| {name} | {agreement:.1%} | {divergence:.4f} | {seconds} |", flush=True)
         results[name] = result
+    if args.qat:
+        began = time.monotonic()
+        agreement, divergence = distance(expected, logits(trained(path, args), test))
+        seconds = time.monotonic() - began
+        print(f"| quantization-aware training | {agreement:.1%} | {divergence:.4f} | {seconds:.0f} |", flush=True)
     if args.layers:
         shown = {name: results[name] for name in ("TensorFlow's min-max", *list(RECIPES)[-5:])}
         print(f"\n{report.markdown(report.layer_rows(shown, test[:12]))}", flush=True)
@@ -107,6 +95,8 @@ def main() -> None:
     parser.add_argument("--test", required=True)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--qat", help="folder for the runs; a finished one is taken as it is")
+    parser.add_argument("--qat_flags", default="", help='of export.qat, such as "--steps=100"')
     parser.add_argument("--layers", action="store_true")
     args = parser.parse_args()
     for path in args.models:

@@ -1,101 +1,65 @@
 """Accuracy against latency: every registered network that has a published error, exported and timed on this machine.
 
-  python -m export.chart [--models='shufflenet_v2_*'] [--threads=1] [--output=chart.png] [--csv=chart.csv]
+  python -m export.chart [--models='shufflenet_v2_*'] [--output=chart.png] [--html=chart.html]
+  python -m export.chart --latency=latency.csv --html=chart.html        of what export.latency has measured
 
 Accuracies are the published ones (top-1 on ImageNet); latencies are of the optimized int8 and float32 files at 224 px,
-the fastest of runs that take turns in one process. Weights are random: time doesn't depend on them. About 15 seconds a network.
+the fastest of runs that take turns in one process. Weights are random: time doesn't depend on them. About 15 seconds a
+network. The page needs nothing but a browser: point at a dot to see what it is, switch families and kinds on and off.
 """
 
-import csv
+import fnmatch
 import os
 import pathlib
 import sys
-import tempfile
-from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import numpy as np
 from absl import flags
 
 import shufflenet_tf as st
-from export import pictures, program
-from export.benchmark import Result, benchmark
+from export import chart_page, chart_picture, latency, pictures, program
+from export.chart_points import points
 from export.published import ERRORS
-from export.quantize import Quantization
-from export.tflite import export
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.files import atomic_path, check_writable
+from shufflenet_tf.files import check_writable
+from shufflenet_tf.tables.latency import read
+from shufflenet_tf.tables.rows import SQUARE
 
 FLAGS = program.flag_values()
-flags.DEFINE_string("models", "*", "Which networks, with shell wildcards.", flag_values=FLAGS)
-flags.DEFINE_integer("image_size", 224, "Side of the input in pixels.", 32, flag_values=FLAGS)
+flags.DEFINE_list("models", ["*"], "Which networks, with shell wildcards.", flag_values=FLAGS)
+flags.DEFINE_string("latency", None, "A table of export.latency to draw; default: measure now.", flag_values=FLAGS)
 flags.DEFINE_integer("threads", 1, "Threads of the interpreter.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("runs", 50, "Timed runs of each file.", 1, flag_values=FLAGS)
 flags.DEFINE_string("output", "chart.png", "The picture to draw, .png, .pdf or .svg.", flag_values=FLAGS)
-flags.DEFINE_string("csv", None, "A table to write, a line a file.", flag_values=FLAGS)
-
-KINDS = ("int8", "float32")
-
-
-def untrained(name: str, size: int) -> tuple[st.Bundle, list[np.ndarray]]:
-    """Returns a network with random weights that computes at the speed of a trained one, and images to calibrate it with.
-
-    Its batch statistics are measured, since those that it is born with let activations shrink to nothing.
-    """
-    bundle = st.Bundle(model := st.create_model(name, input_shape=(size, size, 3)), None, model.preprocessing)
-    images = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8)
-    norms = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_mean")]
-    for norm in norms:
-        norm.momentum = 0.0  # one step sets the statistics
-    model(bundle.preprocessing.normalize(images), training=True)
-    return bundle, list(images)
-
-
-def measure(names: Sequence[str], size: int, threads: int, runs: int) -> list[tuple[str, str, Result]]:
-    """Exports networks and times all files in turns; returns (name, kind, result) of each."""
-    files = []
-    with tempfile.TemporaryDirectory() as folder:
-        for i, name in enumerate(names):
-            print(f"{i + 1} of {len(names)}: exporting {name} …", file=sys.stderr, flush=True)
-            bundle, images = untrained(name, size)
-            kinds = [Quantization(kind, calibration=images if kind == "int8" else ()) for kind in KINDS]
-            made = [file for file in export(bundle, kinds, threads) if file.steps]
-            for kind, file in zip(KINDS, made, strict=True):
-                files.append((name, kind, pathlib.Path(folder) / f"{name}_{kind}.tflite"))
-                files[-1][2].write_bytes(file.content)
-        print("Timing them …", file=sys.stderr, flush=True)
-        results = benchmark([path for _, _, path in files], threads, runs)
-    return [(name, kind, result) for (name, kind, _), result in zip(files, results, strict=True)]
+flags.DEFINE_string("html", None, "A page to write, .html.", flag_values=FLAGS)
+flags.DEFINE_string("csv", None, "A table to write of what is measured, a line a file.", flag_values=FLAGS)
 
 
 def main(arguments: list[str]) -> None:
     if arguments:
         raise UserError(f"Unexpected argument {arguments[0]!r}: all settings are flags, --name=value.")
     pictures.check_suffix(FLAGS.output)
-    check_writable(pathlib.Path(FLAGS.output).parent)
-    names = [name for name in st.list_models(FLAGS.models) if name in ERRORS]
-    if not names:
-        raise UserError(f"--models={FLAGS.models} matches no network with a published error: try 'shufflenet_v2_*'.")
-    rows = measure(names, FLAGS.image_size, FLAGS.threads, FLAGS.runs)
-    points = [(name, 100 - ERRORS[name][0], min(r.milliseconds), kind) for name, kind, r in rows]
-    pictures.chart(points, FLAGS.output)
+    if FLAGS.html and not FLAGS.html.endswith(".html"):
+        raise UserError(f"--html={FLAGS.html} is no page's name: give one that ends with .html.")
+    for path in filter(None, (FLAGS.output, FLAGS.html, FLAGS.csv)):
+        check_writable(pathlib.Path(path).parent)
+    known = read(FLAGS.latency) if FLAGS.latency else []
+    chosen = [name for name in st.list_models() if any(fnmatch.fnmatchcase(name, pattern) for pattern in FLAGS.models)]
+    jobs = [(name, SQUARE) for name in chosen if name in ERRORS]
+    if not jobs:
+        raise UserError(f"--models={','.join(FLAGS.models)} matches no network with a published error: try 'shufflenet_v2_*'.")
+    measured = known if FLAGS.latency else latency.measure(jobs, FLAGS.threads, FLAGS.runs)
+    measured = [own for own in measured if (own.network, own.size) in jobs and own.threads == FLAGS.threads]
     if FLAGS.csv:
-        with atomic_path(FLAGS.csv) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["network", "kind", "top1", "source", "min_ms", "median_ms", "bytes", "partitions", "not_delegated"])
-            for (name, top1, fastest, kind), (_, _, r) in zip(points, rows, strict=True):
-                figures = [
-                    f"{fastest:.3f}",
-                    f"{np.median(r.milliseconds):.3f}",
-                    r.file_size,
-                    r.partitions,
-                    sum(r.outside.values()),
-                ]
-                table.writerow([name, kind, f"{top1:.1f}", ERRORS[name][1], *figures])
-    for name, top1, fastest, kind in points:
-        print(f"{name:34} {kind:8} {top1:5.1f} %  {fastest:7.2f} ms")
-    print(f"The picture is {FLAGS.output}.")
+        latency.write(measured, FLAGS.csv)
+    shown = points(measured)
+    chart_picture.draw(shown, FLAGS.output)
+    if FLAGS.html:
+        chart_page.write(shown, FLAGS.threads, FLAGS.html)
+    for point in shown:
+        print(f"{point.name:34} {point.kind:8} {point.accuracy:5.1f} %  {point.milliseconds:7.2f} ms")
+    print(f"The picture is {FLAGS.output}{f', the page {FLAGS.html}' if FLAGS.html else ''}.")
 
 
 def run(argv: list[str]) -> int:

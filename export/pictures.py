@@ -1,4 +1,4 @@
-"""Pictures of exported models: latency, accuracy against latency, and where an export differs from its original."""
+"""Pictures of exported models: latency, and where an export differs from its original."""
 
 import os
 import pathlib
@@ -10,18 +10,15 @@ import numpy as np
 
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.evaluation.metrics import shorten
-from shufflenet_tf.evaluation.pictures import INK, QUIET, TEST, TRAIN, WRONG, _headline, _picture
+from shufflenet_tf.evaluation.pictures import INK, TEST, TRAIN, WRONG, _headline, _picture
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from export.benchmark import Result
     from export.verify import Comparison, Report
 
 SUFFIXES = (".png", ".pdf", ".svg")
-KINDS = (TEST, WRONG, "#009E73", TRAIN, "#CC79A7", "#56B4E9", QUIET)  # Okabe and Ito's
-MARKERS = "osD^vP*"
 TILES = 6  # images a row
 EQUAL = 1e-5  # differences of probabilities below this are rounding
 _ROW, _LINE, _CHART = 2.1, 0.3, 3.6  # inches: a row of images, a line of text, a chart
@@ -77,94 +74,6 @@ def latencies(results: "Sequence[Result]", names: Sequence[str], path: str | os.
 
 def _threads(number: int) -> str:
     return "1 thread" if number == 1 else f"{number} threads"
-
-
-def chart(points: Sequence[tuple[str, float, float, str]], path: str | os.PathLike) -> None:
-    """Draws accuracy against latency, with a line through the networks that no other beats in both.
-
-    Args:
-      points: (name, top-1 accuracy in %, milliseconds, kind); a kind has a colour.
-      path: the picture to write.
-
-    Raises:
-      UserError: no points, a time that is not positive, or matplotlib is not installed.
-    """
-    if not points or min(ms for _, _, ms, _ in points) <= 0:
-        raise UserError("The chart needs points of (name, accuracy, milliseconds above 0, kind); one or more.")
-    families = {name.partition("_")[0] for name, *_ in points}
-    common = f"{min(families)}_" if len(families) == 1 else ""
-    front = pareto_front([(ms, accuracy) for _, accuracy, ms, _ in points])
-    with _picture(path, 9, 6) as figure:
-        _headline(figure, "Accuracy against latency; the line joins the networks that no other beats in both")
-        axes = figure.add_subplot()
-        axes.set(xscale="log", xlabel="ms a picture, logarithmic", ylabel="top-1 accuracy on ImageNet (%)")
-        axes.step(
-            [points[i][2] for i in front], [points[i][1] for i in front], where="post", color=QUIET, linewidth=1, zorder=1
-        )
-        kinds = list(dict.fromkeys(kind for *_, kind in points))
-        for n, kind in enumerate(kinds):
-            own = [(ms, accuracy) for _, accuracy, ms, other in points if other == kind]
-            style = {"color": KINDS[n % len(KINDS)], "marker": MARKERS[n % len(MARKERS)]}
-            axes.plot(*zip(*own, strict=True), linestyle="", markersize=6, label=kind, zorder=2, **style)
-        axes.margins(x=0.18, y=0.09)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(_sparse_minor(axes))
-        if len(kinds) > 1:
-            axes.legend(loc="lower right")
-        _place_names(figure, axes, [(name.removeprefix(common), ms, accuracy) for name, accuracy, ms, _ in points], set(front))
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Returns the indices of (cost, gain) that no other point beats in both, by rising cost."""
-    front, best = [], -np.inf
-    for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
-        if points[i][1] > best:
-            front.append(i)
-            best = points[i][1]
-    return front
-
-
-def _sparse_minor(axes: "Axes"):
-    """Labels 2 and 5 of each decade; all of them if there is little more than one."""
-
-    def label(value: float, _) -> str:
-        low, high = axes.get_xlim()
-        digit = round(value / 10 ** np.floor(np.log10(value)))
-        return f"{value:g}" if digit in (2, 5) or high < 4 * low else ""
-
-    return label
-
-
-def _place_names(figure: "Figure", axes: "Axes", points: Sequence[tuple[str, float, float]], front: set[int]) -> None:
-    """Writes each name beside its dot where it covers nothing; those of the front first, the last ones maybe not at all."""
-    figure.draw_without_rendering()  # only then are places in pixels known
-    pixel = figure.dpi / 72
-    width, height = 4.3 * pixel, 8.5 * pixel  # of a character of 7 points
-    dots = axes.transData.transform([(x, y) for _, x, y in points])
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
-    legend = axes.get_legend()
-    frame = axes.get_window_extent()
-    if legend is not None:
-        taken.append(legend.get_window_extent().extents)
-    for i in sorted(range(len(points)), key=lambda i: (i not in front, i)):
-        name, (x, y) = points[i][0], dots[i]
-        w = width * len(name)
-        gap = 5 * pixel
-        left, right, middle, above, below = -gap - w, gap, -w / 2, gap / 2, -height - gap / 2
-        places = [(right, -height / 2), (left, -height / 2), (middle, gap), (middle, -gap - height)]
-        places += [(right, above), (right, below), (left, above), (left, below)]
-        if i in front:  # the line comes from below and goes to the right
-            places = [(left, above), (middle, gap), (left, -height / 2), *places]
-        for dx, dy in places:
-            box = (x + dx, y + dy, x + dx + w, y + dy + height)
-            inside = frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
-            others = taken[:i] + taken[i + 1 :]
-            if inside and not any(a < box[2] and box[0] < c and b < box[3] and box[1] < d for a, b, c, d in others):
-                taken.append(box)
-                shift = ((dx + w / 2) / pixel, (dy + height / 2) / pixel)
-                place = {"xytext": shift, "textcoords": "offset points", "ha": "center", "va": "center"}
-                axes.annotate(name, points[i][1:], fontsize=7, color=INK if i in front else QUIET, **place)
-                break
 
 
 def verification(report: "Report", path: str | os.PathLike) -> None:

@@ -34,6 +34,8 @@ from export import metadata, mixed, program, ptq, verify
 from export.benchmark import benchmark
 from export.convert import convert
 from export.optimize import optimize
+from export.ptq import report as layer_report
+from export.qat.report import trained as trained_int8
 from export.quantize import CALIBRATED, KINDS, Quantization, calibration_images
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
@@ -78,6 +80,7 @@ flags.DEFINE_integer("threads", 1, "Threads of the interpreter that the files ar
 flags.DEFINE_integer("runs", 30, "Timed runs of each file.", 1, flag_values=FLAGS)
 
 
+_LOOKED_AT = 12  # images for the noise of layers
 _UNSEEN = 3  # one in so many images is kept for measuring the drop on
 _RECIPES = {"int8": ptq.BEST, "int16": ptq.BEST_INT16}
 
@@ -90,11 +93,13 @@ class File:
       name: of the file, or of the step.
       content: of the .tflite file.
       steps: what was done to it, in order; empty: it's as TensorFlow converts it.
+      layers: the noise of each layer before and after those steps that chose int8's numbers, as a table in Markdown.
     """
 
     name: str
     content: bytes
     steps: tuple[tuple[str, str], ...] = ()
+    layers: str = ""
 
 
 def export(
@@ -104,6 +109,7 @@ def export(
     best: bool = False,
     max_drop: float | None = None,
     unseen: Sequence[np.ndarray] = (),
+    trained: bytes | None = None,
 ) -> Iterator[File]:
     """Converts and optimizes a network.
 
@@ -114,9 +120,10 @@ def export(
       best: whether int8's and int16's numbers are chosen anew, by `ptq.quantize`.
       max_drop: how much accuracy int8 may lose, 0-1; see `mixed.mix`. None: all of it stays in int8.
       unseen: uint8 images [H, W, 3] to measure that on; none: those that int8 was calibrated with.
+      trained: the int8 graph that the network has learnt to be, as converted; None: it has not.
 
     Yields:
-      Of each quantization the graph as converted and the optimized one, with metadata.
+      Of each quantization, and of the trained graph, the graph as converted and the optimized one, with metadata.
 
     Raises:
       UserError: see `convert` and `metadata.attach`.
@@ -132,20 +139,25 @@ def export(
         floats = convert(model)
         converted = []
         for quantization in quantizations:
-            kind, steps = quantization.kind, ()
+            kind, steps, noise = quantization.kind, (), ""
             content = corrected = floats if kind == "float32" else convert(model, quantization)
             mixed_too = kind == "int8" and max_drop is not None
             if kind in CALIBRATED and (best or mixed_too):
                 chosen = ptq.quantize(floats, content, quantization.calibration, _RECIPES[kind] if best else ptq.MINMAX)
                 corrected, steps = chosen.model, chosen.steps
+                if kind == "int8" and best:
+                    compared = {"min-max": ptq.Result(content, floats), "best": chosen}
+                    noise = layer_report.markdown(layer_report.layer_rows(compared, quantization.calibration[:_LOOKED_AT]))
                 if mixed_too:
                     mixture = mixed.mix(chosen, unseen if len(unseen) else quantization.calibration, max_drop)
                     corrected, steps = mixture.model, (*steps, mixture.step)
-            converted.append((kind, content, steps, pool.submit(optimize, corrected, threads)))
-        for kind, content, steps, optimized in converted:
+            converted.append((kind, content, steps, noise, pool.submit(optimize, corrected, threads)))
+        if trained is not None:
+            converted.append(("int8_trained", trained, (), "", pool.submit(optimize, trained, threads)))
+        for kind, content, steps, noise, optimized in converted:
             result = optimized.result()
             yield File(f"{kind} as converted", finished(content, kind))
-            yield File(f"model_{kind}.tflite", finished(result.model, kind), (*steps, *result.steps))
+            yield File(f"model_{kind}.tflite", finished(result.model, kind), (*steps, *result.steps), noise)
 
 
 def main(arguments: list[str]) -> None:
@@ -177,7 +189,8 @@ def main(arguments: list[str]) -> None:
     _say(f"Converting {bundle.model.name} to {', '.join(FLAGS.kinds)}, and optimizing")
     kinds = [Quantization(kind, FLAGS.int8_output, images if kind in CALIBRATED else ()) for kind in FLAGS.kinds]
     drop = None if FLAGS.max_drop is None else FLAGS.max_drop / 100
-    files = list(export(bundle, kinds, FLAGS.threads, FLAGS.ptq == "best", drop, unseen))
+    trained = trained_int8(path) if "int8" in FLAGS.kinds and path.is_dir() else None
+    files = list(export(bundle, kinds, FLAGS.threads, FLAGS.ptq == "best", drop, unseen, trained))
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
         for file in files:
@@ -188,7 +201,7 @@ def main(arguments: list[str]) -> None:
         _say("Timing them")
         timed = benchmark(paths, FLAGS.threads, FLAGS.runs)
     rows = [_row(file, c, t) for file, c, t in zip(files, proven.comparisons, timed, strict=True)]
-    report = _report(bundle, rows, proven)
+    report = _report(bundle, rows, proven, {file.name: file.layers for file in files})
     for file in files:
         if file.steps:
             _write(folder / file.name, file.content)
@@ -235,8 +248,8 @@ def _row(file: File, proven: verify.Comparison, timed: Any) -> dict[str, Any]:
     }
 
 
-def _report(bundle: st.Bundle, rows: list[dict[str, Any]], proven: verify.Report) -> str:
-    """Returns the table of all steps and what the optimizer did, as Markdown."""
+def _report(bundle: st.Bundle, rows: list[dict[str, Any]], proven: verify.Report, layers: dict[str, str]) -> str:
+    """Returns the table of all steps and what was done in each, as Markdown."""
 
     def percent(value: float | None) -> str:
         return "" if value is None else f"{value:.1%}"
@@ -260,6 +273,7 @@ def _report(bundle: st.Bundle, rows: list[dict[str, Any]], proven: verify.Report
         outside = ", ".join(f"{count} {kind}" for kind, count in row["not_delegated"].items())
         lines += [f"{row['name']}: {row['partitions']} delegate partition(s){f', without {outside}' if outside else ''}."]
         lines += [f"- {name}: {done}" for name, done in row["steps"] if done != "nothing to do"] + [""]
+        lines += [layers[row["name"]], ""] if layers[row["name"]] else []
     return "\n".join(lines)
 
 

@@ -10,22 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from export.convert import STEM, _check, _edge, _framed
-from shufflenet_tf.kernels import GroupedConv2D, register
+from shufflenet_tf.kernels import register
 from shufflenet_tf.layers import HardSigmoid, HardSwish, flatten
 from shufflenet_tf.model import ImageClassifier
 from shufflenet_tf.weights import canonical
 
 layers = tf.keras.layers
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
+WEIGHTED = (*CONVOLUTIONS, layers.Dense)
 BLACK, WHITE = 0, 255
-
-
-@register
-class BiasedGroupedConv2D(GroupedConv2D):
-    """A grouped convolution at native speed, with a bias."""
-
-    def call(self, inputs):
-        return tf.nn.bias_add(super().call(inputs), self.bias)
 
 
 @register
@@ -72,7 +65,8 @@ def whole(pixels: tf.Tensor) -> tf.Tensor:
 def folded(model: ImageClassifier) -> tf.keras.Model:
     """Returns the functional model of primitive layers from pixels, float32 [N, H, W, 3] 0-255 RGB, to probabilities.
 
-    Its weights are its own. In float it computes what `model` does, but for pixels being rounded.
+    Its weights are its own: a kernel and a bias of each layer. In float it computes what `model` does, but for pixels
+    being rounded.
 
     Args:
       model: with a fixed input size, and a softmax.
@@ -82,7 +76,7 @@ def folded(model: ImageClassifier) -> tf.keras.Model:
     """
     _check(model)
     flat = flatten(model)
-    weights = {layer.name: _weights(layer) for layer in flat.layers if isinstance(layer, CONVOLUTIONS)}
+    weights = {layer.name: _weights(layer) for layer in flat.layers if isinstance(layer, WEIGHTED)}
     order, factor, mean = _affine(model)
     kernel, bias = weights[STEM]
     kernel = kernel[:, :, order] * factor[:, None]
@@ -99,24 +93,22 @@ def folded(model: ImageClassifier) -> tf.keras.Model:
                 config["edges"] = [_edge(side, size, stride, explicit) for side, size, stride in sides]
                 config |= {"pixel": mean.tolist(), "padding": "valid"}
             return PixelConv2D.from_config({**config, "use_bias": True})
-        if isinstance(layer, CONVOLUTIONS):
-            kind = BiasedGroupedConv2D if isinstance(layer, GroupedConv2D) else type(layer)
-            return kind.from_config({**config, "use_bias": len(weights[layer.name]) == 2})
+        if isinstance(layer, WEIGHTED):
+            return type(layer).from_config({**config, "use_bias": True})
         if isinstance(layer, layers.BatchNormalization) or (layer.name == f"{STEM}.pad" and mean.any()):
             return layers.Activation("linear", name=layer.name)
         return type(layer).from_config(config)
 
     clone = tf.keras.models.clone_model(flat, clone_function=primitive)
-    for layer in clone.layers:
-        if layer.name in weights:
-            layer.set_weights(weights[layer.name])
-        elif layer.weights:
-            layer.set_weights(flat.get_layer(layer.name).get_weights())
+    for name, arrays in weights.items():
+        clone.get_layer(name).set_weights(arrays)
     return clone
 
 
 def unfolded(model: ImageClassifier, trained: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the weights by canonical name with which `model` computes what a `folded` one computes with `trained`.
+
+    A bias that has been learnt where `model` has none is left out.
 
     Args:
       model: the network; it is not changed.
@@ -133,7 +125,7 @@ def unfolded(model: ImageClassifier, trained: Mapping[str, np.ndarray]) -> dict[
             after, ones = normalization.name.replace(".", "/"), np.ones_like(bias)
             arrays |= {f"{after}/gamma": ones, f"{after}/beta": bias, f"{after}/mean/EMA": 0 * ones}
             arrays |= {f"{after}/variance/EMA": ones * np.float32(1 - normalization.epsilon)}
-        elif bias is not None:
+        elif bias is not None and layer.use_bias:
             arrays[f"{path}/b"] = bias
         if kernel is not None:
             arrays[f"{path}/W"] = kernel
@@ -154,11 +146,11 @@ def _normalization(conv: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
 
 
 def _weights(conv: tf.keras.layers.Layer) -> list[np.ndarray]:
-    """Kernel and bias of a convolution with the normalization that follows it; only a kernel where none does."""
-    kernel, after = conv.get_weights()[0], _normalization(conv)
+    """Kernel and bias of a layer with the normalization that follows it."""
+    (kernel, *bias), after = conv.get_weights(), _normalization(conv)
+    depthwise = isinstance(conv, layers.DepthwiseConv2D)
     if after is None:
-        return [kernel]
+        return [kernel, *(bias or [np.zeros(kernel.shape[-2 if depthwise else -1], np.float32)])]
     gamma, beta, mean, variance = after.get_weights()
     factor = gamma / np.sqrt(variance + after.epsilon)
-    depthwise = isinstance(conv, layers.DepthwiseConv2D)
     return [kernel * (factor[:, None] if depthwise else factor), beta - mean * factor]

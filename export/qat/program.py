@@ -7,7 +7,7 @@ from absl import flags
 
 import shufflenet_tf as st
 from export import program, tflite, verify
-from export.qat import loading, photos, report, training
+from export.qat import loading, loop, photos, report, training
 from export.qat import run as run_
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
@@ -53,7 +53,13 @@ flags.DEFINE_float(
     "lighting", _AUGMENTATION.lighting, "Strength of the shift along ImageNet's colours.", 0, 1, flag_values=FLAGS
 )
 flags.DEFINE_bool("flip", _AUGMENTATION.flip, "Mirror every second photo.", flag_values=FLAGS)
-flags.DEFINE_integer("calibration_images", 200, "Training photos that ranges start from.", 1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "calibration_images",
+    200,
+    "Training photos for the post-training quantization to start with.",
+    1,
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer(
     "test_images", _SETTINGS.test_images, "Test photos for each evaluation and the report, at most.", 1, flag_values=FLAGS
 )
@@ -76,7 +82,7 @@ def main(arguments: list[str]) -> None:
     folder = pathlib.Path(FLAGS.output_dir or (path if path.is_dir() else path.parent) / report.FOLDER)
     check_writable(folder)
     if FLAGS.overwrite:
-        (folder / training.CHECKPOINT).unlink(missing_ok=True)
+        (folder / loop.CHECKPOINT).unlink(missing_ok=True)
     source = photos.open_photos(spec, FLAGS.data_dir)
     settings = _settings(bundle, source)
     teacher = "the float network" if settings.distill else "the float network and labels"
@@ -95,7 +101,7 @@ def main(arguments: list[str]) -> None:
     batches = photos.pixel_batches(source.train, bundle.preprocessing, bundle.size, settings.batch_size, count)
     calibration = [image for pixels, _ in batches for image in pixels]
     augmentation = Augmentation(**{name: FLAGS[name].value for name in ("min_area", "jitter", "lighting", "flip")})
-    student, progress = run_.learn(bundle, source, settings, augmentation, calibration, folder, say)
+    student, progress = run_.learn(bundle, source, settings, augmentation, calibration, folder, FLAGS.int8_output, say)
     run_.write(bundle, student, progress, calibration, images, folder, FLAGS.int8_output, FLAGS.threads, FLAGS.runs)
     seconds = time.monotonic() - began
     say(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}\nEverything is in {folder}, after {seconds:.0f} s.")

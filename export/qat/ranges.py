@@ -98,6 +98,24 @@ def _readers(layer: tf.keras.layers.Layer) -> Iterable[tf.keras.layers.Layer]:
             yield reader
 
 
+def rounding_layer(model: tf.keras.Model, ranges: Mapping[str, Range], tensor: str) -> str | None:
+    """Returns the layer of `ranges` that makes a tensor of a converted graph, or None.
+
+    Args:
+      model: of `network.folded`.
+      ranges: of `calibrate`.
+      tensor: its name, which lists the operators that were fused into it, the last one first: "network/unit/layer/Relu;…".
+    """
+    known = {layer.name: layer for layer in model.layers}
+    for path in tensor.split(";"):
+        name = next((part for part in reversed(path.split("/")) if part in known), None)
+        while name is not None and name not in ranges:
+            name = _sources(known[name])[0].name if _is_identity(known[name]) else None
+        if name is not None:
+            return name
+    return None
+
+
 def calibrate(model: tf.keras.Model, batches: Iterable[np.ndarray]) -> Mapping[str, Range]:
     """Returns the range of each layer whose output is rounded: from the smallest to the largest value on some photos.
 

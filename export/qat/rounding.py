@@ -14,7 +14,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tensorflow_model_optimization.python.core.quantization.keras import quantize_layout_transform
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_registry
 
-from export.qat.ranges import Range
+from export.qat.numbers import Layer, Start, into_graph
 from shufflenet_tf import quiet
 from shufflenet_tf.kernels import register
 from shufflenet_tf.layers import HardSigmoid
@@ -23,31 +23,35 @@ qat = tfmot.quantization.keras
 
 
 class ChannelQuantizer(qat.quantizers.Quantizer):
-    """Rounds a kernel to -127 … 127 steps of the 127th part of each output channel's largest weight.
+    """Rounds a kernel to -127 … 127 steps of the 127th part of each output channel's limit.
+
+    Args:
+      depthwise: whether output channels are along the last axis but one.
 
     Attributes:
-      converting: True while the converter traces the network: it rounds constants just so, and can't read the rounding of
-        a depthwise kernel by channel.
+      converting: True while the converter traces the network: it can't read the rounding of a depthwise kernel by channel,
+        and gets the numbers of the rounded ones afterwards.
     """
 
     converting = False
 
+    def __init__(self, depthwise: bool = False):
+        self.depthwise = depthwise
+
     def build(self, tensor_shape, name, layer):
-        return {}
+        channels = tensor_shape[-2 if self.depthwise else -1]
+        return {"limits": layer.add_weight(f"{name}/limits", (channels,), initializer="ones", trainable=False)}
 
     def __call__(self, inputs, training, weights, **kwargs):
         if self.converting:
             return inputs
-        depthwise = inputs.shape[-1] == 1 and inputs.shape[0] > 1
-        kernel = tf.squeeze(inputs, -1) if depthwise else inputs
-        # A channel without weights gets any range: zero stays zero.
-        largest = tf.maximum(tf.reduce_max(tf.abs(kernel), list(range(kernel.shape.rank - 1))), 1e-8)
-        largest = tf.stop_gradient(largest)
-        kernel = tf.quantization.fake_quant_with_min_max_vars_per_channel(kernel, -largest, largest, narrow_range=True)
-        return kernel[..., None] if depthwise else kernel
+        kernel = tf.squeeze(inputs, -1) if self.depthwise else inputs
+        limits = weights["limits"]
+        kernel = tf.quantization.fake_quant_with_min_max_vars_per_channel(kernel, -limits, limits, narrow_range=True)
+        return kernel[..., None] if self.depthwise else kernel
 
     def get_config(self):
-        return {}
+        return {"depthwise": self.depthwise}
 
 
 class RangeQuantizer(qat.quantizers.Quantizer):
@@ -100,7 +104,7 @@ class Rounded(qat.QuantizeConfig):
 
     def get_weights_and_quantizers(self, layer):
         name = self._kernel(layer)
-        return [(getattr(layer, name), ChannelQuantizer())] if name else []
+        return [(getattr(layer, name), ChannelQuantizer(name == "depthwise_kernel"))] if name else []
 
     def set_quantize_weights(self, layer, quantize_weights):
         for weights in quantize_weights:
@@ -144,16 +148,16 @@ class Scheme(qat.QuantizeScheme):
         return default_8bit_quantize_registry.Default8BitQuantizeRegistry()
 
 
-def rounded(model: tf.keras.Model, ranges: Mapping[str, Range]) -> tf.keras.Model:
+def rounded(model: tf.keras.Model, start: Start) -> tf.keras.Model:
     """Returns a copy of a `network.folded` model in which everything is rounded as in int8.
 
     Args:
       model: the network.
-      ranges: of `ranges.calibrate`.
+      start: its numbers.
     """
 
     def annotated(layer):
-        range_ = ranges.get(layer.name)
+        range_ = start.ranges.get(layer.name)
         config = range_ and {"group": range_.group, "low": range_.low, "high": range_.high, "learns": range_.learns}
         kind = Int8HardSigmoid if isinstance(layer, HardSigmoid) else type(layer)
         return qat.quantize_annotate_layer(kind.from_config(layer.get_config()), Rounded(config))
@@ -161,8 +165,11 @@ def rounded(model: tf.keras.Model, ranges: Mapping[str, Range]) -> tf.keras.Mode
     with qat.quantize_scope({kind.__name__: kind for kind in (ChannelQuantizer, RangeQuantizer, Rounded)}):
         RangeQuantizer.shared = {}
         copy = tf.keras.models.clone_model(model, clone_function=annotated)
-        copy.set_weights(model.get_weights())
-        return qat.quantize_apply(copy, Scheme(), quantized_layer_name_prefix="")
+        student = qat.quantize_apply(copy, Scheme(), quantized_layer_name_prefix="")
+    for name, (kernel, bias, limits) in _layers(student).items():
+        begins = start.layers[name]
+        kernel.assign(begins.kernel), bias.assign(begins.bias), limits.assign(begins.limits)
+    return student
 
 
 def to_tflite(model: tf.keras.Model, output: str = "uint8") -> bytes:
@@ -188,19 +195,28 @@ def to_tflite(model: tf.keras.Model, output: str = "uint8") -> bytes:
     converter.inference_output_type = getattr(tf, output)
     with quiet.held_back(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notes to the converter's authors
-        return converter.convert()
+        content = converter.convert()
+    numbers = {name: Layer(*(v.numpy() for v in variables)) for name, variables in _layers(model).items()}
+    return into_graph(content, numbers)
+
+
+def _layers(model: tf.keras.Model) -> dict[str, tuple[tf.Variable, tf.Variable, tf.Variable]]:
+    """Returns kernel, bias and limits of each layer of a `rounded` model that has them."""
+    found = {}
+    for wrapper in model.layers:
+        if isinstance(wrapper, qat.QuantizeWrapperV2) and wrapper._weight_vars:
+            ((kernel, _, variables),) = wrapper._weight_vars
+            found[wrapper.layer.name] = kernel, wrapper.layer.bias, variables["limits"]
+    return found
 
 
 def named_variables(model: tf.keras.Model) -> dict[str, tf.Variable]:
     """Returns what learns in a `rounded` model: "<layer>/kernel", "<layer>/bias", "<range>/low" and "<range>/high"."""
     named = {}
+    for name, (kernel, bias, _) in _layers(model).items():
+        named |= {f"{name}/kernel": kernel, f"{name}/bias": bias}
     for wrapper in model.layers:
-        if not isinstance(wrapper, qat.QuantizeWrapperV2):
-            continue
-        kernels = [weight for weight, *_ in wrapper._weight_vars]
-        named |= {f"{wrapper.layer.name}/kernel": kernel for kernel in kernels}
-        named |= {f"{wrapper.layer.name}/bias": v for v in wrapper.layer.trainable_weights if v.shape.rank == 1}
-        for quantizer in wrapper._output_quantizers:
+        for quantizer in getattr(wrapper, "_output_quantizers", ()):
             if quantizer.learns:
                 named |= {f"{quantizer.group}/{end}": v for end, v in wrapper._output_quantizer_vars.items()}
     return named

@@ -1,4 +1,7 @@
-"""A whole run of quantization-aware training: from a float network and photos to an int8 file and the proof of it."""
+"""A whole run of quantization-aware training: from a float network and photos to an int8 file and the proof of it.
+
+It starts with the best that `export.ptq` makes of the network without training.
+"""
 
 import dataclasses
 import json
@@ -11,7 +14,8 @@ import tensorflow as tf
 import shufflenet_tf as st
 from export import ptq, verify
 from export.convert import convert
-from export.qat import network, ranges, report, rounding, training
+from export.ptq import report as layer_report
+from export.qat import loop, network, numbers, ranges, report, rounding, training
 from export.quantize import Quantization
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
@@ -21,6 +25,8 @@ from shufflenet_tf.training.checkpoint import Progress
 from shufflenet_tf.weights import canonical
 
 BATCH = 16  # of calibration
+# What training starts with: the int8 graph as converted and corrected, and the float graph that it's the int8 version of.
+START, REFERENCE = "post_training_int8.tflite", "post_training_float32.tflite"
 
 
 def learn(
@@ -30,6 +36,7 @@ def learn(
     augmentation: Augmentation,
     calibration: Sequence[np.ndarray],
     folder: pathlib.Path,
+    output: str = "uint8",
     say: Callable[[str], None] = print,
 ) -> tuple[tf.keras.Model, Progress]:
     """Trains a network to be int8, going on where an earlier run in `folder` stopped.
@@ -39,19 +46,27 @@ def learn(
       source: the photos, and labels if they are to teach.
       settings: how to train.
       augmentation: what happens to the photos.
-      calibration: uint8 images [H, W, 3] that ranges start from.
-      folder: for checkpoint and history.
+      calibration: uint8 images [H, W, 3] for post-training quantization.
+      folder: for checkpoint, history and the start.
+      output: type of the int8 files' probabilities.
       say: called with each line of progress.
 
     Returns:
       The network as `rounding.to_tflite` takes it, and its history.
 
     Raises:
-      UserError: see `ranges.calibrate` and `training.train`.
+      UserError: see `ranges.calibrate`, `ptq.quantize` and `loop.train`.
     """
     teacher = network.folded(bundle.model)
     batches = [np.stack(calibration[i : i + BATCH]) for i in range(0, len(calibration), BATCH)]
-    start = ranges.calibrate(teacher, batches)
+    seen = ranges.calibrate(teacher, batches)
+    if not all((folder / name).exists() for name in (loop.CHECKPOINT, START, REFERENCE)):
+        say(f"Starting with post-training quantization on {len(calibration)} photos")
+        floats, plain = convert(bundle.model), convert(bundle.model, Quantization("int8", output, calibration))
+        best = ptq.quantize(floats, plain, calibration)
+        _write(folder / START, best.model)
+        _write(folder / REFERENCE, best.reference)
+    start = numbers.of_graph((folder / START).read_bytes(), teacher, seen)
     student = rounding.rounded(teacher, start)
     about = {
         "model": {key: value for key, value in canonical.config(bundle.model).items() if key != "labels"},
@@ -61,9 +76,7 @@ def learn(
         **dataclasses.asdict(augmentation),
     }
     trained = training.Training(student, teacher, start, settings)
-    if not (folder / training.CHECKPOINT).exists():
-        say(f"Ranges start at {trained.tighten(batches):.0%} of what {len(calibration)} photos span.")
-    return student, training.train(trained, source, bundle.preprocessing, augmentation, folder, about, say)
+    return student, loop.train(trained, source, bundle.preprocessing, augmentation, folder, about, say)
 
 
 def write(
@@ -81,8 +94,8 @@ def write(
 
     Args:
       bundle: the float network; its weights are those that learnt afterwards.
-      student, progress: of `learn`.
-      calibration: uint8 images [H, W, 3] for the post-training int8 files that the trained one is compared with.
+      student, progress: of `learn`, in `folder`.
+      calibration: uint8 images [H, W, 3] for the min-max int8 file that the trained one is compared with.
       images: batches of (uint8 [N, H, W, 3], class indices [N] or None) that the report is about.
       folder: of the run.
       output: type of the int8 files' probabilities.
@@ -91,10 +104,11 @@ def write(
     """
     content, floats = rounding.to_tflite(student, output), convert(bundle.model)
     plain = convert(bundle.model, Quantization("int8", output, calibration))
+    best = ptq.Result((folder / START).read_bytes(), (folder / REFERENCE).read_bytes())
     conversions = {
         "float32": floats,
-        "int8, post-training": plain,
-        "int8, post-training, best": ptq.quantize(floats, plain, calibration).model,
+        "int8, post-training, min-max": plain,
+        "int8, post-training, best": best.model,
         "int8, trained": content,
     }
     rows, proven = report.measure(bundle, conversions, images, threads, runs)
@@ -103,14 +117,19 @@ def write(
     ends = {name: float(value) for name, value in named.items() if name.endswith(("/low", "/high"))}
     model = bundle.model
     lines = [f"# {model.name}, {bundle.size[0]}x{bundle.size[1]} px, int8", "", report.table(rows, proven)]
-    lines += ["", f"{proven.images:,} images, {threads} thread(s), medians of {runs} interleaved runs.", ""]
-    figures = {"model": model.name, "images": proven.images, "steps": progress.step, "files": [row.to_json() for row in rows]}
+    lines += ["", f"{proven.images:,} images, {threads} thread(s), medians of {runs} interleaved runs."]
+    kept = loop.best_step(progress)
+    lines += [f"Step {kept} of {progress.step} is the one with the smallest loss on test images, so that it was kept.", ""]
+    by_layer = layer_report.layer_rows({"min-max": ptq.Result(plain, floats), "best": best}, images[0][0][:12])
+    lines += ["Post-training, layer by layer:", "", layer_report.markdown(by_layer)]
+    figures = {"model": model.name, "images": proven.images, "steps": progress.step, "kept": kept}
+    figures["files"] = [row.to_json() for row in rows]
     canonical.save(model, folder / "model.npz")
     _write(folder / "ranges.json", (json.dumps(ends, indent=1) + "\n").encode())
     _write(folder / report.AS_CONVERTED, content)
     _write(folder / report.FINISHED, rows[-1].content)
     _write(folder / "labels.txt", "".join(f"{label}\n" for label in proven.labels).encode())
-    _write(folder / "report.md", "\n".join(lines).encode())
+    _write(folder / "report.md", ("\n".join(lines) + "\n").encode())
     _write(folder / "report.json", (json.dumps(figures, indent=1) + "\n").encode())
     pictures.training_curves(progress.history, folder / "training.png")
     verify.write(proven, folder)

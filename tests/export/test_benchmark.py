@@ -8,9 +8,7 @@ import tensorflow as tf
 from tiny_classifier import convert, network
 
 from export import anatomy, benchmark, pictures, program
-from export.published import ERRORS
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.registry import MODELS
 
 
 @pytest.fixture(scope="module")
@@ -147,29 +145,3 @@ def test_a_crash_of_the_interpreter_is_told(folder, monkeypatch):
 def test_names_are_short_where_they_are_distinct():
     assert pictures.short_names(["a/x.tflite", "b/x.tflite", "b/y.tflite"]) == ["a/x.tflite", "b/x.tflite", "y.tflite"]
     assert pictures.short_names(["a/x.tflite", "a/x.tflite"]) == ["x.tflite", "x.tflite"]
-
-
-def test_pareto_front():
-    # (cost, gain): the third is beaten by the second, and the fifth costs as much as the fourth for less.
-    points = [(1, 50), (2, 60), (3, 55), (5, 70), (5, 65), (6, 70)]
-    assert pictures.pareto_front(points) == [0, 1, 3]
-    assert pictures.pareto_front(points[::-1]) == [5, 4, 2]
-
-
-def test_chart(tmp_path):
-    points = [(name, 100 - error, 1 + i, "V1") for i, (name, (error, _)) in enumerate(ERRORS.items())]
-    pictures.chart(points, tmp_path / "chart.svg")
-    drawn = (tmp_path / "chart.svg").read_bytes()
-    assert drawn.startswith(b"<?xml")
-    pictures.chart(points[:1], tmp_path / "chart.png")
-    with pytest.raises(UserError, match="one or more"):
-        pictures.chart([], tmp_path / "none.png")
-    with pytest.raises(UserError, match="above 0"):
-        pictures.chart([("a", 50.0, 0.0, "V1")], tmp_path / "none.png")
-    assert not (tmp_path / "none.png").exists()
-
-
-def test_published_errors_are_of_registered_networks():
-    assert ERRORS.keys() <= MODELS.keys()
-    assert {name for name in MODELS if name.startswith("shufflenet")} <= ERRORS.keys()
-    assert ERRORS["shufflenet_v2_1.0x"][0] == 30.6 and ERRORS["shufflenet_v1_0.5x_g4"][0] == 41.6

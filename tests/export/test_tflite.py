@@ -12,6 +12,8 @@ from photos import COLOURS, write_photos
 
 import shufflenet_tf as st
 from export import tflite
+from export.convert import convert
+from export.quantize import Quantization
 from shufflenet_tf import shufflenet_v2
 from shufflenet_tf.lite import LiteClassifier
 
@@ -48,21 +50,29 @@ def run(*arguments) -> int:
 
 def test_a_run_is_exported_with_its_own_images(trained, capsys):
     """Ranges from the training images, proof on the test images, and everything that is promised."""
+    learnt = trained / "qat" / "int8_as_converted.tflite"  # as export.qat leaves it
+    learnt.parent.mkdir()
+    grey = list(np.full((1, 32, 32, 3), 128, np.uint8))
+    learnt.write_bytes(convert(st.load(trained).model, Quantization("int8", calibration=grey)))
     assert run(f"--model={trained}", "--calibration_images=8", "--runs=2") == 0
+    learnt.unlink()
     folder = trained / "export"
     names = {"model_float32.tflite", "model_float16.tflite", "model_int8.tflite", "labels.txt", "report.md", "report.json"}
+    names |= {"model_int8_trained.tflite"}
     names |= {"verify.png", "verify.json"}
     assert {path.name for path in folder.iterdir()} == names
     report = json.loads((folder / "report.json").read_text())
     assert report["images"] == 24 and report["top1"] is not None
     rows = {row["name"]: row for row in report["files"]}
-    assert rows.keys() == {f"{k} as converted" for k in ("float32", "float16", "int8")} | {n for n in names if "tflite" in n}
+    kinds = ("float32", "float16", "int8", "int8_trained")
+    assert rows.keys() == {f"{k} as converted" for k in kinds} | {n for n in names if "tflite" in n}
     assert rows["model_float32.tflite"]["max_error"] <= 1e-5 and rows["model_float32.tflite"]["agreement"] == 1
     assert rows["model_int8.tflite"]["max_error"] <= rows["int8 as converted"]["max_error"] + 0.05
     assert rows["model_int8.tflite"]["partitions"] == 1 and not rows["model_int8.tflite"]["not_delegated"]
     assert all(row["bytes"] > 0 and row["milliseconds"] > 0 for row in rows.values())
     text = (folder / "report.md").read_text()
     assert text in capsys.readouterr().out and "| model_int8.tflite |" in text
+    assert "| layer, signal to noise in dB | min-max | best |" in text and "| `stage2.block0.conv1` |" in text
     for kind in ("float32", "float16", "int8"):
         classifier = LiteClassifier(folder / f"model_{kind}.tflite")
         assert classifier.labels == tuple(sorted(COLOURS)) and classifier.preprocessing.crop == 32

@@ -1,6 +1,7 @@
 """`python -m export.qat`: what it leaves behind, and what it says where it can't work. Runs under Keras 2 only."""
 
 import json
+import subprocess
 import zipfile
 
 import numpy as np
@@ -48,8 +49,8 @@ def run(*arguments) -> int:
 
 
 def test_photos_without_labels_teach(weights, folder, capsys):
-    flags = ("--steps=2", "--batch_size=4", "--runs=2", "--checkpoint_steps=1")
-    assert run(f"--model={weights}", f"--dataset={folder}", *flags) == 0
+    (weights.parent / "qat.flags").write_text("# Two steps.\n--steps=2\n--batch_size=4\n--runs=2\n--checkpoint_steps=1\n")
+    assert run(f"--model={weights}", f"--dataset={folder}", f"--flagfile={weights.parent / 'qat.flags'}") == 0
     told = capsys.readouterr().out
     assert "from the float network" in told and "step 2 of 2" in told and "same answer as in float" in told
     output = weights.parent / report.FOLDER
@@ -63,7 +64,19 @@ def test_photos_without_labels_teach(weights, folder, capsys):
     rows = json.loads((output / "report.json").read_text())["files"]
     assert [row["partitions"] for row in rows] == [1, 1, 1, 1] and rows[-1]["bytes"] < 0.6 * rows[0]["bytes"]
     assert (output / "report.md").read_text().count("int8, trained") == 1
-    left = ("checkpoint.npz", "history.csv", "training.png", "verify.png", "verify.json", "ranges.json", "labels.txt")
+    assert "Post-training, layer by layer" in (output / "report.md").read_text()
+    left = (
+        "best.npz",
+        "post_training_int8.tflite",
+        "post_training_float32.tflite",
+        "checkpoint.npz",
+        "history.csv",
+        "training.png",
+        "verify.png",
+        "verify.json",
+        "ranges.json",
+        "labels.txt",
+    )
     assert all((output / name).stat().st_size for name in left)
 
 
@@ -77,14 +90,21 @@ def test_plain_folder_is_divided(folder):
 def test_files_of_the_other_generation_are_read_by_it(tmp_path, monkeypatch):
     """By a process of its own, which knows nothing of this one's shallow networks."""
     monkeypatch.setattr(shufflenet_v2, "REPEATS", (4, 8, 4))
-    bundle = network("shufflenet_v2_0.5x", (32, 32))
-    canonical.save(bundle.model, tmp_path / "weights.npz")
-    copy = st.load(_canonical(tmp_path / "weights.npz", tmp_path / "copy.npz"))
-    assert copy.model.get_config() == bundle.model.get_config()
-    assert all(np.array_equal(a, b) for a, b in zip(copy.model.get_weights(), bundle.model.get_weights(), strict=True))
+    model = network("shufflenet_v2_0.5x", (32, 32)).model
+    canonical.save(model, tmp_path / "weights.npz")
+    with np.load(_canonical(tmp_path / "weights.npz", tmp_path / "copy.npz")) as copy:
+        assert json.loads(str(copy[canonical.CONFIG])) == canonical.config(model)
+        arrays = canonical.arrays(model)
+        assert copy.keys() == {canonical.CONFIG, *arrays}
+        assert all(np.array_equal(copy[name], array) for name, array in arrays.items())
+
+
+def test_what_the_other_generation_says_is_passed_on(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "no.keras", "w") as archive:
         archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
-    with pytest.raises(UserError, match=r"^\S+no.keras can't be loaded as a Keras model"):
+    failed = subprocess.CompletedProcess([], 2, "", "a warning\nshufflenet_tf.weights: error: no.keras can't be loaded.\n")
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **keywords: failed)
+    with pytest.raises(UserError, match=r"^no.keras can't be loaded\.$"):
         load(tmp_path / "no.keras")
 
 

@@ -1,0 +1,117 @@
+"""ShuffleNet V2's experiments on its four guidelines (tables 1-4 of the paper), and figure 2's breakdown, on this machine.
+
+    python benchmarks/guidelines.py [--output=guidelines] [--guidelines=G1,G2] [--threads=1] [--runs=50] [--quick]
+
+Writes guidelines.png, guidelines.csv and breakdown.png, and says in words which guidelines hold. Graphs are the paper's:
+10 blocks on 56x56 maps, with the channels of its ARM column, float32 and int8, as TensorFlow converts them: nothing is
+optimized, so that what is compared stays what it is. TFLite fuses a ReLU with the convolution in front. All graphs of an
+experiment take turns in one process; ratios are of the fastest runs. --quick is small: 2 blocks, 14x14, no breakdown.
+"""
+
+import argparse
+import csv
+import os
+import pathlib
+import sys
+import tempfile
+from collections.abc import Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from absl import logging
+
+from export.benchmark import benchmark, delegated
+from export.guidelines import draw, graphs, words
+from export.guidelines.breakdown import Breakdown, breakdown
+from export.guidelines.experiments import BLOCKS, EXPERIMENTS, SIZE, Experiment
+from export.latency import untrained
+from export.quantize import Quantization
+from export.tflite import export
+from shufflenet_tf.files import atomic_path, check_writable
+
+NETWORKS = ("shufflenet_v1_1.0x_g3", "shufflenet_v2_1.0x", "mobilenet_v2_1.0x")  # figure 2's two, and the paper's own
+
+
+def measure(experiment: Experiment, args: argparse.Namespace) -> tuple[dict[str, np.ndarray], list[dict]]:
+    """Returns the times relative to the first variant by kind, [variants, columns], and the table's lines."""
+    size, blocks, columns = (14, 2, 1) if args.quick else (SIZE, BLOCKS, 3)
+    keys = graphs.keys([experiment], columns)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for _, variant, column, kind in keys:
+            model = graphs.network(experiment, variant, column, size, blocks)
+            paths.append(pathlib.Path(folder) / f"{len(paths)}.tflite")
+            paths[-1].write_bytes(graphs.convert(model, kind))
+        results = benchmark(paths, args.threads, args.runs)
+    times = np.array([result.minimum for result in results]).reshape(columns, len(graphs.KINDS), len(experiment.variants))
+    lines = [
+        {
+            "guideline": experiment.key,
+            "variant": variant.label,
+            "channels": "x".join(map(str, variant.channels[column])),
+            "kind": kind,
+            "multiply_adds": result.multiply_adds,
+            "min_ms": round(result.minimum, 4),
+            "median_ms": round(result.median, 4),
+            "ratio": round(result.minimum / float(times[column, graphs.KINDS.index(kind), 0]), 4),
+            "paper_arm": round(float(experiment.paper("arm")[experiment.variants.index(variant), column]), 4),
+            "paper_gpu": round(float(experiment.paper("gpu")[experiment.variants.index(variant), column]), 4),
+            "delegated": delegated(result),
+        }
+        for (_, variant, column, kind), result in zip(keys, results, strict=True)
+    ]
+    return {kind: (times[:, i] / times[:, i, :1]).T for i, kind in enumerate(graphs.KINDS)}, lines
+
+
+def breakdowns(threads: int, runs: int) -> dict[str, Breakdown]:
+    """Returns where the time of each network goes, as converted and optimized."""
+    found = {}
+    for name in NETWORKS:
+        print(f"Taking {name} apart …", file=sys.stderr, flush=True)
+        bundle, images = untrained(name, (224, 224))
+        kinds = [Quantization(kind, calibration=images if kind == "int8" else ()) for kind in graphs.KINDS]
+        for i, file in enumerate(export(bundle, kinds, threads)):
+            how = "optimized" if i % 2 else "as converted"
+            found[f"{name}, {graphs.KINDS[i // 2]}, {how}"] = breakdown(file.content, threads, runs)
+    return dict(sorted(found.items(), key=lambda item: "int8" in item[0]))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("guidelines"), help="folder to write to")
+    parser.add_argument("--guidelines", default="G1,G2,G3,G4", help="which ones, with commas between")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--quick", action="store_true", help="small graphs, to see that all works")
+    args = parser.parse_args(argv)
+    chosen = [experiment for experiment in EXPERIMENTS if experiment.key in args.guidelines.split(",")]
+    if not chosen:
+        parser.error(f"--guidelines={args.guidelines} names none of G1, G2, G3 and G4")
+    check_writable(args.output)
+    logging.set_verbosity(logging.ERROR)  # the converter's notes to its authors
+    measured, lines = {}, []
+    for experiment in chosen:
+        print(f"{experiment.key}: {experiment.guideline} …", file=sys.stderr, flush=True)
+        ratios, own = measure(experiment, args)
+        measured |= {(experiment.key, kind): values for kind, values in ratios.items()}
+        lines += own
+    with atomic_path(args.output / "guidelines.csv") as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0])
+        writer.writeheader()
+        writer.writerows(lines)
+    draw.guidelines(chosen, measured, args.output / "guidelines.png")
+    print("\n".join(words.sentences(chosen, measured)))
+    if not args.quick:
+        found = breakdowns(args.threads, args.runs)
+        draw.breakdowns(found, args.output / "breakdown.png")
+        for name, own in found.items():
+            parts = ", ".join(f"{part} {share:.0%}" for part, share in own.shares.items() if share >= 0.005)
+            total = sum(own.milliseconds.values())
+            print(f"{name}: {own.whole:.2f} ms, its operators on their own {total:.2f} ms: {parts}.")
+    print(f"Pictures and the table are in {args.output}.")
+
+
+if __name__ == "__main__":
+    main()
