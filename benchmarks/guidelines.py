@@ -1,11 +1,12 @@
 """ShuffleNet V2's experiments on its four guidelines (tables 1-4 of the paper), and figure 2's breakdown, on this machine.
 
-    python benchmarks/guidelines.py [--output=guidelines] [--guidelines=G1,G2] [--threads=1] [--runs=50] [--quick]
+    python benchmarks/guidelines.py [--output=FOLDER] [--parts=G1,G2] [--threads=1] [--runs=50] [--quick]
 
 Writes guidelines.png, guidelines.csv and breakdown.png, and says in words which guidelines hold. Graphs are the paper's:
 10 blocks on 56x56 maps, with the channels of its ARM column, float32 and int8, as TensorFlow converts them: nothing is
 optimized, so that what is compared stays what it is. TFLite fuses a ReLU with the convolution in front. All graphs of an
-experiment take turns in one process; ratios are of the fastest runs. --quick is small: 2 blocks, 14x14, no breakdown.
+experiment take turns in one process; ratios are of the fastest runs. --files keeps
+the graphs for the next time. --quick is small: 2 blocks on 14x14 maps.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from export.quantize import Quantization
 from export.tflite import export
 from shufflenet_tf.files import atomic_path, check_writable
 
+PARTS = (*(experiment.key for experiment in EXPERIMENTS), "breakdown")
 NETWORKS = ("shufflenet_v1_1.0x_g3", "shufflenet_v2_1.0x", "mobilenet_v2_1.0x")  # figure 2's two, and the paper's own
 
 
@@ -38,13 +40,16 @@ def measure(experiment: Experiment, args: argparse.Namespace) -> tuple[dict[str,
     """Returns the times relative to the first variant by kind, [variants, columns], and the table's lines."""
     size, blocks, columns = (14, 2, 1) if args.quick else (SIZE, BLOCKS, 3)
     keys = graphs.keys([experiment], columns)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, paths = args.files or pathlib.Path(temporary), []
         for _, variant, column, kind in keys:
-            model = graphs.network(experiment, variant, column, size, blocks)
-            paths.append(pathlib.Path(folder) / f"{len(paths)}.tflite")
-            paths[-1].write_bytes(graphs.convert(model, kind))
-        results = benchmark(paths, args.threads, args.runs)
+            label = variant.label.replace(":", "to").replace(" ", "_")
+            paths.append(folder / f"{experiment.key}_{label}_{column}_{size}px_{blocks}_{kind}.tflite")
+            if not paths[-1].exists():
+                model = graphs.network(experiment, variant, column, size, blocks)
+                with atomic_path(paths[-1]) as unfinished:
+                    unfinished.write_bytes(graphs.convert(model, kind))
+        results = benchmark(paths, args.threads, args.runs, cpu_time=args.cpu_time)
     times = np.array([result.minimum for result in results]).reshape(columns, len(graphs.KINDS), len(experiment.variants))
     lines = [
         {
@@ -65,7 +70,7 @@ def measure(experiment: Experiment, args: argparse.Namespace) -> tuple[dict[str,
     return {kind: (times[:, i] / times[:, i, :1]).T for i, kind in enumerate(graphs.KINDS)}, lines
 
 
-def breakdowns(threads: int, runs: int) -> dict[str, Breakdown]:
+def breakdowns(threads: int, runs: int, cpu_time: bool) -> dict[str, Breakdown]:
     """Returns where the time of each network goes, as converted and optimized."""
     found = {}
     for name in NETWORKS:
@@ -74,42 +79,46 @@ def breakdowns(threads: int, runs: int) -> dict[str, Breakdown]:
         kinds = [Quantization(kind, calibration=images if kind == "int8" else ()) for kind in graphs.KINDS]
         for i, file in enumerate(export(bundle, kinds, threads)):
             how = "optimized" if i % 2 else "as converted"
-            found[f"{name}, {graphs.KINDS[i // 2]}, {how}"] = breakdown(file.content, threads, runs)
+            found[f"{name}, {graphs.KINDS[i // 2]}, {how}"] = breakdown(file.content, threads, runs, cpu_time)
     return dict(sorted(found.items(), key=lambda item: "int8" in item[0]))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("guidelines"), help="folder to write to")
-    parser.add_argument("--guidelines", default="G1,G2,G3,G4", help="which ones, with commas between")
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/guidelines"), help="folder to write to")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which guidelines, and whether the breakdown; with commas")
+    parser.add_argument("--files", type=pathlib.Path, help="folder for the graphs; those that it has are not made again")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--cpu_time", action="store_true", help="count what one thread computes: for a machine that others use")
     parser.add_argument("--quick", action="store_true", help="small graphs, to see that all works")
     args = parser.parse_args(argv)
-    chosen = [experiment for experiment in EXPERIMENTS if experiment.key in args.guidelines.split(",")]
-    if not chosen:
-        parser.error(f"--guidelines={args.guidelines} names none of G1, G2, G3 and G4")
+    parts = args.parts.split(",")
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser.error(f"--parts={args.parts} has {unknown[0]!r}, which is none of {', '.join(PARTS)}")
     check_writable(args.output)
     logging.set_verbosity(logging.ERROR)  # the converter's notes to its authors
     measured, lines = {}, []
+    chosen = [experiment for experiment in EXPERIMENTS if experiment.key in parts]
     for experiment in chosen:
         print(f"{experiment.key}: {experiment.guideline} …", file=sys.stderr, flush=True)
         ratios, own = measure(experiment, args)
         measured |= {(experiment.key, kind): values for kind, values in ratios.items()}
         lines += own
-    with atomic_path(args.output / "guidelines.csv") as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, lines[0])
-        writer.writeheader()
-        writer.writerows(lines)
-    draw.guidelines(chosen, measured, args.output / "guidelines.png")
-    print("\n".join(words.sentences(chosen, measured)))
-    if not args.quick:
-        found = breakdowns(args.threads, args.runs)
+    if chosen:
+        with atomic_path(args.output / "guidelines.csv") as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, lines[0])
+            writer.writeheader()
+            writer.writerows(lines)
+        draw.guidelines(chosen, measured, args.output / "guidelines.png")
+        print("\n".join(words.sentences(chosen, measured)))
+    if "breakdown" in parts:
+        found = breakdowns(args.threads, args.runs, args.cpu_time)
         draw.breakdowns(found, args.output / "breakdown.png")
         for name, own in found.items():
-            parts = ", ".join(f"{part} {share:.0%}" for part, share in own.shares.items() if share >= 0.005)
+            shares = ", ".join(f"{part} {share:.0%}" for part, share in own.shares.items() if share >= 0.005)
             total = sum(own.milliseconds.values())
-            print(f"{name}: {own.whole:.2f} ms, its operators on their own {total:.2f} ms: {parts}.")
+            print(f"{name}: {own.whole:.2f} ms, its operators on their own {total:.2f} ms: {shares}.")
     print(f"Pictures and the table are in {args.output}.")
 
 

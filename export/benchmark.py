@@ -16,7 +16,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -32,6 +32,9 @@ FLAGS = program.flag_values()
 flags.DEFINE_integer("threads", 1, "Threads of each interpreter.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("runs", 50, "Timed runs of each file.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("warmup", 5, "Runs of each file before these.", 0, flag_values=FLAGS)
+flags.DEFINE_bool(
+    "cpu_time", False, "Count what one thread computes, not what passes: for a machine that others use.", flag_values=FLAGS
+)
 flags.DEFINE_string("csv", None, "A table to write, a line a file.", flag_values=FLAGS)
 flags.DEFINE_string("plot", None, "A picture to draw, .png, .pdf or .svg.", flag_values=FLAGS)
 
@@ -105,7 +108,9 @@ class Result:
         }
 
 
-def benchmark(paths: Sequence[str | os.PathLike], threads: int = 1, runs: int = 50, warmup: int = 5) -> list[Result]:
+def benchmark(
+    paths: Sequence[str | os.PathLike], threads: int = 1, runs: int = 50, warmup: int = 5, cpu_time: bool = False
+) -> list[Result]:
     """Measures .tflite files on random input, taking turns.
 
     Args:
@@ -113,20 +118,25 @@ def benchmark(paths: Sequence[str | os.PathLike], threads: int = 1, runs: int = 
       threads: of each interpreter.
       runs: timed runs of each file.
       warmup: runs of each file before these.
+      cpu_time: whether to count what the calling thread computes, in place of what passes: on a machine that others use, the
+        times of one thread are then nearly those of an idle one.
 
     Raises:
-      UserError: no file, a number out of range, or a file that is missing, damaged, of dynamic shape or not to be run.
+      UserError: no file, CPU time of several threads, a number out of range, or a file that is missing, damaged, of dynamic
+        shape or not to be run.
     """
     if not paths:
         raise UserError("There is nothing to measure: give one or more .tflite files.")
     if threads < 1 or runs < 1 or warmup < 0:
         raise UserError(f"threads={threads}, runs={runs}, warmup={warmup} can't be used: give at least 1, 1 and 0.")
+    if cpu_time and threads > 1:
+        raise UserError(f"CPU time can't be measured of {threads} threads: give 1, or measure the time that passes.")
     names = [os.fspath(path) for path in paths]
     graphs = {name: anatomy.read(name) for name in dict.fromkeys(names)}
     # First, as it is what protects this process from files on which the interpreter crashes.
     peaks = {name: memory.peak(name, threads) for name in graphs}
     interpreters = [_ready(name, threads) for name in names]
-    times = _take_turns(interpreters, runs, warmup)
+    times = _take_turns(interpreters, runs, warmup, time.thread_time_ns if cpu_time else time.perf_counter_ns)
     first = times[0]
     return [
         Result(
@@ -206,7 +216,9 @@ def _ready(path: str, threads: int):
     return interpreter
 
 
-def _take_turns(interpreters: Sequence, runs: int, warmup: int) -> list[list[float]]:
+def _take_turns(
+    interpreters: Sequence, runs: int, warmup: int, clock: Callable[[], int] = time.perf_counter_ns
+) -> list[list[float]]:
     """Milliseconds of each run, a list an interpreter."""
     times: list[list[float]] = [[] for _ in interpreters]
     order, rng = list(range(len(interpreters))), random.Random(0)
@@ -216,9 +228,9 @@ def _take_turns(interpreters: Sequence, runs: int, warmup: int) -> list[list[flo
         for round_ in range(-warmup, runs):
             rng.shuffle(order)  # so that none always follows the same one, whose weights fill the caches
             for i in order:
-                start = time.perf_counter_ns()
+                start = clock()
                 interpreters[i].invoke()
-                elapsed = time.perf_counter_ns() - start
+                elapsed = clock() - start
                 if round_ >= 0:
                     times[i].append(elapsed / 1e6)
     finally:
@@ -233,7 +245,7 @@ def main(paths: list[str]) -> None:
         pictures.check_suffix(FLAGS.plot)
     for path in filter(None, (FLAGS.csv, FLAGS.plot)):
         check_writable(pathlib.Path(path).parent)
-    results = benchmark(paths, FLAGS.threads, FLAGS.runs, FLAGS.warmup)
+    results = benchmark(paths, FLAGS.threads, FLAGS.runs, FLAGS.warmup, FLAGS.cpu_time)
     print(table(results))
     if FLAGS.csv:
         write_csv(results, FLAGS.csv)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, yellow replaced by a darker one; markers tell families apart without colours.
-COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00", "#56B4E9", "#8F7700", "#777777")
+COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00", "#7A4FD0", "#8F7700", "#777777")
 MARKERS = "osD^vP*X"
 _FONT = 6.5  # points
 _CHARACTER = (0.61, 1.25)  # width and height of a character as multiples of the font's size

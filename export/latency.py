@@ -39,6 +39,9 @@ flags.DEFINE_list("models", ["*"], "Which networks, with shell wildcards.", flag
 flags.DEFINE_list("sizes", ["224"], "Inputs in pixels: one side, or HEIGHTxWIDTH.", flag_values=FLAGS)
 flags.DEFINE_integer("threads", 1, "Threads of the interpreter.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("runs", 30, "Timed runs of each file.", 1, flag_values=FLAGS)
+flags.DEFINE_bool(
+    "cpu_time", False, "Count what one thread computes, not what passes: for a machine that others use.", flag_values=FLAGS
+)
 flags.DEFINE_string("output", "latency.csv", "The table to write, a line a file.", flag_values=FLAGS)
 flags.DEFINE_string("files", None, "Folder for the exported files; those that it has are not made again.", flag_values=FLAGS)
 
@@ -88,7 +91,9 @@ def _export(name: str, size: tuple[int, int], threads: int, paths: dict[str, pat
             temporary.write_bytes(file.content)
 
 
-def measure(jobs: Sequence[Job], threads: int, runs: int, folder: str | os.PathLike | None = None) -> list[Latency]:
+def measure(
+    jobs: Sequence[Job], threads: int, runs: int, folder: str | os.PathLike | None = None, cpu_time: bool = False
+) -> list[Latency]:
     """Exports networks and times all their files in turns.
 
     Args:
@@ -96,6 +101,7 @@ def measure(jobs: Sequence[Job], threads: int, runs: int, folder: str | os.PathL
       threads: of the interpreter.
       runs: timed runs of each file.
       folder: where files are kept, and taken from; None: a temporary one.
+      cpu_time: see `benchmark`.
 
     Raises:
       UserError: no network can be exported, or the folder can't be written.
@@ -106,7 +112,7 @@ def measure(jobs: Sequence[Job], threads: int, runs: int, folder: str | os.PathL
         if not made:
             raise UserError("None of the networks can be exported: see the reasons above.")
         print(f"Timing {len(made)} files …", file=sys.stderr, flush=True)
-        results = benchmark(list(made.values()), threads, runs)
+        results = benchmark(list(made.values()), threads, runs, cpu_time=cpu_time)
     return [
         Latency(name, kind, *size, threads, r.minimum, r.median, r.file_size, r.partitions, _listed(r.outside))
         for (name, size, kind), r in zip(made, results, strict=True)
@@ -149,7 +155,7 @@ def main(arguments: list[str]) -> None:
     check_writable(pathlib.Path(FLAGS.output).parent)
     known = read(FLAGS.output) if os.path.exists(FLAGS.output) else []
     merged = {(own.network, own.kind, own.size, own.threads): own for own in known}
-    for own in measure(jobs, FLAGS.threads, FLAGS.runs, FLAGS.files):
+    for own in measure(jobs, FLAGS.threads, FLAGS.runs, FLAGS.files, FLAGS.cpu_time):
         merged[own.network, own.kind, own.size, own.threads] = own
         print(f"{own.network:34} {own.kind:8} {own.height:4} x {own.width:<4} {own.min_ms:8.2f} ms  {own.outside}")
     write(merged.values(), FLAGS.output)

@@ -128,6 +128,13 @@ def test_texts_have_contrast(folder, behind):
         assert (max(light, text) + 0.05) / (min(light, text) + 0.05) >= 4.5, name
 
 
+def test_texts_over_the_picture_have_contrast():
+    colours = {entry.get("name"): entry.text for entry in XML[MAIN / "res/values/colors.xml"]}
+    shade, dark = _luminance(colours["shade"], (1.0, 1.0, 1.0))
+    _, text = _luminance(colours["over_picture"], shade)
+    assert (text + 0.05) / (dark + 0.05) >= 4.5
+
+
 def test_manifest_asks_for_the_camera_alone():
     manifest = XML[MAIN / "AndroidManifest.xml"]
     assert [entry.get(ANDROID + "name") for entry in manifest.iter("uses-permission")] == ["android.permission.CAMERA"]

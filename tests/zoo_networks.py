@@ -5,6 +5,7 @@ import functools
 import os
 
 import pytest
+from qat_networks import few_units
 
 import shufflenet_tf as st
 from shufflenet_tf import registry
@@ -34,9 +35,9 @@ def least_size(name: str) -> int:
 
 
 def light(patch: pytest.MonkeyPatch) -> None:
-    """Takes weight off the heaviest: most hidden units of AlexNet and VGG, most units and channels of the 164 layers."""
+    """Takes weight off: most units of the ShuffleNets and their peers, most hidden units of AlexNet and VGG."""
+    few_units(patch)
     patch.setattr(alexnet, "HIDDEN", 64)
-    name = "shufflenet_v2_164_se"
-    plan = shufflenet_large.PLANS[name]
-    thin = dataclasses.replace(plan, stages=(144, 160, 176, 192), repeats=(2, 2, 2, 2))
-    patch.setitem(shufflenet_large.PLANS, name, thin)
+    for name, plan in shufflenet_large.PLANS.items():
+        stages = (144, 288, 576, 1152) if plan.last else plan.stages  # V1's are not the heavy ones
+        patch.setitem(shufflenet_large.PLANS, name, dataclasses.replace(plan, stages=stages, repeats=(2, 1, 1, 1)))

@@ -1,5 +1,6 @@
 import com.android.apksig.ApkSigner;
 import com.android.apksig.ApkVerifier;
+import com.android.apksig.KeyConfig;
 import java.io.File;
 import java.io.FileInputStream;
 import java.security.KeyStore;
@@ -20,7 +21,7 @@ class Sign {
         PrivateKey key = (PrivateKey) store.getKey(alias, password);
         X509Certificate certificate = (X509Certificate) store.getCertificate(alias);
         new ApkSigner.Builder(Collections.singletonList(
-                new ApkSigner.SignerConfig.Builder(alias, key, Collections.singletonList(certificate)).build()))
+                new ApkSigner.SignerConfig.Builder(alias, new KeyConfig.Jca(key), Collections.singletonList(certificate)).build()))
             .setInputApk(new File(arguments[1]))
             .setOutputApk(new File(arguments[2]))
             .setMinSdkVersion(minSdk)

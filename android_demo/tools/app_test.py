@@ -13,12 +13,13 @@ from pathlib import Path
 
 import apk
 from assemble import JAVA, android_jar, compile_classes, join, kotlinc, link_resources
-from toolchain import DEMO, BuildError, class_path, find_files, require_programs, run, unpack
+from PIL import Image
+from toolchain import DEMO, BuildError, build_core, class_path, find_files, require_programs, run, unpack
 
 _TARGET = DEMO / "app/target"
 _TEST = DEMO / "app/src/jvmTest"
 _TEST_APK = _TARGET / "test.apk"  # resources and models, where Robolectric looks for both
-_CLASSES = ("MainActivityTest", "SettingsActivityTest")
+_CLASSES = ("MainActivityTest", "SettingsActivityTest", "LiveTest", "PreviewGeometryTest")
 _TOOLS = ("android-all-", "kotlin-compiler-", "r8-", "apksig-")
 
 
@@ -75,6 +76,13 @@ def run_tests(path: str, model: Path, photo: Path, expected: list[str], pictures
     return run(*JAVA, *opened, *settings, "-cp", path, "org.junit.runner.JUnitCore", *names)
 
 
+def _shrink(picture: Path) -> None:
+    """Makes a screenshot small enough for a README: half the size, 256 colours."""
+    image = Image.open(picture).convert("RGB")
+    image = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
+    image.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(picture, optimize=True)
+
+
 def main(arguments: list[str]) -> int:
     """Runs the program; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,9 +93,11 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         require_programs()
-        find_files()
+        build_core(test=False)
         find_files("-Probolectric")
         print(run_tests(compile_tests(), options.model, options.photo, options.expected, options.pictures))
+        for picture in options.pictures.glob("*.png") if options.pictures else []:
+            _shrink(picture)
     except BuildError as error:
         print(f"app_test: {error}", file=sys.stderr)
         return 1

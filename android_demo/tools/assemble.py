@@ -5,6 +5,7 @@ python android_demo/tools/assemble.py model.tflite ...  the same, with these mod
 """
 
 import argparse
+import hashlib
 import shutil
 import sys
 import xml.etree.ElementTree as ET
@@ -45,7 +46,7 @@ def link_resources() -> tuple[Path, Path]:
 
 
 def compile_classes(java: Path) -> tuple[list[Path], list[Path]]:
-    """Compiles R.java and the Kotlin sources, warnings being errors.
+    """Compiles R.java and the Kotlin sources, warnings being errors, if anything has changed since the last time.
 
     Returns:
       Class folders and jars of the app, and the folders of the .aar files.
@@ -54,12 +55,21 @@ def compile_classes(java: Path) -> tuple[list[Path], list[Path]]:
     archives = unpack([path for path in found if path.suffix == ".aar"], _TARGET / "aar")
     library = [path for path in found if path.name.startswith(("kotlin-stdlib-", "annotations-"))]
     own = [DEMO / "core/target/classes", *(folder / "classes.jar" for folder in archives), *library]
-    classes = _TARGET / "classes"
-    shutil.rmtree(classes, ignore_errors=True)
-    classes.mkdir(parents=True)
-    run("javac", "-nowarn", "-Xlint:-options", "--release", "8", "-d", classes, *java.rglob("R.java"))
-    kotlinc(_MAIN / "kotlin", classes, [classes, *own, android_jar()], "-Xjdk-release=1.8")
+    classes, stamp = _TARGET / "classes", _TARGET / "classes.stamp"
+    inputs = _digest([java, _MAIN / "kotlin", *own, DEMO / "tools/assemble.py"])
+    if not (stamp.exists() and stamp.read_text() == inputs):
+        shutil.rmtree(classes, ignore_errors=True)
+        classes.mkdir(parents=True)
+        run("javac", "-nowarn", "-Xlint:-options", "--release", "8", "-d", classes, *java.rglob("R.java"))
+        kotlinc(_MAIN / "kotlin", classes, [classes, *own, android_jar()], "-Xjdk-release=1.8")
+        stamp.write_text(inputs)
     return [classes, *own], archives
+
+
+def _digest(paths: list[Path]) -> str:
+    """Returns a sum of files' and folders' names and contents."""
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
+    return hashlib.sha256(b"".join(f"{file}".encode() + file.read_bytes() for file in files)).hexdigest()
 
 
 def kotlinc(sources: Path, classes: Path, path: list[Path], *flags: str) -> None:

@@ -6,6 +6,7 @@ a whole graph still has in its caches, are not seen: that is why the sum is not 
 """
 
 import dataclasses
+import time
 
 from export.benchmark import _take_turns
 from export.optimize import verify
@@ -57,13 +58,14 @@ def alone(content: bytes, index: int) -> bytes:
     return graph.pack()
 
 
-def breakdown(content: bytes, threads: int = 1, runs: int = 30) -> Breakdown:
+def breakdown(content: bytes, threads: int = 1, runs: int = 30, cpu_time: bool = False) -> Breakdown:
     """Measures the operators of a .tflite file one by one, and the whole.
 
     Args:
       content: of the file.
       threads: of the interpreter.
       runs: timed runs of each; the fastest counts.
+      cpu_time: see `export.benchmark.benchmark`.
     """
     graph = Graph(content)
     kinds = [graph.kind(operator) for operator in graph.operators]
@@ -72,9 +74,11 @@ def breakdown(content: bytes, threads: int = 1, runs: int = 30) -> Breakdown:
         (values,) = verify.random_inputs(runner, 1)
         for detail, value in zip(runner.get_input_details(), values, strict=True):
             runner.set_tensor(detail["index"], value)
-    whole, *times = (min(own) for own in _take_turns(runners, runs, warmup=2))
+    whole, *times = (
+        min(own) for own in _take_turns(runners, runs, 2, time.thread_time_ns if cpu_time else time.perf_counter_ns)
+    )
     call = min(times)
     found: dict[str, float] = {}
-    for kind, time in zip(kinds, times, strict=True):
-        found[category(kind)] = found.get(category(kind), 0.0) + time - call
+    for kind, own in zip(kinds, times, strict=True):
+        found[category(kind)] = found.get(category(kind), 0.0) + own - call
     return Breakdown(dict(sorted(found.items(), key=lambda item: -item[1])), whole)

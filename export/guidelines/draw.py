@@ -12,6 +12,7 @@ from shufflenet_tf.evaluation.pictures import INK, QUIET, TEST, WRONG, _headline
 
 # The paper's bars are grey: what is measured here is what the eye should find.
 _BARS = {"paper, GPU": "#D0D0D0", "paper, ARM": "#A0A0A0", "here, float32": TEST, "here, int8": WRONG}
+_TICKS = (0.25, 0.5, 0.7, 1, 1.2, 1.5, 2, 3, 5, 7, 10, 20)
 _PARTS = dict(zip((*CATEGORIES, OTHER), ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#CC79A7", "#009E73", QUIET), strict=True))
 
 
@@ -49,16 +50,19 @@ def _panel(axes, experiment: Experiment, measured: Ratios) -> None:
     at, width = np.arange(len(experiment.variants)), 0.8 / len(bars)
     for i, (name, ratios) in enumerate(bars.items()):
         x = at + (i - (len(bars) - 1) / 2) * width
-        axes.bar(x, means(ratios), width * 0.92, color=_BARS[name], label=name)
+        axes.bar(x, means(ratios) - 1, width * 0.92, bottom=1, color=_BARS[name], label=name)
         for column in ratios.T:
             axes.plot(x, column, ".", color=INK, markersize=3)
-        for place, value in zip(x, means(ratios), strict=True):
-            high = max(value, *ratios[round(place)])
-            axes.text(place, high + 0.03, f"{value:.2f}", ha="center", fontsize=6.5)
+        for place, mean, own in zip(x, means(ratios), ratios, strict=True):
+            above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(f"{mean:.2f}", (place, max(mean, 1.0, *own)), fontsize=6.5, **above)
     axes.axhline(1, color=INK, linewidth=0.8)
+    low, high = (extreme([extreme(ratios) for ratios in bars.values()]) for extreme in (np.min, np.max))
+    axes.set(yscale="log", ylim=(0.88 * low, 1.2 * high), xlabel=experiment.varied, ylabel="times as long, logarithmic")
+    axes.set_yticks([tick for tick in _TICKS if 0.88 * low <= tick <= 1.2 * high])
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.minorticks_off()
     axes.set_xticks(at, [variant.label for variant in experiment.variants])
-    axes.set(xlabel=experiment.varied, ylabel="times as long")
-    axes.set_ylim(0, 1.12 * max(float(ratios.max()) for ratios in bars.values()))
     axes.grid(visible=False, axis="x")
 
 

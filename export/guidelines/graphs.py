@@ -5,6 +5,7 @@ added; G4's bottleneck is ResNet's, 1x1 to a quarter of the channels, 3x3, 1x1 b
 """
 
 import itertools
+import warnings
 
 import numpy as np
 import tensorflow as tf
@@ -80,7 +81,8 @@ def convert(model: tf.keras.Model, kind: str) -> bytes:
         converter.representative_dataset = lambda: ([sample] for sample in samples)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
-    with quiet.held_back():
+    with quiet.held_back(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # notes to the converter's authors
         return converter.convert()
 
 

@@ -37,7 +37,7 @@ flags.DEFINE_integer("steps_per_epoch", 0, "Steps between two evaluations; 0: a 
 flags.DEFINE_float(
     "learning_rate",
     _SETTINGS.learning_rate,
-    "Largest part of its channel's range by which a step moves a weight; it falls to zero along a cosine.",
+    "Largest part of its channel's range by which a step moves a weight; it rises, and falls along a cosine.",
     1e-8,
     0.1,
     flag_values=FLAGS,
@@ -101,8 +101,9 @@ def main(arguments: list[str]) -> None:
     batches = photos.pixel_batches(source.train, bundle.preprocessing, bundle.size, settings.batch_size, count)
     calibration = [image for pixels, _ in batches for image in pixels]
     augmentation = Augmentation(**{name: FLAGS[name].value for name in ("min_area", "jitter", "lighting", "flip")})
-    student, progress = run_.learn(bundle, source, settings, augmentation, calibration, folder, FLAGS.int8_output, say)
-    run_.write(bundle, student, progress, calibration, images, folder, FLAGS.int8_output, FLAGS.threads, FLAGS.runs)
+    output = FLAGS.int8_output
+    learnt = run_.learn(bundle, source, settings, augmentation, calibration, folder, output, say)
+    run_.write(bundle, *learnt, images, folder, output, FLAGS.threads, FLAGS.runs)
     seconds = time.monotonic() - began
     say(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}\nEverything is in {folder}, after {seconds:.0f} s.")
 

@@ -29,6 +29,24 @@ BATCH = 16  # of calibration
 START, REFERENCE = "post_training_int8.tflite", "post_training_float32.tflite"
 
 
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A network as the converter makes it, before it learns.
+
+    Attributes:
+      real: the float .tflite file.
+      minmax: the int8 one, of TensorFlow's own quantization.
+    """
+
+    real: bytes
+    minmax: bytes
+
+    @classmethod
+    def of(cls, bundle: st.Bundle, calibration: Sequence[np.ndarray], output: str = "uint8") -> "Converted":
+        """Converts a network, with ranges of uint8 images [H, W, 3] and probabilities of type `output`."""
+        return cls(convert(bundle.model), convert(bundle.model, Quantization("int8", output, calibration)))
+
+
 def learn(
     bundle: st.Bundle,
     source: Source,
@@ -38,7 +56,7 @@ def learn(
     folder: pathlib.Path,
     output: str = "uint8",
     say: Callable[[str], None] = print,
-) -> tuple[tf.keras.Model, Progress]:
+) -> tuple[tf.keras.Model, Progress, Converted]:
     """Trains a network to be int8, going on where an earlier run in `folder` stopped.
 
     Args:
@@ -52,7 +70,7 @@ def learn(
       say: called with each line of progress.
 
     Returns:
-      The network as `rounding.to_tflite` takes it, and its history.
+      The network as `rounding.to_tflite` takes it, its history, and what it was before.
 
     Raises:
       UserError: see `ranges.calibrate`, `ptq.quantize` and `loop.train`.
@@ -60,10 +78,10 @@ def learn(
     teacher = network.folded(bundle.model)
     batches = [np.stack(calibration[i : i + BATCH]) for i in range(0, len(calibration), BATCH)]
     seen = ranges.calibrate(teacher, batches)
+    converted = Converted.of(bundle, calibration, output)
     if not all((folder / name).exists() for name in (loop.CHECKPOINT, START, REFERENCE)):
         say(f"Starting with post-training quantization on {len(calibration)} photos")
-        floats, plain = convert(bundle.model), convert(bundle.model, Quantization("int8", output, calibration))
-        best = ptq.quantize(floats, plain, calibration)
+        best = ptq.quantize(converted.real, converted.minmax, calibration)
         _write(folder / START, best.model)
         _write(folder / REFERENCE, best.reference)
     start = numbers.of_graph((folder / START).read_bytes(), teacher, seen)
@@ -76,14 +94,15 @@ def learn(
         **dataclasses.asdict(augmentation),
     }
     trained = training.Training(student, teacher, start, settings)
-    return student, loop.train(trained, source, bundle.preprocessing, augmentation, folder, about, say)
+    progress = loop.train(trained, source, bundle.preprocessing, augmentation, folder, about, say)
+    return student, progress, converted
 
 
 def write(
     bundle: st.Bundle,
     student: tf.keras.Model,
     progress: Progress,
-    calibration: Sequence[np.ndarray],
+    converted: Converted,
     images: Sequence[verify.Batch],
     folder: pathlib.Path,
     output: str = "uint8",
@@ -94,20 +113,18 @@ def write(
 
     Args:
       bundle: the float network; its weights are those that learnt afterwards.
-      student, progress: of `learn`, in `folder`.
-      calibration: uint8 images [H, W, 3] for the min-max int8 file that the trained one is compared with.
+      student, progress, converted: of `learn`, in `folder`.
       images: batches of (uint8 [N, H, W, 3], class indices [N] or None) that the report is about.
       folder: of the run.
       output: type of the int8 files' probabilities.
       threads: of the interpreter that the files are made for.
       runs: timed runs of each file.
     """
-    content, floats = rounding.to_tflite(student, output), convert(bundle.model)
-    plain = convert(bundle.model, Quantization("int8", output, calibration))
+    content = rounding.to_tflite(student, output)
     best = ptq.Result((folder / START).read_bytes(), (folder / REFERENCE).read_bytes())
     conversions = {
-        "float32": floats,
-        "int8, post-training, min-max": plain,
+        "float32": converted.real,
+        "int8, post-training, min-max": converted.minmax,
         "int8, post-training, best": best.model,
         "int8, trained": content,
     }
@@ -120,7 +137,8 @@ def write(
     lines += ["", f"{proven.images:,} images, {threads} thread(s), medians of {runs} interleaved runs."]
     kept = loop.best_step(progress)
     lines += [f"Step {kept} of {progress.step} is the one with the smallest loss on test images, so that it was kept.", ""]
-    by_layer = layer_report.layer_rows({"min-max": ptq.Result(plain, floats), "best": best}, images[0][0][:12])
+    plain = ptq.Result(converted.minmax, converted.real)
+    by_layer = layer_report.layer_rows({"min-max": plain, "best": best}, images[0][0][:12])
     lines += ["Post-training, layer by layer:", "", layer_report.markdown(by_layer)]
     figures = {"model": model.name, "images": proven.images, "steps": progress.step, "kept": kept}
     figures["files"] = [row.to_json() for row in rows]

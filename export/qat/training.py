@@ -12,6 +12,7 @@ from shufflenet_tf.training.schedules import Schedule
 
 _BETAS = (0.9, 0.99)  # the second one short, as the runs are
 _EPSILON = 1e-12
+WARMUP = 10  # one in so many steps: the first ones of full size would undo what post-training quantization has done
 # How much faster biases and ranges move than weights, which are many and stray if they follow every batch.
 PACES = {"kernel": 1, "bias": 10, "low": 50, "high": 50}
 
@@ -26,7 +27,8 @@ class Settings:
       steps_per_epoch: between two evaluations; 0: a fifth of `steps`.
       test_images: for each evaluation, at most.
       learning_rate: the highest; a step moves a weight by at most about this part of its channel's limit, of which int8 has
-        127 steps; biases and ranges move faster by `PACES`. It falls to zero along a cosine.
+        127 steps; biases and ranges move faster by `PACES`. It rises for a tenth of the steps and falls to zero along a
+        cosine.
       temperature: of both networks' probabilities in distillation.
       checkpoint_steps: between two checkpoints.
       seed: of order and augmentation.
@@ -63,7 +65,7 @@ class Training:
         self._units = _units(student, start, named)
         self.step = tf.Variable(0, dtype=tf.int64)
         self._moments = [[tf.Variable(tf.zeros_like(v)) for v in self.variables] for _ in _BETAS]
-        self._schedule = Schedule("cosine", settings.learning_rate, settings.steps)
+        self._schedule = Schedule("cosine", settings.learning_rate, settings.steps, settings.steps // WARMUP)
         self.update = tf.function(self._update)
         self.evaluate = tf.function(self._evaluate)
 

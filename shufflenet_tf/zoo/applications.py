@@ -56,6 +56,8 @@ class KerasApplication(ImageClassifier):
     def __init__(self, application: str = "MobileNetV2", alpha: float | None = None, **kwargs):
         if application not in SOURCES:
             raise UserError(f"There is no application {application!r} here: use {', '.join(SOURCES)}.")
+        if alpha is not None and (alpha <= 0 or not application.startswith("MobileNet")):
+            raise UserError(f"{application} of width {alpha} can't be built: MobileNets alone have widths, above 0.")
         source = SOURCES[application]
         network = f"{source.network}_{alpha}x" if alpha else source.network
 

@@ -145,3 +145,10 @@ def test_a_crash_of_the_interpreter_is_told(folder, monkeypatch):
 def test_names_are_short_where_they_are_distinct():
     assert pictures.short_names(["a/x.tflite", "b/x.tflite", "b/y.tflite"]) == ["a/x.tflite", "b/x.tflite", "y.tflite"]
     assert pictures.short_names(["a/x.tflite", "a/x.tflite"]) == ["x.tflite", "x.tflite"]
+
+
+def test_cpu_time_is_of_one_thread(folder):
+    (result,) = benchmark.benchmark([folder / "float.tflite"], runs=2, warmup=0, cpu_time=True)
+    assert result.minimum > 0
+    with pytest.raises(UserError, match="2 threads"):
+        benchmark.benchmark([folder / "float.tflite"], threads=2, cpu_time=True)

@@ -18,7 +18,7 @@ from shufflenet_tf.tables.latency import COLUMNS, KINDS, Latency, read
 
 SOME = [
     Latency(name, kind, 224, 224, 1, 1.0 + i + 3 * (kind == "float32"), 9.0, 1_000_000, 1)
-    for i, name in enumerate(list(ERRORS)[::5] + ["shufflenet_v2_1.0x", "shufflenet_v2_1.5x"])
+    for i, name in enumerate([*list(ERRORS)[::5], "shufflenet_v2_1.0x", "shufflenet_v2_1.5x"])
     for kind in KINDS
 ]
 HOSTILE = Point('</script><img onerror="x">', FAMILIES[-1], "<b>&amp;", "int8", 70.0, "a & 'b' \u2028", 1.0, 1.0, 1.0, "1 MEAN")
@@ -33,7 +33,7 @@ def data(page: str) -> dict:
 def test_measuring_and_drawing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shufflenet_v2, "REPEATS", (1, 1, 1))
     table, files = tmp_path / "latency.csv", tmp_path / "files"
-    given = ["export.latency", "--models=shufflenet_v2_0.5x", "--runs=2", f"--output={table}", f"--files={files}"]
+    given = ["export.latency", "--models=shufflenet_v2_0.5x", "--runs=2", "--cpu_time", f"--output={table}", f"--files={files}"]
     table.write_text(f"{','.join(COLUMNS)}\nshufflenet_v2_1.0x,int8,224,224,1,0.9,1.0,100,1,\n")
     assert latency.run([*given, "--sizes=32x64"]) == 0
     rows = read(table)

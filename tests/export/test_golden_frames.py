@@ -5,6 +5,7 @@ import pathlib
 import zipfile
 import zlib
 
+import golden_models
 import hypothesis
 import hypothesis.strategies as some
 import numpy as np
@@ -34,8 +35,8 @@ def farthest(image: np.ndarray, preprocessing: Preprocessing, size: tuple[int, i
 @pytest.mark.parametrize("rotation", phone.ROTATIONS)
 def test_a_camera_frame_is_evaluations_picture(preprocessing, rotation):
     """To one grey level, for noise and for black and white, whose edges are the hardest there are."""
-    image = noise(270, 481)
-    assert farthest(image, preprocessing, (224, 224), rotation) <= 1
+    image = noise(181, 320)
+    assert farthest(image, preprocessing, (64, 64), rotation) <= 1
     assert farthest(np.where(image > 127, 255, 0).astype(np.uint8), preprocessing, (97, 64), rotation) <= 1
 
 
@@ -61,10 +62,10 @@ def test_photos(preprocessing, shared):
 
 @pytest.mark.parametrize("limits", ["full", "limited"])
 def test_colours_are_those_of_floating_point(limits):
-    u, v = np.meshgrid(np.arange(256), np.arange(256))
+    u, v = np.meshgrid(np.arange(0, 256, 5), np.arange(0, 256, 3))
     black, luma, chroma = (0, 1, 1) if limits == "full" else (16, 255 / 219, 255 / 224)
-    for y in range(0, 256, 3):
-        planes = np.full((512, 512), y, np.uint8), u.astype(np.uint8), v.astype(np.uint8)
+    for y in range(256):
+        planes = np.full((2 * u.shape[0], 2 * u.shape[1]), y, np.uint8), u.astype(np.uint8), v.astype(np.uint8)
         got = phone.yuv_to_rgb(*planes, limits)[::2, ::2]
         grey, cb, cr = (y - black) * luma, (u - 128) * chroma, (v - 128) * chroma
         exact = np.stack([grey + 1.402 * cr, grey - 0.344136 * cb - 0.714136 * cr, grey + 1.772 * cb], -1)
@@ -87,13 +88,36 @@ def models() -> dict[str, LiteClassifier]:
     return {name: LiteClassifier(RESOURCES / "models" / name) for name in MODELS}
 
 
+def test_the_apps_models_can_be_made_again(models, tmp_path):
+    for name, content in golden_models.models().items():
+        (tmp_path / name).write_bytes(content)
+        again, kept = LiteClassifier(tmp_path / name), models[name]
+        assert (again.labels, again.preprocessing) == (kept.labels, kept.preprocessing)
+        images = np.stack([noise(*kept.input_shape[1:3], seed) for seed in range(4)])
+        np.testing.assert_allclose(again(images), kept(images), atol=0.02)
+
+
 def test_the_apps_golden_files_are_up_to_date(models):
     """If this fails after a change on purpose, write them again: export/golden_frames.py says how, for these models."""
     with zipfile.ZipFile(RESOURCES / "golden_frames.zip") as archive:
         kept = {name: archive.read(name) for name in archive.namelist()}
     for name, content in golden_frames.golden(models):
-        assert kept.pop(name) == content, name
+        there = kept.pop(name)
+        if name == "index.json":
+            (cases, probabilities), (expected, close) = _index(there), _index(content)
+            assert cases == expected
+            np.testing.assert_allclose(probabilities, close, atol=2e-6)
+        elif name == "float32.tflite.tensors":  # processors differ in the last bit of what a float network returns
+            np.testing.assert_allclose(np.frombuffer(there, np.float32), np.frombuffer(content, np.float32), rtol=0, atol=1e-6)
+        else:
+            assert there == content, name
     assert not kept
+
+
+def _index(content: bytes) -> tuple[dict, list[list[float]]]:
+    """The index without probabilities, and these."""
+    index = json.loads(content)
+    return index, [case.pop("probabilities") for case in index["cases"]]
 
 
 def test_the_program(models, tmp_path, capsys):
@@ -106,7 +130,7 @@ def test_the_program(models, tmp_path, capsys):
     case = index["cases"][17]
     assert np.argmax(tensors[17, -5:]) == case["top"][0] and len(case["planes"]) in (1, 3)
     large = index["large"][3]
-    image = np.stack([golden_frames.samples(1280, 720, seed) for seed in range(3)], -1)
+    image = np.stack([golden_frames.samples(*golden_frames.LARGE, seed) for seed in range(3)], -1)
     pixels = phone.resize_and_crop(image, Preprocessing.of(json.loads(large["preprocessing"])), (224, 224), large["rotation"])
     assert zlib.crc32(pixels.tobytes()) == large["crc32"]
     for arguments in ([model], [f"--output={path}"], [f"--output={path}", model, model], ["--output=a.txt", model]):

@@ -72,7 +72,7 @@ def test_a_run_is_exported_with_its_own_images(trained, capsys):
     assert all(row["bytes"] > 0 and row["milliseconds"] > 0 for row in rows.values())
     text = (folder / "report.md").read_text()
     assert text in capsys.readouterr().out and "| model_int8.tflite |" in text
-    assert "| layer, signal to noise in dB | min-max | best |" in text and "| `stage2.block0.conv1` |" in text
+    assert "| layer, signal to noise in dB | min-max | best |" in text and "| mean of " in text
     for kind in ("float32", "float16", "int8"):
         classifier = LiteClassifier(folder / f"model_{kind}.tflite")
         assert classifier.labels == tuple(sorted(COLOURS)) and classifier.preprocessing.crop == 32

@@ -17,6 +17,8 @@ from shufflenet_tf.zoo.v1_peers import V1Peer
     ("constructor", "arguments", "sentence"),
     [
         (KerasApplication, {"application": "NASNetMobile"}, "no application 'NASNetMobile' here: use MobileNet,"),
+        (KerasApplication, {"application": "Xception", "alpha": 0.5}, "MobileNets alone have widths"),
+        (KerasApplication, {"alpha": 0}, "MobileNetV2 of width 0 can't be built"),
         (DenseNetLike, {"alpha": 3.0}, r"DenseNet-like network of 3\.0x"),
         (IGCV3, {"alpha": 0}, "alpha=0 leaves no channels"),
         (MobileNetV3, {"size": "medium"}, "'medium' of width 1.0"),

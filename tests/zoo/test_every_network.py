@@ -1,7 +1,7 @@
 """Every registered network runs, learns, is saved and loaded under both Keras generations, and becomes TFLite files.
 
-Without EVERY_NETWORK=1, the first of those that differ in width alone stands for them (test_figures.py builds each and
-runs it), the heaviest are made light, and nothing is optimized: with it, this takes an hour.
+Without EVERY_NETWORK=1, the first of those that differ in width alone stands for them, deep ones are made shallow, and
+nothing is optimized; test_figures.py builds each at its full depth and runs it. With it, this takes an hour.
 """
 
 import numpy as np

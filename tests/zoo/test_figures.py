@@ -8,7 +8,7 @@ build serves for counts at 224 px and for a run at 32.
 import numpy as np
 import pytest
 import tensorflow as tf
-from zoo_networks import least_size
+from zoo_networks import EVERY, least_size
 
 import shufflenet_tf as st
 from shufflenet_tf import complexity, registry
@@ -35,6 +35,9 @@ FIGURES = {
     "shufflenet_v2_1.5x": (3_506_720 + BIAS, "299"),
     "shufflenet_v2_2.0x": (7_402_600 + BIAS, "591"),
     "shufflenet_v2_2.0x_se": (None, "597"),
+    "shufflenet_v1_50": (None, "2369"),
+    "shufflenet_v2_50": (None, "2315"),
+    "shufflenet_v2_164_se": (None, "12665"),
     "shufflenet_v2_plus_small": (5_137_116, "155.85"),
     "shufflenet_v2_plus_medium": (5_679_840, "222.25"),
     "shufflenet_v2_plus_large": (6_768_220, "360.05"),
@@ -123,8 +126,8 @@ def agrees(model, parameters, millions):
         assert f"{complexity.multiply_adds(model, (224, 224, 3)) / 1e6:.{decimals}f}" == millions
 
 
-@pytest.mark.parametrize("name", ["vgg_16", "alexnet"])
-def test_counts_of_networks_of_one_size(name):
+@pytest.mark.parametrize("name", sorted(HEAVY) if EVERY else ["vgg_16", "alexnet"])
+def test_counts_of_networks_of_one_size_and_of_the_heaviest(name):
     tf.keras.backend.clear_session()
     agrees(st.create_model(name), *FIGURES[name])
 

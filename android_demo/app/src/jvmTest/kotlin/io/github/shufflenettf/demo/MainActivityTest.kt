@@ -54,8 +54,9 @@ class MainActivityTest {
             if (state == null) it.setup() else it.setup(state)
         }
 
-    private fun share(): ActivityController<MainActivity> =
-        launch(Intent(Intent.ACTION_SEND).setType("image/*").putExtra(Intent.EXTRA_STREAM, uri))
+    private fun sharing(): Intent = Intent(Intent.ACTION_SEND).setType("image/*").putExtra(Intent.EXTRA_STREAM, uri)
+
+    private fun share(): ActivityController<MainActivity> = launch(sharing())
 
     private fun ActivityController<MainActivity>.view(id: Int): View = get().findViewById(id)
 
@@ -90,6 +91,10 @@ class MainActivityTest {
             assertTrue(it.contentDescription.startsWith(it.findViewById<TextView>(R.id.label).text))
         }
         assertEquals(View.GONE, screen.view(R.id.card).visibility)
+        screen.newIntent(sharing())
+        assertEquals(emptyList<String>(), screen.shownClasses())
+        screen.waitForResult()
+        assertEquals(expected, screen.shownClasses())
         picture(screen, "photo_light")
     }
 
@@ -107,6 +112,8 @@ class MainActivityTest {
         RuntimeEnvironment.setFontScale(2f)
         val screen = share()
         screen.waitForResult()
+        val settings = screen.view(R.id.settings)
+        assertTrue(settings.right <= (settings.parent as View).width)
         val panel = screen.view(R.id.panel)
         assertTrue(panel.top >= screen.view(R.id.model_name).bottom)
         assertTrue(panel.bottom <= screen.view(R.id.root).height)
@@ -118,7 +125,7 @@ class MainActivityTest {
         val screen = share()
         screen.waitForResult()
         val before = screen.shownClasses()
-        RuntimeEnvironment.setQualifiers("+land-w740dp-h360dp")
+        RuntimeEnvironment.setQualifiers("+w740dp-h360dp-land")
         screen.recreate()
         assertEquals(before, screen.shownClasses())
         assertEquals(1, Interpreter.MADE.get())

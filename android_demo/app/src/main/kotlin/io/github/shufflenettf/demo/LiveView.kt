@@ -1,5 +1,7 @@
 package io.github.shufflenettf.demo
 
+import android.graphics.Bitmap
+import android.graphics.Matrix
 import android.graphics.SurfaceTexture
 import android.hardware.display.DisplayManager
 import android.view.TextureView
@@ -29,6 +31,9 @@ internal class LiveView(private val preview: TextureView, private val pipeline: 
     private val feed = CameraFeed(preview.context, this)
     private val displays = preview.context.getSystemService(DisplayManager::class.java)
     private var camera: Camera? = null
+
+    /** Degrees that the display's content is turned by. */
+    private var display = 0
 
     /** Degrees that make a frame upright; read by the camera's thread. */
     @Volatile
@@ -70,8 +75,18 @@ internal class LiveView(private val preview: TextureView, private val pipeline: 
     /** Holds the picture, or goes on. */
     fun freeze(frozen: Boolean) = feed.freeze(frozen)
 
+    /** Returns a copy of the picture that is shown, upright; null if there is none yet. */
+    fun picture(): Bitmap? {
+        val camera = camera ?: return null
+        val size = PreviewGeometry.upright(camera.previewSize, camera.sensor)
+        // The view gives its content without its transform: upright for the phone's natural position.
+        val natural = preview.getBitmap(size.width, size.height) ?: return null
+        val turn = Matrix().apply { setRotate(-display.toFloat()) }
+        return Bitmap.createBitmap(natural, 0, 0, natural.width, natural.height, turn, false)
+    }
+
     private fun layOut() {
-        val display = PreviewGeometry.degrees(preview.display?.rotation ?: return)
+        display = PreviewGeometry.degrees(preview.display?.rotation ?: return)
         rotation = camera?.let { PreviewGeometry.frameRotation(it.sensor, display, it.front) } ?: 0
         owner.onLayout(camera, display)
     }

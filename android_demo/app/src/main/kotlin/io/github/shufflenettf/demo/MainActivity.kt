@@ -108,7 +108,7 @@ class MainActivity : Activity() {
     private fun togglePause() {
         if (session.mode == Mode.PAUSED) return goLive()
         if (!live.running) return
-        session.pause(screen.preview.bitmap)
+        session.pause(live.picture())
         live.freeze(true)
     }
 

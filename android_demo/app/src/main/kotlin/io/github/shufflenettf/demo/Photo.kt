@@ -36,12 +36,15 @@ internal object Photo {
         throw IOException(failure)
     }
 
-    /** Returns the bitmap's pixels as core takes them. */
+    /** Returns the bitmap's pixels as core takes them: sRGB, without regard to transparency, as evaluation reads files. */
     fun frame(bitmap: Bitmap): RgbaFrame {
-        val rgba = if (bitmap.config == Bitmap.Config.ARGB_8888) bitmap else bitmap.copy(Bitmap.Config.ARGB_8888, false)
-        val buffer = ByteBuffer.allocateDirect(rgba.byteCount)
-        rgba.copyPixelsToBuffer(buffer)
-        return RgbaFrame(rgba.width, rgba.height, Plane(buffer.apply { rewind() }, rgba.rowBytes, 4))
+        val buffer = ByteBuffer.allocateDirect(bitmap.width * bitmap.height * 4)
+        val row = IntArray(bitmap.width)
+        for (y in 0 until bitmap.height) {
+            bitmap.getPixels(row, 0, bitmap.width, 0, y, bitmap.width, 1)
+            for (argb in row) buffer.putInt(argb shl 8 or (argb ushr 24)) // big-endian: red first
+        }
+        return RgbaFrame(bitmap.width, bitmap.height, Plane(buffer.apply { rewind() }, bitmap.width * 4, 4))
     }
 
     private fun ContentResolver.open(uri: Uri): InputStream = openInputStream(uri) ?: throw FileNotFoundException("$uri")

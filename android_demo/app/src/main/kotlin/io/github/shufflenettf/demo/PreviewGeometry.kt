@@ -80,5 +80,6 @@ internal object PreviewGeometry {
         return minOf(viewWidth / shown.width, viewHeight / shown.height) * minOf(shown.width, shown.height)
     }
 
-    private fun upright(size: Size, degrees: Int): Size = if (degrees % 180 == 0) size else Size(size.height, size.width)
+    /** Returns the size of a picture after a turn. */
+    fun upright(size: Size, degrees: Int): Size = if (degrees % 180 == 0) size else Size(size.height, size.width)
 }

@@ -62,9 +62,9 @@ internal class Screen(private val activity: Activity, private val session: Sessi
         preview.setTransform(
             camera?.let { PreviewGeometry.transform(width, height, it.previewSize, it.sensor, display) } ?: Matrix(),
         )
-        val photo = session.still?.takeIf { session.mode == Mode.PHOTO }
+        val still = session.still
         val shown = when {
-            photo != null -> PreviewGeometry.shownShortSide(width, height, Size(photo.width, photo.height), 0)
+            still != null -> PreviewGeometry.shownShortSide(width, height, Size(still.width, still.height), 0)
             camera == null || session.mode == Mode.PHOTO -> 0f
             else -> {
                 val turn = PreviewGeometry.frameRotation(camera.sensor, display, camera.front)

@@ -128,6 +128,7 @@ internal class Session(context: Context) : FramePipeline.Listener {
         photoFailed = false
         hasResult = false
         loads++
+        pipeline.clear()
         pipeline.paused = false
         changed()
     }

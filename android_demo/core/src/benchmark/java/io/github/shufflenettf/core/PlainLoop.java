@@ -7,6 +7,8 @@ import java.nio.ByteBuffer;
  * turned upright by their coordinates, in floating point. The kernel is antialiased bilinear; short side 256, centre 224.
  */
 final class PlainLoop {
+    private static final float SHORT_SIDE = 256;
+
     private final ByteBuffer memory;
     private final int width;
     private final int height;
@@ -15,6 +17,8 @@ final class PlainLoop {
     private final byte[] result;
     private final float[] converted;
     private final float[] rgb = new float[3];
+    private float stepX;
+    private float stepY;
     private boolean before;
 
     /** Of an NV21 frame of full range. */
@@ -47,25 +51,31 @@ final class PlainLoop {
 
     private byte[] resize() {
         boolean lying = rotation % 180 != 0;
-        float step = Math.min(width, height) / 256f;
-        float left = ((lying ? height : width) - step * side) / 2;
-        float top = ((lying ? width : height) - step * side) / 2;
+        int across = lying ? height : width;
+        int down = lying ? width : height;
+        int resizedAcross = Math.round(across * SHORT_SIDE / Math.min(across, down));
+        int resizedDown = Math.round(down * SHORT_SIDE / Math.min(across, down));
+        stepX = (float) across / resizedAcross;
+        stepY = (float) down / resizedDown;
+        int left = (resizedAcross - side) / 2;
+        int top = (resizedDown - side) / 2;
         for (int y = 0; y < side; y++) {
             for (int x = 0; x < side; x++) {
-                pixel(left + (x + 0.5f) * step, top + (y + 0.5f) * step, Math.max(step, 1), (y * side + x) * 3);
+                pixel((left + x + 0.5f) * stepX, (top + y + 0.5f) * stepY, (y * side + x) * 3);
             }
         }
         return result;
     }
 
-    private void pixel(float x, float y, float radius, int at) {
+    /** The pixel that lies at (x, y) in the upright frame, which shrinks. */
+    private void pixel(float x, float y, int at) {
         float red = 0;
         float green = 0;
         float blue = 0;
         float sum = 0;
-        for (int j = (int) Math.ceil(y - radius - 0.5f); j <= y + radius - 0.5f; j++) {
-            for (int i = (int) Math.ceil(x - radius - 0.5f); i <= x + radius - 0.5f; i++) {
-                float weight = (1 - Math.abs(i + 0.5f - x) / radius) * (1 - Math.abs(j + 0.5f - y) / radius);
+        for (int j = (int) Math.ceil(y - stepY - 0.5f); j <= y + stepY - 0.5f; j++) {
+            for (int i = (int) Math.ceil(x - stepX - 0.5f); i <= x + stepX - 0.5f; i++) {
+                float weight = (1 - Math.abs(i + 0.5f - x) / stepX) * (1 - Math.abs(j + 0.5f - y) / stepY);
                 readUpright(i, j);
                 red += weight * rgb[0];
                 green += weight * rgb[1];

@@ -24,14 +24,13 @@ class FrameResizer(val preprocessing: Preprocessing, val width: Int, val height:
      */
     fun resize(frame: Frame, rotation: Int) {
         requireRotation(rotation)
-        val kept = plan
-        val fits = kept != null && kept.frameWidth == frame.width && kept.frameHeight == frame.height && kept.rotation == rotation
-        val plan = if (fits) kept!! else Plan(frame.width, frame.height, rotation).also { plan = it }
-        plan.resize(frame)
+        val fitting = plan?.takeIf { it.fits(frame, rotation) } ?: Plan(frame.width, frame.height, rotation)
+        plan = fitting
+        fitting.resize(frame)
     }
 
     /** All that depends on the size and rotation of frames. Columns and rows are those of the frame as it lies in memory. */
-    private inner class Plan(val frameWidth: Int, val frameHeight: Int, val rotation: Int) {
+    private inner class Plan(private val frameWidth: Int, private val frameHeight: Int, private val rotation: Int) {
         private val columns: ResizeWeights
         private val rows: ResizeWeights
 
@@ -57,6 +56,9 @@ class FrameResizer(val preprocessing: Preprocessing, val width: Int, val height:
         private val origin = maxOf(0, -right) * (columns.size - 1) + maxOf(0, -below) * (rows.size - 1)
 
         private fun ResizeWeights.turned(backwards: Boolean, source: Int) = if (backwards) flipped(source) else this
+
+        fun fits(frame: Frame, rotation: Int): Boolean =
+            frame.width == frameWidth && frame.height == frameHeight && rotation == this.rotation
 
         fun resize(frame: Frame) {
             reader.reset()

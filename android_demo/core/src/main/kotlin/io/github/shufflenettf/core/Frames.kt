@@ -105,10 +105,18 @@ class YuvFrame(
         fun nv21(bytes: ByteBuffer, width: Int, height: Int, range: YuvRange, release: Runnable? = null): YuvFrame =
             interleaved(bytes, width, height, 1, range, release)
 
-        private fun interleaved(bytes: ByteBuffer, width: Int, height: Int, u: Int, range: YuvRange, release: Runnable?): YuvFrame {
+        /** [first]: whether U or V comes first, 0 or 1. */
+        private fun interleaved(
+            bytes: ByteBuffer,
+            width: Int,
+            height: Int,
+            first: Int,
+            range: YuvRange,
+            release: Runnable?,
+        ): YuvFrame {
             val stride = (width + 1) / 2 * 2
             fun plane(shift: Int) = Plane(bytes, stride, 2, width * height + shift)
-            return YuvFrame(width, height, Plane(bytes, width, 1), plane(u), plane(1 - u), range, release)
+            return YuvFrame(width, height, Plane(bytes, width, 1), plane(first), plane(1 - first), range, release)
         }
     }
 }

@@ -43,7 +43,7 @@ class InputPreparer(private val model: ModelInfo) {
             TensorType.FLOAT32 -> {
                 val view = floatView(input)
                 view.rewind()
-                view.put(lookedFloats())
+                view.put(looked(floatValues))
             }
         }
         input.rewind()
@@ -54,20 +54,20 @@ class InputPreparer(private val model: ModelInfo) {
 
     private fun looked(into: ByteArray): ByteArray {
         for (channel in 0 until 3) {
-            val table = bytes[colour(channel)]
             val source = colour(channel)
+            val table = bytes[source]
             for (i in 0 until into.size / 3) into[3 * i + channel] = table[pixels[3 * i + source].toInt() and 0xff]
         }
         return into
     }
 
-    private fun lookedFloats(): FloatArray {
+    private fun looked(into: FloatArray): FloatArray {
         for (channel in 0 until 3) {
-            val table = floats[colour(channel)]
             val source = colour(channel)
-            for (i in 0 until floatValues.size / 3) floatValues[3 * i + channel] = table[pixels[3 * i + source].toInt() and 0xff]
+            val table = floats[source]
+            for (i in 0 until into.size / 3) into[3 * i + channel] = table[pixels[3 * i + source].toInt() and 0xff]
         }
-        return floatValues
+        return into
     }
 
     private fun normalized(channel: Int): FloatArray = model.preprocessing.normalized(channel)
@@ -76,7 +76,8 @@ class InputPreparer(private val model: ModelInfo) {
         if (model.takesPixels) return ByteArray(256) { (it - 128).toByte() }
         val values = normalized(channel)
         return ByteArray(256) {
-            (Math.rint((values[it] / model.input.scale).toDouble()) + model.input.zeroPoint).coerceIn(-128.0, 127.0).toInt().toByte()
+            val steps = Math.rint((values[it] / model.input.scale).toDouble()) + model.input.zeroPoint
+            steps.coerceIn(-128.0, 127.0).toInt().toByte()
         }
     }
 

@@ -50,7 +50,8 @@ class Message(val key: Key, val arguments: List<Any>) {
 
         /** (file, smallest, largest) Its output isn't that of a softmax. */
         NO_PROBABILITIES(
-            "%1\$s returns values of %2\$.3g to %3\$.3g where probabilities are expected: give a model that ends with a softmax.",
+            "%1\$s returns values of %2\$.3g to %3\$.3g where probabilities are expected: give a model that ends with a " +
+                "softmax.",
         ),
 
         /** (file, reason) The interpreter refuses it, or stopped. */

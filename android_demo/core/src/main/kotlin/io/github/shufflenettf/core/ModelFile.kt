@@ -30,6 +30,7 @@ internal class ModelFile private constructor(
         private const val MODEL_SUBGRAPHS = 2
         private const val MODEL_BUFFERS = 4
         private const val MODEL_METADATA = 6
+        private const val OLD_OPERATOR_CODE = 0
         private const val OPERATOR_CODE = 3
         private const val SUBGRAPH_TENSORS = 0
         private const val SUBGRAPH_INPUTS = 1
@@ -86,7 +87,10 @@ internal class ModelFile private constructor(
             val buffers = model.vector(MODEL_BUFFERS, 4)
             for (i in 0 until buffers.count) buffers.table(i).vector(BUFFER_DATA, 1)
             val operators = model.vector(MODEL_OPERATOR_CODES, 4)
-            for (i in 0 until operators.count) operators.table(i).uint(OPERATOR_CODE)
+            for (i in 0 until operators.count) {
+                operators.table(i).byte(OLD_OPERATOR_CODE)
+                operators.table(i).uint(OPERATOR_CODE)
+            }
         }
 
         private fun tensor(table: FlatBuffer.Table): RawTensor {

@@ -58,7 +58,8 @@ internal class PackedFiles(file: ByteBuffer) {
 
     private fun hasFile(): Boolean = (0 until bytes.limit() - FILE_SIZE).any { at ->
         bytes.getInt(at) == FILE && WANTED.any { name ->
-            at + FILE_SIZE + name.length <= bytes.limit() && name.indices.all { bytes.get(at + FILE_SIZE + it).toInt() == name[it].code }
+            val start = at + FILE_SIZE
+            start + name.length <= bytes.limit() && name.indices.all { bytes.get(start + it).toInt() == name[it].code }
         }
     }
 
@@ -92,7 +93,9 @@ internal class PackedFiles(file: ByteBuffer) {
     }
 
     private fun slice(from: Int, length: Int): ByteArray {
-        if (from < 0 || length < 0 || from + length.toLong() > bytes.limit()) throw IndexOutOfBoundsException("$length bytes at $from")
+        if (from < 0 || length < 0 || from + length.toLong() > bytes.limit()) {
+            throw IndexOutOfBoundsException("$length bytes at $from")
+        }
         return ByteArray(length) { bytes.get(from + it) }
     }
 

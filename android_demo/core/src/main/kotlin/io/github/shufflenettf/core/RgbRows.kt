@@ -121,7 +121,7 @@ internal class RgbRows(private val first: Int, private val count: Int) {
             }
         }
 
-        /** Loops this plain, and of whole arrays, are what compilers turn into vector instructions; they don't with min and max. */
+        /** So plain, of whole arrays and without min and max, that compilers make vector instructions of it. */
         fun combine(luma: IntArray, scale: Int, chroma: IntArray, into: IntArray) {
             for (i in into.indices) {
                 val value = (luma[i] * scale + chroma[i]) shr BITS

@@ -50,7 +50,9 @@ internal class Engines {
         val uint8: ModelInfo by lazy { Resources.model("uint8.tflite") }
 
         /** The same network under another name. */
-        val another: ModelInfo by lazy { ModelInfo.read("another.tflite", ByteBuffer.wrap(Resources.bytes("models/uint8.tflite"))) }
+        val another: ModelInfo by lazy {
+            ModelInfo.read("another.tflite", ByteBuffer.wrap(Resources.bytes("models/uint8.tflite")))
+        }
 
         /** Frames of 8 x 8 pixels that are all red (0), green (1) or blue (2). */
         fun frame(colour: Int, release: Runnable? = null): RgbaFrame {

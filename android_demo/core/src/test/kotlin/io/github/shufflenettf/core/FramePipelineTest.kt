@@ -151,7 +151,8 @@ class FramePipelineTest {
     fun `live frames are smoothed and photos are not`() {
         pipeline.settings = Settings(threshold = 0f, smoothingMs = 1e9f)
         start()
-        for ((colour, still, expected) in listOf(Triple(0, false, 0), Triple(1, false, 0), Triple(1, true, 1), Triple(2, false, 2))) {
+        val turns = listOf(Triple(0, false, 0), Triple(1, false, 0), Triple(1, true, 1), Triple(2, false, 2))
+        for ((colour, still, expected) in turns) {
             if (still) pipeline.offerStill(Engines.frame(colour), 0) else pipeline.offer(Engines.frame(colour), 0)
             results.acquire()
             assertTrue(pipeline.read(result))
@@ -182,7 +183,10 @@ class FramePipelineTest {
     fun `an engine that can't be made, or that stops, is told of and can be replaced`() {
         pipeline.switchModel(Engines.uint8) { throw UnsatisfiedLinkError("no library.\nand more") }
         val refused = problems.take()
-        assertEquals("uint8.tflite can't be run (no library): it is damaged, or needs more than this device has.", refused.english())
+        assertEquals(
+            "uint8.tflite can't be run (no library): it is damaged, or needs more than this device has.",
+            refused.english(),
+        )
         assertEquals(-1, pipeline.offer(Engines.frame(0), 0))
         start()
         engines.before = { error("") }

@@ -16,15 +16,16 @@ class GoldenFramesTest {
     @TestFactory
     fun `tensors and answers are Python's`(): List<DynamicTest> {
         val byModel = (index["cases"] as List<*>).map { Case(it as Map<*, *>) }.groupBy { it.model }
-        assertEquals(4, byModel.size)
         return byModel.flatMap { (name, cases) ->
-            val model = Resources.model(name)
+            val model = Resources.goldenModel(name)
             val preparer = InputPreparer(model)
             val tensors = ByteBuffer.wrap(Resources.golden.getValue("$name.tensors"))
             val tests = cases.map { case ->
                 val expected = ByteArray(model.input.bytes).also(tensors::get)
                 val answer = ByteArray(model.output.bytes).also(tensors::get)
-                dynamicTest("$name: ${case.frameName}, ${case.rotation} degrees") { case.check(model, preparer, expected, answer) }
+                dynamicTest("$name: ${case.frameName}, ${case.rotation} degrees") {
+                    case.check(model, preparer, expected, answer)
+                }
             }
             assertEquals(0, tensors.remaining())
             tests

@@ -1,16 +1,25 @@
 package io.github.shufflenettf.core
 
+import java.io.File
 import java.nio.ByteBuffer
 import java.util.zip.ZipInputStream
 
 /** Files that Python wrote for these tests. */
 internal object Resources {
+    // mvn -Dgolden=FOLDER: golden_frames.zip and models of one's own.
+    private val folder: File? = System.getProperty("golden")?.let(::File)
+
     /** The files of golden_frames.zip by name; its index is `index.json`. */
     val golden: Map<String, ByteArray> by lazy {
-        ZipInputStream(bytes("golden_frames.zip").inputStream()).use { zip ->
+        val archive = folder?.resolve("golden_frames.zip")?.readBytes() ?: bytes("golden_frames.zip")
+        ZipInputStream(archive.inputStream()).use { zip ->
             generateSequence { zip.nextEntry }.associate { it.name to zip.readBytes() }
         }
     }
+
+    /** A model that [golden] is about. */
+    fun goldenModel(name: String): ModelInfo =
+        folder?.let { ModelInfo.read(name, ByteBuffer.wrap(it.resolve(name).readBytes())) } ?: model(name)
 
     fun bytes(name: String): ByteArray = checkNotNull(javaClass.getResourceAsStream("/$name")) { "no $name" }.readBytes()
 

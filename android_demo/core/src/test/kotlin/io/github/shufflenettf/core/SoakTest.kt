@@ -78,7 +78,8 @@ class SoakTest {
         }
         for (one in shown) assertEquals(colours[one.sequence], one.top, one.toString())
         assertTrue(shown.groupBy { it.generation }.values.all { same -> same.map { it.model }.toSet().size == 1 })
-        assertTrue(shown.size > 50 && engines.opened > 10) { "${shown.size} results, ${engines.opened} engines: that was no soak" }
+        val soaked = shown.size > 50 && engines.opened > 10
+        assertTrue(soaked) { "${shown.size} results, ${engines.opened} engines: that was no soak" }
         println("Soak: $FRAMES frames, ${shown.size} results shown, ${engines.opened} engines")
     }
 

@@ -14,7 +14,13 @@ internal object TfliteBuilder {
     const val INT64: Byte = 4
     const val INT8: Byte = 9
 
-    class T(vararg val shape: Int, val type: Byte = UINT8, val scale: Float = 0f, val zeroPoint: Long = 0, val signature: IntArray? = null)
+    class T(
+        vararg val shape: Int,
+        val type: Byte = UINT8,
+        val scale: Float = 0f,
+        val zeroPoint: Long = 0,
+        val signature: IntArray? = null,
+    )
 
     fun model(inputs: List<T>, outputs: List<T>, files: Map<String, String> = emptyMap()): ByteBuffer {
         val all = inputs + outputs
