@@ -20,25 +20,43 @@ import toolchain
 
 
 @pytest.fixture
-def tools():
-    """Everything that the build needs, fetched, and for this test alone: tests may run side by side."""
+def alone():
+    """Nobody else builds: tests may run side by side."""
     folder = assemble.DEMO / "app/target"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            toolchain.require_programs()
-            toolchain.build_core(test=False)
-            toolchain.find_files("-Probolectric")
-        except toolchain.MissingTool as error:
-            pytest.skip(str(error).splitlines()[0])
         yield
+
+
+@pytest.fixture
+def tools(alone):
+    """Everything that the build needs, fetched."""
+    _build(test=False)
+    _or_skip(toolchain.find_files, "-Probolectric")
+
+
+def _build(test: bool) -> None:
+    _or_skip(toolchain.require_programs)
+    _or_skip(toolchain.build_core, test)
+
+
+def _or_skip(step, *arguments) -> None:
+    try:
+        step(*arguments)
+    except toolchain.MissingTool as error:
+        pytest.skip(str(error).splitlines()[0])
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A uint8 model with labels, that tells colours apart."""
     return write(tmp_path_factory.mktemp("model") / "colours.tflite", colour_model("uint8"), UINT8)
+
+
+def test_core(alone):
+    """Its own tests: equal to Python's golden tensors to the last bit, bad files, ten thousand frames from several threads."""
+    _build(test=True)
 
 
 def test_package(tools, model, tmp_path):

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-FOLDERS = ("benchmarks", "export", "shufflenet_tf", "tests")
+FOLDERS = ("android_demo", "benchmarks", "export", "shufflenet_tf", "tests")
+ROOTS = {("tests",), ("android_demo", "tools")}  # folders that are on the path of imports
 DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl_py"}
 SHARED = "tests/bazel/run_pytest.py"  # the main file of every test, so of many targets
 RIVALS = {"torch", "torchvision"}  # benchmarks measure them where they happen to be installed
@@ -51,8 +52,9 @@ def modules() -> dict[str, str]:
     result = {}
     for path in paths:
         parts = path.relative_to(ROOT).with_suffix("").parts
-        if parts[0] == "tests":  # pytest puts this folder on the path
-            parts = parts[1:]
+        for root in ROOTS:
+            if parts[: len(root)] == root:
+                parts = parts[len(root) :]
         result[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.relative_to(ROOT).as_posix()
     return result
 

@@ -53,8 +53,8 @@ def _panel(axes, experiment: Experiment, measured: Ratios) -> None:
         axes.bar(x, means(ratios) - 1, width * 0.92, bottom=1, color=_BARS[name], label=name)
         for column in ratios.T:
             axes.plot(x, column, ".", color=INK, markersize=3)
-        for place, mean, own in zip(x, means(ratios), ratios, strict=True):
-            above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+        above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+        for place, mean, own in list(zip(x, means(ratios), ratios, strict=True))[1:]:  # the first one's is 1
             axes.annotate(f"{mean:.2f}", (place, max(mean, 1.0, *own)), fontsize=6.5, **above)
     axes.axhline(1, color=INK, linewidth=0.8)
     low, high = (extreme([extreme(ratios) for ratios in bars.values()]) for extreme in (np.min, np.max))

@@ -14,7 +14,7 @@ _BETAS = (0.9, 0.99)  # the second one short, as the runs are
 _EPSILON = 1e-12
 WARMUP = 10  # one in so many steps: the first ones of full size would undo what post-training quantization has done
 # How much faster biases and ranges move than weights, which are many and stray if they follow every batch.
-PACES = {"kernel": 1, "bias": 10, "low": 50, "high": 50}
+PACES = {"kernel": 1, "bias": 5, "low": 5, "high": 5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,10 @@ class Training:
         self.names, self.variables = list(named), list(named.values())
         self._units = _units(student, start, named)
         self.step = tf.Variable(0, dtype=tf.int64)
-        self._moments = [[tf.Variable(tf.zeros_like(v)) for v in self.variables] for _ in _BETAS]
+        self._moments = [
+            [tf.Variable(tf.zeros_like(v)) for v in self.variables],
+            [tf.Variable(0.0) for _ in self.variables],
+        ]
         self._schedule = Schedule("cosine", settings.learning_rate, settings.steps, settings.steps // WARMUP)
         self.update = tf.function(self._update)
         self.evaluate = tf.function(self._evaluate)
@@ -106,8 +109,10 @@ class Training:
         for v, g, unit, m, s in zip(self.variables, gradients, self._units, *self._moments, strict=True):
             if g is None:
                 continue
+            g = g * unit
             m.assign(_BETAS[0] * m + (1 - _BETAS[0]) * g)
-            s.assign(_BETAS[1] * s + (1 - _BETAS[1]) * g * g)
+            # One square for all elements: those that hardly matter hardly move, and keep the rounding that they started with.
+            s.assign(_BETAS[1] * s + (1 - _BETAS[1]) * tf.reduce_mean(g * g))
             mean, square = m / (1 - _BETAS[0] ** n), s / (1 - _BETAS[1] ** n)
             v.assign_sub(rate * unit * mean / (tf.sqrt(square) + _EPSILON))
         self.step.assign_add(1)

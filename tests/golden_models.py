@@ -1,6 +1,6 @@
 """The small models that the camera app's tests run on: each kind of input, and each way of resizing.
 
-Written with: PYTHONPATH=.:tests python tests/export/golden_models.py android_demo/core/src/test/resources/models
+Written with: PYTHONPATH=.:tests python tests/golden_models.py android_demo/core/src/test/resources/models
 """
 
 import pathlib
