@@ -1,7 +1,7 @@
 # Commands for a checkout; `make` lists them. All of them run in the virtual environment .venv, made on first use.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo install test lint benchmark clean
+.PHONY: help demo android install test lint benchmark clean
 PYTHON ?= python3
 PYTEST := -m pytest -n 2 --dist=worksteal
 RUN := .venv/bin/python
@@ -13,9 +13,15 @@ help: ## List these commands
 demo: .venv/installed ## Train ShuffleNetV2 on drawn signs, a few minutes; leaves model and pictures in runs/v2
 	@$(RUN) train_main.py --flagfile=v2.flags
 
+android: .venv/installed ## Make the Android app from what was trained, or MODEL=file.tflite; leaves android_demo/app-debug.apk
+	@if [[ -z "$(MODEL)" ]] && ! compgen -G 'runs/*/export/model_int8.tflite' >/dev/null; then \
+		{ [[ -f runs/v2/model.keras ]] || $(RUN) train_main.py --flagfile=v2.flags; } && $(RUN) -m export.tflite --model=runs/v2; fi
+	@models="$(MODEL)"; [[ -n "$$models" ]] || { newest=$$(ls -t runs/*/export/model_int8.tflite | head -1); \
+		models="$${newest%int8.tflite}float32.tflite $$newest"; }; $(RUN) android_demo/tools/assemble.py $$models
+
 install: .venv/installed ## Only make the virtual environment, to use as .venv/bin/python
 
-test: .venv/installed ## Run all tests, then those of both Keras generations again under tf_keras; 15 minutes
+test: .venv/installed ## Run all tests, then those of both Keras generations again under tf_keras; 20 minutes
 	@$(RUN) $(PYTEST)
 	@TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m both_generations
 

@@ -32,13 +32,9 @@ def alone():
 @pytest.fixture
 def tools(alone):
     """Everything that the build needs, fetched."""
-    _build(test=False)
-    _or_skip(toolchain.find_files, "-Probolectric")
-
-
-def _build(test: bool) -> None:
     _or_skip(toolchain.require_programs)
-    _or_skip(toolchain.build_core, test)
+    _or_skip(toolchain.build_core, False)
+    _or_skip(toolchain.find_files, "-Probolectric")
 
 
 def _or_skip(step, *arguments) -> None:
@@ -56,7 +52,8 @@ def model(tmp_path_factory):
 
 def test_core(alone):
     """Its own tests: equal to Python's golden tensors to the last bit, bad files, ten thousand frames from several threads."""
-    _build(test=True)
+    _or_skip(toolchain.require_programs, "java", "mvn")
+    _or_skip(toolchain.build_core)
 
 
 def test_package(tools, model, tmp_path):

@@ -9,7 +9,7 @@ from qat_networks import few_units
 
 import shufflenet_tf as st
 from shufflenet_tf import registry
-from shufflenet_tf.zoo import alexnet, shufflenet_large
+from shufflenet_tf.zoo import alexnet, igcv3, shufflenet_large
 
 EVERY = bool(os.environ.get("EVERY_NETWORK"))
 
@@ -35,8 +35,9 @@ def least_size(name: str) -> int:
 
 
 def light(patch: pytest.MonkeyPatch) -> None:
-    """Takes weight off: most units of the ShuffleNets and their peers, most hidden units of AlexNet and VGG."""
+    """Takes weight off: most units of ShuffleNets, their peers and IGCV3, most hidden units of AlexNet and VGG."""
     few_units(patch)
+    patch.setattr(igcv3, "STAGES", tuple((t, c, min(n, 2), s) for t, c, n, s in igcv3.STAGES))
     patch.setattr(alexnet, "HIDDEN", 64)
     for name, plan in shufflenet_large.PLANS.items():
         stages = (144, 288, 576, 1152) if plan.last else plan.stages  # V1's are not the heavy ones

@@ -42,16 +42,17 @@ def run(*command: str | Path, cwd: Path = DEMO) -> str:
     return done.stdout
 
 
-def require_programs() -> None:
-    """Checks that all programs are there.
+def require_programs(*names: str) -> None:
+    """Checks that these programs are there; without names: all, and the framework's resources.
 
     Raises:
       MissingTool: what to install.
     """
-    for program, package in _PROGRAMS.items():
-        if not shutil.which(program):
-            raise MissingTool(f"{program} is missing: install {package}.")
-    framework()
+    for name in names or _PROGRAMS:
+        if not shutil.which(name):
+            raise MissingTool(f"{name} is missing: install {_PROGRAMS[name]}.")
+    if not names:
+        framework()
 
 
 def framework() -> Path:

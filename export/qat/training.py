@@ -39,7 +39,7 @@ class Settings:
     batch_size: int = 32
     steps_per_epoch: int = 0
     test_images: int = 500
-    learning_rate: float = 3e-5
+    learning_rate: float = 1e-5
     temperature: float = 1.0
     checkpoint_steps: int = 100
     seed: int = 0
