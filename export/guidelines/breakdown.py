@@ -1,8 +1,8 @@
 """Where the time of a .tflite file goes, by kind of operator (figure 2 of the ShuffleNet V2 paper).
 
-LiteRT gives Python no profile, so each operator is cut out into a graph of its own, and these take turns. What a call
-costs, which is the time of the cheapest of them, is taken off each. Operators that the runtime fuses, and data that
-a whole graph still has in its caches, are not seen: that is why the sum is not the time of the whole.
+LiteRT gives Python no profile, so each operator is cut out into a graph of its own, and these take turns. What a call costs,
+which is the time of the cheapest of them, is taken off each. What the runtime does for nothing within a graph, such as a
+reshape in place, costs a copy there, and data is not in the caches as it would be: so the sum is not the time of the whole.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from export.optimize.graph import Graph
 CATEGORIES = {
     "convolution": ("CONV_2D", "FULLY_CONNECTED"),
     "depthwise": ("DEPTHWISE_CONV_2D",),
-    "shuffle": ("TRANSPOSE", "RESHAPE"),
+    "transpose, reshape": ("TRANSPOSE", "RESHAPE"),
     "split and concat": ("SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", "CONCATENATION", "PAD", "PADV2"),
     "element-wise": ("ADD", "MUL", "SUB", "RELU", "RELU6", "HARD_SWISH"),
     "pooling": ("MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN"),

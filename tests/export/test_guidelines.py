@@ -79,8 +79,8 @@ def test_breakdown(tmp_path):
     assert set(found.milliseconds) == {"convolution", "element-wise"}
     assert sum(found.shares.values()) == pytest.approx(1)
     assert found.whole > 0
-    assert (category("TRANSPOSE"), category("SOFTMAX")) == ("shuffle", "other")
-    draw.breakdowns({"a": found, "b": Breakdown({"shuffle": 1.0, "other": 3.0}, 5.0)}, tmp_path / "b.png")
+    assert (category("TRANSPOSE"), category("SOFTMAX")) == ("transpose, reshape", "other")
+    draw.breakdowns({"a": found, "b": Breakdown({"transpose, reshape": 1.0, "other": 3.0}, 5.0)}, tmp_path / "b.png")
     with Image.open(tmp_path / "b.png") as image:
         assert min(image.size) > 200
 

@@ -23,6 +23,7 @@ LEFT = {"QUANTIZE", "SOFTMAX", "HARD_SWISH", "RELU", "AVERAGE_POOL_2D"}
 @pytest.fixture(autouse=True)
 def lighter(monkeypatch):
     tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(0)
     if not EVERY:
         light(monkeypatch)
 
@@ -70,7 +71,7 @@ def exports(model, pixels, expected, tmp_path):
         return classifier(pixels), anatomy.delegation(classifier._interpreter)
 
     answers, pieces = run(convert(model))
-    np.testing.assert_allclose(answers, expected, atol=1e-4)  # the variances of four tiny images magnify roundings
+    np.testing.assert_allclose(answers, expected, atol=1e-3)  # the variances of four tiny images magnify roundings
     assert pieces == (1, {})
     content = convert(model, Quantization("int8", calibration=pixels[:1]))
     answers, (_, outside) = run(content)

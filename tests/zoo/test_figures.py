@@ -113,7 +113,7 @@ def test_counts_run_and_weights_that_tell_the_network(name, tmp_path):
 
 
 def test_a_network_of_another_name_is_told_too(tmp_path):
-    model = st.create_model("shufflenet_v2_2.0x_residual", input_shape=(32, 32, 3), name="mine")
+    model = st.ShuffleNetV2((32, 32, 3), alpha=2.0, branch={"residual": True}, name="mine")
     canonical.save(model, tmp_path / "weights.npz")
     assert registry.identify(published.read(tmp_path / "weights.npz")) == "shufflenet_v2_2.0x_residual"
 
