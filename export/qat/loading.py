@@ -14,11 +14,18 @@ from shufflenet_tf.errors import UserError
 
 
 def load(path: str | os.PathLike) -> st.Bundle:
-    """Loads what `shufflenet_tf.load` loads, but for .tflite files, and .keras files that Keras 3 has written too.
+    """Loads ShuffleNets as `shufflenet_tf.load` does, but for .tflite files; .keras files that Keras 3 has written too.
 
     Raises:
-      UserError: see `shufflenet_tf.load`.
+      UserError: see `shufflenet_tf.load`; or it is another network.
     """
+    bundle = _load(path)
+    if not bundle.model.network.startswith("shufflenet"):
+        raise UserError(f"{os.fspath(path)} is a {bundle.model.network}: quantization-aware training is made for ShuffleNets.")
+    return bundle
+
+
+def _load(path: str | os.PathLike) -> st.Bundle:
     file = loading._file(path)
     if _generation(file) == "3":
         with tempfile.TemporaryDirectory() as scratch:

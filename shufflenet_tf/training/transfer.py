@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from shufflenet_tf.errors import UserError
 from shufflenet_tf.model import ImageClassifier
 from shufflenet_tf.weights import canonical
 from shufflenet_tf.weights.published import Checkpoint
@@ -39,9 +40,14 @@ def freeze(network: tf.keras.Model, kind: str) -> None:
     """Freezes layers of `network`: their weights and their batch statistics stay as they are.
 
     Args:
-      network: a ShuffleNet.
-      kind: "none", "stage4" (all before stage 4) or "backbone" (all but the classifier).
+      network: the network.
+      kind: "none", "stage4" (all before stage 4, of a network that has one) or "backbone" (all but the classifier).
+
+    Raises:
+      UserError: the network has no stage 4.
     """
+    if kind == "stage4" and not any(layer.name.startswith(kind) for layer in network.layers):
+        raise UserError(f"{network.name} has no stage 4, which --freeze=stage4 is about: use --freeze=backbone or none.")
     trained = {"none": ("",), "stage4": ("stage4", "conv5", "last_se", "fc", CLASSIFIER), "backbone": (CLASSIFIER,)}[kind]
     for layer in network.layers:
         layer.trainable = layer.name.startswith(trained)

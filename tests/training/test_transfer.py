@@ -49,6 +49,11 @@ def test_another_network_is_refused(trained):
         transfer(st.create_model("shufflenet_v1_0.25x_g3", input_shape=(32, 32, 3), classes=3), trained)
 
 
+def test_no_stage_4_to_freeze():
+    with pytest.raises(UserError, match="squeezenet_1.1 has no stage 4"):
+        freeze(st.create_model("squeezenet_1.1", input_shape=(32, 32, 3), classes=3), "stage4")
+
+
 def step(model, **kwargs):
     trainer = Trainer(model, weight_decay=0, **kwargs)
     trainer.compile(optimizer=tf.keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True), jit_compile=False, run_eagerly=True)

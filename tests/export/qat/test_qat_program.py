@@ -127,6 +127,12 @@ def test_one_sentence_for_what_cannot_work(given, sentence, weights, folder, tmp
     assert len(lines) == 1 and lines[0].startswith("export.qat: ") and sentence in lines[0]
 
 
+def test_another_network_of_ours(tmp_path, capsys):
+    st.create_model("squeezenet_1.1", input_shape=(32, 32, 3), classes=2).save(tmp_path / "other.keras")
+    assert run(f"--model={tmp_path / 'other.keras'}", "--dataset=shapes", f"--output_dir={tmp_path / 'qat'}") == 2
+    assert "is a squeezenet_1.1: quantization-aware training is made for ShuffleNets" in capsys.readouterr().err
+
+
 def test_a_model_that_is_not_ours(tmp_path, capsys):
     import tensorflow as tf
 
