@@ -13,7 +13,7 @@ What our counts show about the papers' figures (`python -m shufflenet_tf.complex
   V1-50, "2.3G": 2.37G with bottlenecks of half; the quarter that the paper states would make half of that. The paper doesn't
     say how the 64 channels of pool1 meet the 360 of stage 1: a 1x1 convolution does here, which costs 0.07G.
   V2 + SE, "597M", and SE-V2-164, "12.7G": so if squeeze-and-excitation is behind the concatenation, with half as many
-    channels within; on the main branch alone, it would be 594M and 12.6G.
+    channels within; on the main branch alone, it would cost less.
   MobileNet V2 0.15, 0.4 at 160 px, 0.6 and 0.75 at 192 px: 31, 41, 151 and 154M with the rounding of its authors; 39, 43,
     141 and 145M in V2's paper, which trained its own.
   IGCV3-D 0.7, 1.0 and 1.4: 175, 313 and 590M; 210, 318 and 610M in the papers. Its parameters are those of others' rebuilds.

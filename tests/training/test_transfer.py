@@ -50,7 +50,7 @@ def test_another_network_is_refused(trained):
 
 
 def test_no_stage_4_to_freeze():
-    with pytest.raises(UserError, match="squeezenet_1.1 has no stage 4"):
+    with pytest.raises(UserError, match=r"squeezenet_1\.1 has no stage 4"):
         freeze(st.create_model("squeezenet_1.1", input_shape=(32, 32, 3), classes=3), "stage4")
 
 
