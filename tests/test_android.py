@@ -1,17 +1,17 @@
 """The Android app is compiled, packed and signed, and its screens run with Android's own classes, all without a phone."""
 
 import fcntl
+import pathlib
 import re
 import sys
 import zipfile
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from lite_models import COLOURS, UINT8, colour_model, write
 from PIL import Image
 
-sys.path.insert(0, str(ROOT / "android_demo/tools"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "android_demo/tools"))
 
 import apk
 import app_test

@@ -5,9 +5,8 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from conftest import ROOT
 
-DEMO = ROOT / "android_demo"
+DEMO = pathlib.Path(__file__).resolve().parents[1] / "android_demo"
 MAIN = DEMO / "app/src/main"
 ANDROID = "{http://schemas.android.com/apk/res/android}"
 SOURCES = {path.name: path.read_text() for path in (MAIN / "kotlin").rglob("*.kt")}

@@ -2,10 +2,10 @@
 
 import csv
 import importlib.util
+import pathlib
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
 
 import shufflenet_tf as st
@@ -14,6 +14,8 @@ from export.guidelines.breakdown import Breakdown, alone, breakdown, category
 from export.guidelines.experiments import BLOCKS, EXPERIMENTS, SIZE
 from export.optimize import verify
 from export.optimize.graph import Graph
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.key)

