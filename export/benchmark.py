@@ -29,12 +29,8 @@ from shufflenet_tf.files import atomic_path, check_writable
 from shufflenet_tf.lite import _interpreter
 
 FLAGS = program.flag_values()
-flags.DEFINE_integer("threads", 1, "Threads of each interpreter.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("runs", 50, "Timed runs of each file.", 1, flag_values=FLAGS)
+program.define_timing(FLAGS, runs=50)
 flags.DEFINE_integer("warmup", 5, "Runs of each file before these.", 0, flag_values=FLAGS)
-flags.DEFINE_bool(
-    "cpu_time", False, "Count what one thread computes, not what passes: for a machine that others use.", flag_values=FLAGS
-)
 flags.DEFINE_string("csv", None, "A table to write, a line a file.", flag_values=FLAGS)
 flags.DEFINE_string("plot", None, "A picture to draw, .png, .pdf or .svg.", flag_values=FLAGS)
 
@@ -103,8 +99,8 @@ class Result:
             "delegate_partitions": self.partitions,
             "operators_outside": sum(self.outside.values()),
             "operators": sum(self.operators.values()),
-            "operators_by_type": _listed(self.operators),
-            "outside_by_type": _listed(self.outside),
+            "operators_by_type": listed(self.operators),
+            "outside_by_type": listed(self.outside),
         }
 
 
@@ -173,8 +169,8 @@ def table(results: Sequence[Result]) -> str:
     ]
     lines.append("\nOperators:")
     for r, name in zip(results, pictures.short_names([r.path for r in results]), strict=True):
-        outside = f"; not delegated: {_listed(r.outside)}" if r.outside else ""
-        lines.append(f"  {name}: {_listed(r.operators)}{outside}")
+        outside = f"; not delegated: {listed(r.outside)}" if r.outside else ""
+        lines.append(f"  {name}: {listed(r.operators)}{outside}")
     lines.append("Memory is the growth of a process that runs the file alone; multiply-adds include those with padded zeros.")
     return "\n".join(lines)
 
@@ -195,7 +191,8 @@ def write_csv(results: Sequence[Result], path: str | os.PathLike) -> None:
         writer.writerows(rows)
 
 
-def _listed(counts: dict[str, int]) -> str:
+def listed(counts: dict[str, int]) -> str:
+    """Returns operators by kind as text, such as "2 CONV_2D, 1 SOFTMAX"; nothing of none."""
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 

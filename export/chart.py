@@ -29,11 +29,7 @@ from shufflenet_tf.tables.rows import SQUARE
 FLAGS = program.flag_values()
 flags.DEFINE_list("models", ["*"], "Which networks, with shell wildcards.", flag_values=FLAGS)
 flags.DEFINE_string("latency", None, "A table of export.latency to draw; default: measure now.", flag_values=FLAGS)
-flags.DEFINE_integer("threads", 1, "Threads of the interpreter.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("runs", 50, "Timed runs of each file.", 1, flag_values=FLAGS)
-flags.DEFINE_bool(
-    "cpu_time", False, "Count what one thread computes, not what passes: for a machine that others use.", flag_values=FLAGS
-)
+program.define_timing(FLAGS, runs=50)
 flags.DEFINE_string("output", "chart.png", "The picture to draw, .png, .pdf or .svg.", flag_values=FLAGS)
 flags.DEFINE_string("html", None, "A page to write, .html.", flag_values=FLAGS)
 flags.DEFINE_string("csv", None, "A table to write of what is measured, a line a file.", flag_values=FLAGS)

@@ -27,7 +27,7 @@ from absl import flags
 
 import shufflenet_tf as st
 from export import program
-from export.benchmark import _listed, benchmark
+from export.benchmark import benchmark, listed
 from export.quantize import Quantization
 from export.tflite import export
 from shufflenet_tf.errors import UserError
@@ -37,11 +37,7 @@ from shufflenet_tf.tables.latency import COLUMNS, KINDS, Latency, read
 FLAGS = program.flag_values()
 flags.DEFINE_list("models", ["*"], "Which networks, with shell wildcards.", flag_values=FLAGS)
 flags.DEFINE_list("sizes", ["224"], "Inputs in pixels: one side, or HEIGHTxWIDTH.", flag_values=FLAGS)
-flags.DEFINE_integer("threads", 1, "Threads of the interpreter.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("runs", 30, "Timed runs of each file.", 1, flag_values=FLAGS)
-flags.DEFINE_bool(
-    "cpu_time", False, "Count what one thread computes, not what passes: for a machine that others use.", flag_values=FLAGS
-)
+program.define_timing(FLAGS, runs=30)
 flags.DEFINE_string("output", "latency.csv", "The table to write, a line a file.", flag_values=FLAGS)
 flags.DEFINE_string("files", None, "Folder for the exported files; those that it has are not made again.", flag_values=FLAGS)
 
@@ -114,7 +110,7 @@ def measure(
         print(f"Timing {len(made)} files …", file=sys.stderr, flush=True)
         results = benchmark(list(made.values()), threads, runs, cpu_time=cpu_time)
     return [
-        Latency(name, kind, *size, threads, r.minimum, r.median, r.file_size, r.partitions, _listed(r.outside))
+        Latency(name, kind, *size, threads, r.minimum, r.median, r.file_size, r.partitions, listed(r.outside))
         for (name, size, kind), r in zip(made, results, strict=True)
     ]
 

@@ -24,10 +24,19 @@ def logits(model: bytes, images: Sequence[np.ndarray], threads: int = 1) -> np.n
     softmax = next((operator for operator in graph.operators if graph.kind(operator) == "SOFTMAX"), None)
     if softmax is None:
         raise UserError("A graph without softmax has no logits to compare: give a classifier that ends with one.")
-    tensor = int(softmax.inputs[0])
-    scale = graph.quantization(tensor)
-    graph.subgraph.outputs, graph.model.signatureDefs = [tensor], None
-    runner = Interpreter(model_content=graph.pack(), num_threads=threads)
+    graph.subgraph.outputs, graph.model.signatureDefs = [int(softmax.inputs[0])], None
+    return outputs(graph.pack(), images, threads)
+
+
+def outputs(model: bytes, images: Sequence[np.ndarray], threads: int = 1) -> np.ndarray:
+    """Returns what a .tflite file with one input and one output computes, float64 [N, ...], dequantized if need be.
+
+    Args:
+      model: the file.
+      images: [H, W, 3] of its size and type.
+      threads: of the interpreter.
+    """
+    runner = Interpreter(model_content=model, num_threads=threads)
     runner.allocate_tensors()
     (fed,), (made,) = runner.get_input_details(), runner.get_output_details()
     rows = []
@@ -35,8 +44,8 @@ def logits(model: bytes, images: Sequence[np.ndarray], threads: int = 1) -> np.n
         runner.set_tensor(fed["index"], image[None])
         runner.invoke()
         rows.append(runner.get_tensor(made["index"])[0].astype(np.float64))
-    values = np.stack(rows)
-    return values if scale is None else (values - scale.zero_point[0]) * scale.scale[0]
+    scale, zero = made["quantization"]
+    return (np.stack(rows) - zero) * scale if scale else np.stack(rows)
 
 
 def distance(real: np.ndarray, rounded: np.ndarray) -> tuple[float, float]:

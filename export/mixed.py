@@ -6,6 +6,7 @@ weights, which are stored in half precision.
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -78,6 +79,7 @@ def mix(result: Result, images: Sequence[np.ndarray], max_drop: float, threads: 
     hurt = {layer: divergence(layer) for layer in layers}
     ranked = sorted(layers, key=hurt.__getitem__, reverse=True)
 
+    @functools.cache
     def drop(count: int) -> float:
         return expected_drop(expected, logits(_with_floats(pair, result, ranked[:count]), images, threads))
 
@@ -140,8 +142,8 @@ def _mixed(pair: Pair, floats: Collection[int]) -> bytes:
         own.opcodeIndex = step.rounded.opcodeIndex
         own.inputs, own.outputs = [], []
         for tensor in map(int, step.real.inputs):
-            index, reader = (floating(read[tensor]), None) if tensor in read else _adopted(graph, pair.real, tensor)
-            own.inputs.append(index)
+            given, reader = (floating(read[tensor]), None) if tensor in read else _adopted(graph, pair.real, tensor)
+            own.inputs.append(given)
             operators.extend([reader] if reader else [])
         for tensor, source in zip(map(int, step.rounded.outputs), step.real.outputs, strict=True):
             real[tensor] = graph.add_tensor(graph.shape(tensor), schema.TensorType.FLOAT32, pair.real.name(int(source)))

@@ -17,6 +17,15 @@ def flag_values() -> flags.FlagValues:
     return values
 
 
+def define_timing(values: flags.FlagValues, runs: int) -> None:
+    """Defines the flags of programs that time files: --threads, --runs and --cpu_time, with `runs` as default."""
+    flags.DEFINE_integer("threads", 1, "Threads of each interpreter.", 1, flag_values=values)
+    flags.DEFINE_integer("runs", runs, "Timed runs of each file.", 1, flag_values=values)
+    flags.DEFINE_bool(
+        "cpu_time", False, "Count what one thread computes, not what passes: for a machine that others use.", flag_values=values
+    )
+
+
 def run(module: str, description: str, values: flags.FlagValues, main: Callable[[list[str]], None], argv: Sequence[str]) -> int:
     """Parses flags, runs a program and returns its exit status; what went wrong is told in one sentence.
 

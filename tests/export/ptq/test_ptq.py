@@ -8,6 +8,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from export import anatomy
+from export.logits import outputs
 from export.optimize import optimize
 from export.optimize.graph import Graph
 from export.ptq import BEST, MINMAX, Recipe, Result, quantize, ranges, report
@@ -23,20 +24,6 @@ NETWORKS = ["shufflenet_v1_0.25x_g3", "shufflenet_v2_0.5x"]
 @pytest.fixture(scope="module")
 def best(converted, pixels):
     return {name: quantize(*converted(name), pixels[:8], BEST) for name in NETWORKS}
-
-
-def outputs(model: bytes, images: np.ndarray) -> np.ndarray:
-    """Returns probabilities, dequantized if need be."""
-    runner = Interpreter(model_content=model)
-    runner.allocate_tensors()
-    (fed,), (made,) = runner.get_input_details(), runner.get_output_details()
-    rows = []
-    for image in images:
-        runner.set_tensor(fed["index"], image[None])
-        runner.invoke()
-        rows.append(runner.get_tensor(made["index"])[0].astype(np.float64))
-    scale, zero = made["quantization"]
-    return (np.stack(rows) - zero) * scale if scale else np.stack(rows)
 
 
 def layers(model: bytes):
