@@ -1,20 +1,24 @@
 """Quantization step by step: how often an int8 network gives the float network's answer, and how far it is off.
 
-    python benchmarks/quantization.py --models=FILE,… --calibration=FOLDER --test=FOLDER [--qat=FOLDER] [--layers]
+    python benchmarks/quantization.py --models=FILE,… --calibration=FOLDER --test=FOLDER [--qat=FOLDER] [--max_drop=0.05] …
 
 Models are what st.load takes: folders of runs, .keras files, checkpoints. Photos need no labels. Agreement is the fraction
 of test photos with the same first class, the divergence is Kullback and Leibler's of the softmax of the logits, in nats:
-probabilities in 8 bits would add their own rounding to every row alike. --qat adds quantization-aware training on the photos
+probabilities in 8 bits would add their own rounding to every row alike. The expected drop is what changed answers cost in
+accuracy if the float network's probabilities are right. --qat adds quantization-aware training on the photos
 of --calibration, the float network being the only teacher: a run of `python -m export.qat` for each model, kept in this folder.
---layers adds the noise of each layer.
+--max_drop keeps the layers that int8 hurts most in floating point, as few as it takes for a third of the photos of
+--calibration to expect no larger drop, in points; --int16 stores activations in 16 bits; --layers adds the noise of each layer.
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # products are small, and threads that wait for a busy core stall them
@@ -22,9 +26,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 
 import shufflenet_tf as st
-from export.convert import convert
-from export.logits import distance, logits
-from export.ptq import BEST, Recipe, Result, quantize, report
+from export import mixed
+from export.convert import convert, trace
+from export.logits import distance, expected_drop, logits
+from export.ptq import BEST, BEST_INT16, Recipe, Result, quantize, report
 from export.ptq.tune import Tuning
 from export.qat.report import AS_CONVERTED
 from export.quantize import Quantization, calibration_images
@@ -64,25 +69,43 @@ def measure(path: str, args: argparse.Namespace) -> None:
     calibration = calibration_images(args.calibration, bundle, args.images)
     test = [photos.read(file, bundle.preprocessing, bundle.size) for file in photos.find(args.test)]
     with quiet.held_back():
-        real = convert(bundle.model)
-        given = convert(bundle.model, Quantization("int8", calibration=calibration))
+        traced = trace(bundle.model)
+        real = convert(traced)
+        given = convert(traced, Quantization("int8", calibration=calibration))
         expected = logits(real, test)
     print(f"\n{bundle.model.name}: {len(calibration)} photos to quantize with, {len(test)} others to test on\n")
-    print("| | agreement | divergence | s |\n|---|---|---|---|")
-    results = {}
-    for name, recipe in RECIPES.items():
+    print("| | agreement | divergence | expected drop | s |\n|---|---|---|---|---|")
+
+    def show(name: str, make: Callable[[], Result]) -> Result:
         began = time.monotonic()
         with quiet.held_back():
-            result = Result(given, real) if recipe is None else quantize(real, given, calibration, recipe, args.threads)
-        seconds = "" if recipe is None else f"{time.monotonic() - began:.0f}"
-        agreement, divergence = distance(expected, logits(result.model, test))
-        print(f"| {name} | {agreement:.1%} | {divergence:.4f} | {seconds} |", flush=True)
-        results[name] = result
-    if args.qat:
-        began = time.monotonic()
-        agreement, divergence = distance(expected, logits(trained(path, args), test))
+            result = make()
         seconds = time.monotonic() - began
-        print(f"| quantization-aware training | {agreement:.1%} | {divergence:.4f} | {seconds:.0f} |", flush=True)
+        answers = logits(result.model, test)
+        agreement, divergence = distance(expected, answers)
+        drop = expected_drop(expected, answers)
+        print(f"| {name} | {agreement:.1%} | {divergence:.4f} | {drop:.2%} | {seconds:.0f} |", flush=True)
+        return result
+
+    def chosen(recipe: Recipe | None) -> Result:
+        return Result(given, real) if recipe is None else quantize(real, given, calibration, recipe, args.threads)
+
+    def mixture() -> Result:
+        aside = len(calibration) // 3
+        best = quantize(real, given, calibration[aside:], BEST, args.threads)
+        return Result(mixed.mix(best, calibration[:aside], args.max_drop / 100, args.threads).model, real)
+
+    def in_16_bits() -> Result:
+        int16 = convert(traced, Quantization("int16", calibration=calibration))
+        return quantize(real, int16, calibration, BEST_INT16, args.threads)
+
+    results = {name: show(name, functools.partial(chosen, recipe)) for name, recipe in RECIPES.items()}
+    if args.qat:
+        show("quantization-aware training", lambda: Result(trained(path, args), real))
+    if args.max_drop is not None:
+        show(f"best, at most {args.max_drop:g} points expected", mixture)
+    if args.int16:
+        show("best, activations in 16 bits", in_16_bits)
     if args.layers:
         shown = {name: results[name] for name in ("TensorFlow's min-max", *list(RECIPES)[-5:])}
         print(f"\n{report.markdown(report.layer_rows(shown, test[:12]))}", flush=True)
@@ -97,6 +120,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--qat", help="folder for the runs; a finished one is taken as it is")
     parser.add_argument("--qat_flags", default="", help='of export.qat, such as "--steps=100"')
+    parser.add_argument("--max_drop", type=float, help="points, 0 to 100")
+    parser.add_argument("--int16", action="store_true", help="runs some 40 times as long")
     parser.add_argument("--layers", action="store_true")
     args = parser.parse_args()
     for path in args.models:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from export.optimize.graph import Graph, schema
 from export.optimize.graph import Quantization as TensorQuantization
@@ -18,38 +17,53 @@ from shufflenet_tf.model import ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.weights import canonical
 
+ConcreteFunction = tf.types.experimental.ConcreteFunction
 STEM = "conv1"  # the convolution that takes the image
 
 
-def convert(model: ImageClassifier, quantization: Quantization | None = None) -> bytes:
+def trace(model: ImageClassifier) -> ConcreteFunction:
+    """Returns a network as TensorFlow's graph, which `convert` takes too: several files then cost one tracing.
+
+    Args:
+      model: with a fixed input size and a softmax.
+
+    Raises:
+      UserError: the network's input size is open, it has no classifier or no preprocessing, or doesn't begin with a
+        convolution.
+    """
+    _check(model)
+    height, width = model.input_shape[1:3]
+
+    @tf.function(input_signature=[tf.TensorSpec((1, height, width, 3), tf.float32, "image")])
+    def classify(image):
+        return {"probabilities": model(image, training=False)}
+
+    with _folded(model):
+        traced = classify.get_concrete_function()
+    traced.traced_model = model  # a graph holds variables weakly
+    return traced
+
+
+def convert(model: ImageClassifier | ConcreteFunction, quantization: Quantization | None = None) -> bytes:
     """Converts a network to a .tflite file's content.
 
     The graph takes uint8 [1, H, W, 3], RGB 0-255, and returns probabilities [1, classes]. Batch normalization is folded
     into the convolutions, and so are the preprocessing's scale, channel order and mean, with mean pixels beyond the border.
 
     Args:
-      model: with a fixed input size and a softmax.
+      model: a network, or what `trace` has made of it.
       quantization: how numbers are stored; None: as float32.
 
     Raises:
-      UserError: the network's input size is open, it has no classifier or no preprocessing, or doesn't begin with a
-        convolution.
+      UserError: see `trace`.
     """
     quantization = quantization or Quantization()
-    _check(model)
-    height, width = model.input_shape[1:3]
-    with _folded(model):
-
-        @tf.function(input_signature=[tf.TensorSpec((1, height, width, 3), tf.float32, "image")])
-        def classify(image):
-            return {"probabilities": model(image, training=False)}
-
-        frozen = convert_variables_to_constants_v2(classify.get_concrete_function())
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    traced = trace(model) if isinstance(model, tf.keras.Model) else model
+    with quiet.held_back(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # notes to the converter's authors
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([traced])
         quantization.apply(converter)
-        with quiet.held_back(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # notes to the converter's authors
-            content = converter.convert()
+        content = converter.convert()
     return content if quantization.kind == "int8" else _taking_pixels(content)
 
 

@@ -32,7 +32,7 @@ from absl import flags
 import shufflenet_tf as st
 from export import metadata, mixed, program, ptq, verify
 from export.benchmark import benchmark
-from export.convert import convert
+from export.convert import convert, trace
 from export.optimize import optimize
 from export.ptq import report as layer_report
 from export.qat.report import trained as trained_int8
@@ -136,11 +136,12 @@ def export(
         return metadata.attach(content, model.name, f"{about}, {kind}", labels, bundle.preprocessing)
 
     with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in processes of its own
-        floats = convert(model)
+        traced = trace(model)
+        floats = convert(traced)
         converted = []
         for quantization in quantizations:
             kind, steps, noise = quantization.kind, (), ""
-            content = corrected = floats if kind == "float32" else convert(model, quantization)
+            content = corrected = floats if kind == "float32" else convert(traced, quantization)
             mixed_too = kind == "int8" and max_drop is not None
             if kind in CALIBRATED and (best or mixed_too):
                 chosen = ptq.quantize(floats, content, quantization.calibration, _RECIPES[kind] if best else ptq.MINMAX)

@@ -9,7 +9,6 @@ import warnings
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from export.guidelines.experiments import Experiment, Variant
 from shufflenet_tf import quiet
@@ -72,8 +71,8 @@ def _bottleneck(x, width: int, relu: bool, shortcut: bool):
 def convert(model: tf.keras.Model, kind: str) -> bytes:
     """Returns the network as a .tflite file's content, of which input and output are of `kind`, "float32" or "int8"."""
     spec = tf.TensorSpec(model.input_shape, tf.float32, "x")
-    frozen = convert_variables_to_constants_v2(tf.function(model, input_signature=[spec]).get_concrete_function())
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    traced = tf.function(model, input_signature=[spec]).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced])
     if kind == "int8":
         random = np.random.default_rng(0)
         samples = [random.normal(size=model.input_shape).astype(np.float32) for _ in range(2)]

@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 import pathlib
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 import shufflenet_tf as st
 from export import metadata, verify
 from export.benchmark import benchmark
+from export.logits import distance, expected_drop, logits
 from export.optimize import optimize
 
 # Of a run: the graph as converted, and the finished file made of it.
@@ -27,6 +28,8 @@ class Row:
       name: of the conversion.
       content: of the .tflite file.
       comparison: with the Keras model.
+      divergence: from the first conversion, Kullback and Leibler's, of the softmax of the logits, in nats.
+      drop: of accuracy that is to be expected from it, 0-1; see `logits.expected_drop`.
       milliseconds: median of the timed runs.
       partitions: pieces that the delegate runs as one.
     """
@@ -34,14 +37,16 @@ class Row:
     name: str
     content: bytes
     comparison: verify.Comparison
+    divergence: float
+    drop: float
     milliseconds: float
     partitions: int
 
     def to_json(self) -> dict[str, Any]:
         """Returns the figures as JSON types."""
-        figures = ("top1", "agreement", "divergence", "max_error")
-        own = {"name": self.name, "bytes": len(self.content), "milliseconds": self.milliseconds, "partitions": self.partitions}
-        return own | {key: getattr(self.comparison, key) for key in figures}
+        own = {key: getattr(self, key) for key in ("name", "divergence", "drop", "milliseconds", "partitions")}
+        compared = {key: getattr(self.comparison, key) for key in ("top1", "agreement", "max_error")}
+        return own | {"bytes": len(self.content)} | compared
 
 
 def trained(run: pathlib.Path) -> bytes | None:
@@ -51,13 +56,14 @@ def trained(run: pathlib.Path) -> bytes | None:
 
 
 def measure(
-    bundle: st.Bundle, conversions: Mapping[str, bytes], images: Iterable[verify.Batch], threads: int = 1, runs: int = 30
+    bundle: st.Bundle, conversions: Mapping[str, bytes], images: Sequence[verify.Batch], threads: int = 1, runs: int = 30
 ) -> tuple[list[Row], verify.Report]:
     """Finishes conversions of a network, compares them with it and times them.
 
     Args:
       bundle: the float network.
-      conversions: .tflite files as converted, by name: "float32", "int8, post-training", "int8, trained", …
+      conversions: .tflite files as converted, by name: "float32", "int8, post-training", "int8, trained", …;
+        the first is in float.
       images: see `verify.verify`.
       threads: of the interpreter.
       runs: timed runs of each.
@@ -84,9 +90,21 @@ def measure(
             path.write_bytes(content)
         proven = verify.verify(bundle, paths, images, threads)
         timed = benchmark(paths, threads, runs)
+    # Of the logits, not of the probabilities, which in 8 bits are zero for most of many classes.
+    before_softmax = [logits(content, np.concatenate([pixels for pixels, _ in images]), threads) for content in contents]
     rows = [
-        Row(name, content, comparison, float(np.median(time.milliseconds)), time.partitions)
-        for name, content, comparison, time in zip(conversions, contents, proven.comparisons, timed, strict=True)
+        Row(
+            name,
+            content,
+            comparison,
+            distance(before_softmax[0], own)[1],
+            expected_drop(before_softmax[0], own),
+            float(np.median(time.milliseconds)),
+            time.partitions,
+        )
+        for name, content, comparison, own, time in zip(
+            conversions, contents, proven.comparisons, before_softmax, timed, strict=True
+        )
     ]
     return rows, proven
 
@@ -98,13 +116,14 @@ def table(rows: Iterable[Row], proven: verify.Report) -> str:
         return "" if value is None else f"{value:.1%}"
 
     lines = [
-        "| conversion | MB | top-1 | same answer as Keras | divergence (nats) | largest error | ms | partitions |",
-        "|---|---|---|---|---|---|---|---|",
-        f"| Keras | | {percent(proven.top1)} | | | | | |",
+        "| conversion | MB | top-1 | as in Keras | expected drop | divergence, nats | largest error | ms | partitions |",
+        "|---|---|---|---|---|---|---|---|---|",
+        f"| Keras | | {percent(proven.top1)} | | | | | | |",
     ]
     lines += [
         f"| {row.name} | {len(row.content) / 1e6:.2f} | {percent(row.comparison.top1)} | {percent(row.comparison.agreement)} "
-        f"| {row.comparison.divergence:.2g} | {row.comparison.max_error:.1e} | {row.milliseconds:.2f} | {row.partitions} |"
+        f"| {row.drop:.2%} | {row.divergence:.2g} | {row.comparison.max_error:.1e} | {row.milliseconds:.2f} "
+        f"| {row.partitions} |"
         for row in rows
     ]
     return "\n".join(lines)

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow_model_optimization.python.core.quantization.keras import quantize_layout_transform
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_registry
 
@@ -186,10 +185,10 @@ def to_tflite(model: tf.keras.Model, output: str = "uint8") -> bytes:
 
     ChannelQuantizer.converting = True
     try:
-        frozen = convert_variables_to_constants_v2(classify.get_concrete_function())
+        traced = classify.get_concrete_function()
     finally:
         ChannelQuantizer.converting = False
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = getattr(tf, output)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import shufflenet_tf as st
 from export import ptq, verify
-from export.convert import convert
+from export.convert import convert, trace
 from export.ptq import report as layer_report
 from export.qat import loop, network, numbers, ranges, report, rounding, training
 from export.quantize import Quantization
@@ -44,7 +44,8 @@ class Converted:
     @classmethod
     def of(cls, bundle: st.Bundle, calibration: Sequence[np.ndarray], output: str = "uint8") -> "Converted":
         """Converts a network, with ranges of uint8 images [H, W, 3] and probabilities of type `output`."""
-        return cls(convert(bundle.model), convert(bundle.model, Quantization("int8", output, calibration)))
+        traced = trace(bundle.model)
+        return cls(convert(traced), convert(traced, Quantization("int8", output, calibration)))
 
 
 def learn(
@@ -135,6 +136,10 @@ def write(
     model = bundle.model
     lines = [f"# {model.name}, {bundle.size[0]}x{bundle.size[1]} px, int8", "", report.table(rows, proven)]
     lines += ["", f"{proven.images:,} images, {threads} thread(s), medians of {runs} interleaved runs."]
+    lines.append(
+        "Divergence is of the logits' softmax, the expected drop what changed answers cost if the float network is right"
+    )
+    lines.append("in its probabilities: both from the float32 file, and neither needs labels.")
     kept = loop.best_step(progress)
     lines += [f"Step {kept} of {progress.step} is the one with the smallest loss on test images, so that it was kept.", ""]
     plain = ptq.Result(converted.minmax, converted.real)

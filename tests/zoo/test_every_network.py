@@ -61,7 +61,7 @@ def test_forward_step_save_load_export(name, tmp_path):
 def exports(model, pixels, expected, tmp_path):
     """Converts a network in float and int8: the first equals Keras, both run in one piece but for what is known."""
     from export import anatomy
-    from export.convert import convert
+    from export.convert import convert, trace
     from export.optimize import optimize
     from export.quantize import Quantization
 
@@ -70,10 +70,11 @@ def exports(model, pixels, expected, tmp_path):
         classifier = LiteClassifier(tmp_path / "model.tflite")
         return classifier(pixels), anatomy.delegation(classifier._interpreter)
 
-    answers, pieces = run(convert(model))
+    traced = trace(model)
+    answers, pieces = run(convert(traced))
     np.testing.assert_allclose(answers, expected, atol=1e-3)  # the variances of four tiny images magnify roundings
     assert pieces == (1, {})
-    content = convert(model, Quantization("int8", calibration=pixels[:1]))
+    content = convert(traced, Quantization("int8", calibration=pixels[:1]))
     answers, (_, outside) = run(content)
     np.testing.assert_allclose(answers.sum(-1), 1, atol=0.05)
     assert outside.keys() <= LEFT

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import shufflenet_tf as st
-from export.convert import convert
+from export.convert import convert, trace
 from export.quantize import Quantization
 from shufflenet_tf import shufflenet_v1, shufflenet_v2
 from shufflenet_tf.weights import canonical
@@ -47,6 +47,7 @@ def converted(pixels):
                 variable.assign(np.where(np.arange(len(size)) % 7 == 3, 0, size))
             elif leaf in ("beta", "b"):
                 variable.assign(random.normal(0, 0.2, variable.shape))
-        return convert(model), convert(model, Quantization(kind, calibration=list(pixels[:8])))
+        traced = trace(model)
+        return convert(traced), convert(traced, Quantization(kind, calibration=list(pixels[:8])))
 
     return graphs

@@ -17,7 +17,7 @@ if not LEGACY_KERAS:
     pytest.skip("tensorflow-model-optimization needs TF_USE_LEGACY_KERAS=1", allow_module_level=True)
 
 from export import anatomy, ptq
-from export.convert import convert
+from export.convert import convert, trace
 from export.optimize import optimize
 from export.optimize.graph import Graph, schema
 from export.qat import loop, numbers, photos, ranges, rounding, training
@@ -52,7 +52,8 @@ def classified(content: bytes, images: np.ndarray, tmp_path) -> np.ndarray:
 
 def quantized(bundle, images: np.ndarray) -> tuple[bytes, tf.keras.Model, numbers.Start]:
     """Returns the best int8 graph without training, the float network, and the numbers that training starts with."""
-    converted = convert(bundle.model), convert(bundle.model, Quantization("int8", calibration=list(images)))
+    traced = trace(bundle.model)
+    converted = convert(traced), convert(traced, Quantization("int8", calibration=list(images)))
     best, teacher = ptq.quantize(*converted, list(images)).model, folding.folded(bundle.model)
     return best, teacher, numbers.of_graph(best, teacher, ranges.calibrate(teacher, [images]))
 
