@@ -17,6 +17,7 @@ What our counts show about the papers' figures (`python -m shufflenet_tf.complex
   MobileNet V2 0.15, 0.4 at 160 px, 0.6 and 0.75 at 192 px: 31, 41, 151 and 154M with the rounding of its authors; 39, 43,
     141 and 145M in V2's paper, which trained its own.
   IGCV3-D 0.7, 1.0 and 1.4: 175, 313 and 590M; 210, 318 and 610M in the papers. Its parameters are those of others' rebuilds.
-  Xception at 299 px: 8,357.4M; 8,403.6M in pytorchcv's list, for reasons that we don't know.
+  Xception at 299 px: 8,357.4M; 8,403.6M in pytorchcv's list, which is not of multiply-adds but of half of all floating point
+    operations: normalization, ReLU and pooling too (so counted, it's the same number; tests/zoo/test_figures.py).
   VGG-16, "15300M", is its convolutions alone; with dense layers 15470M.
 """

@@ -5,6 +5,9 @@ millions, as precisely as they are published. All networks but AlexNet and VGG t
 build serves for counts at 224 px and for a run at 32.
 """
 
+import collections
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -123,6 +126,25 @@ def agrees(model, parameters, millions):
     if millions is not None:
         decimals = len(millions.partition(".")[2])
         assert f"{complexity.multiply_adds(model, (224, 224, 3)) / 1e6:.{decimals}f}" == millions
+
+
+def test_xception_counted_as_pytorchcv_counts():
+    """Its 8,403.63M are half of all operations, a convolution without bias saving one for each pair of channels."""
+    model = st.create_model("xception", input_shape=(299, 299, 3))
+    elements = collections.Counter()
+    kernels = sum(cost.weights // cost.kernel**2 for cost in complexity.costs(model) if cost.kind != "dense")
+    for layer in model._flatten_layers():
+        made = math.prod(layer.output.shape[1:]) if hasattr(layer, "output") else 0
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            elements["normalized"] += made
+        elif isinstance(layer, tf.keras.layers.MaxPooling2D):
+            elements["pooled"] += 9 * made
+        elif isinstance(layer, tf.keras.layers.GlobalAveragePooling2D):
+            elements["pooled"] += math.prod(layer.input.shape[1:])
+        elif isinstance(layer, (tf.keras.layers.Activation, tf.keras.layers.ReLU)) and layer.name != "probabilities":
+            elements["activated"] += made
+    operations = 2 * complexity.multiply_adds(model) - kernels + 4 * elements["normalized"] + elements["activated"]
+    assert f"{(operations + elements['pooled']) / 2e6:.2f}" == "8403.63"
 
 
 @pytest.mark.parametrize("name", sorted(HEAVY) if EVERY else ["vgg_16", "alexnet"])
