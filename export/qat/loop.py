@@ -105,9 +105,11 @@ def _evaluated(training, source, contract, progress, folder, rate, loss, say) ->
     total, right, count = 0.0, 0.0, 0
     settings = training.settings
     shown = settings.test_images if settings.test_images < source.test.size else 0
-    for images, labels in photos.pixel_batches(source.test, contract, size, settings.batch_size, shown):
-        a, b = training.evaluate(tf.cast(images, tf.float32), labels)
-        total, right, count = total + float(a), right + float(b), count + len(images)
+    with training.averaged():
+        learnt = {name: v.numpy() for name, v in zip(training.names, training.variables, strict=True)}
+        for images, labels in photos.pixel_batches(source.test, contract, size, settings.batch_size, shown):
+            a, b = training.evaluate(tf.cast(images, tf.float32), labels)
+            total, right, count = total + float(a), right + float(b), count + len(images)
     row = {"epoch": len(progress.history), "step": progress.step, "learning_rate": rate, "loss": loss}
     row |= {"val_loss": total / count, "val_top1": right / count}
     progress.history.append(row)
@@ -117,7 +119,7 @@ def _evaluated(training, source, contract, progress, folder, rate, loss, say) ->
         writer.writerows(progress.history)
     if best_step(progress) == progress.step:
         with atomic_path(folder / BEST) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **{name: v.numpy() for name, v in zip(training.names, training.variables, strict=True)})
+            np.savez(file, **learnt)
     measure = "same answer as in float" if settings.distill else "right"
     say(
         f"step {progress.step} of {settings.steps}: {row['val_top1']:.1%} {measure}, loss {row['val_loss']:.4g}, "

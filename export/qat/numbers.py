@@ -17,6 +17,7 @@ from shufflenet_tf.layers import HardSigmoid
 
 TOP = 127  # of a weight in int8
 _LOWEST, _HIGHEST = -128, 127  # of an activation
+_WITHIN = 0.4  # steps from a whole number that a weight starts at, at most: at half of one it would be rounded either way
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,18 +61,21 @@ def of_float(model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
     return Start(ranges, found)
 
 
-def of_graph(int8_model: bytes, model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
-    """Returns what an int8 graph has.
+def of_graph(int8_model: bytes, float_model: bytes, model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
+    """Returns what an int8 graph has, its weights as near to the float graph's as leaves their rounding as it is.
+
+    So weights that may as well be rounded the other way have it near, and others have it far.
 
     Args:
       int8_model: .tflite file that the converter has made of the network, and `ptq.quantize` improved.
+      float_model: that it's the int8 version of, layer by layer.
       model: the same network of `network.folded`.
       ranges: of `ranges.calibrate`, for what the graph does in another way.
 
     Raises:
       UserError: the graph is another network's.
     """
-    graph, ends, found = Graph(int8_model), {}, {}
+    graph, ends, found, real = Graph(int8_model), {}, {}, _kernels(float_model)
     for operator in graph.operators:
         kind, output = graph.kind(operator), int(operator.outputs[0])
         layer = None if kind in _SAME_SCALE else rounding_layer(model, ranges, graph.name(output))
@@ -86,9 +90,10 @@ def of_graph(int8_model: bytes, model: tf.keras.Model, ranges: Mapping[str, Rang
             bias = graph.constant(b) * np.array(graph.quantization(b).scale)
             if layer and isinstance(model.get_layer(layer), HardSigmoid):
                 bias = bias - 3  # the converter has put the first operation of min(max(x + 3, 0), 6) / 6 there
-            kernel = _from_graph(graph.constant(w), kind)
+            name, whole = short_name(graph.name(output)), _from_graph(graph.constant(w), kind).astype(np.float64)
             spread = scale[:, None] if kind == "DEPTHWISE_CONV_2D" else scale
-            found[short_name(graph.name(output))] = Layer(kernel * spread, bias, scale * TOP)
+            kernel = np.clip(real[name] / spread, whole - _WITHIN, whole + _WITHIN)
+            found[name] = Layer(kernel * spread, bias, scale * TOP)
     for layer in model.layers:
         if layer.weights and (layer.name not in found or found[layer.name].kernel.shape != layer.get_weights()[0].shape):
             raise UserError(f"{layer.name} isn't in the int8 graph to start with: give one that was made of this network.")
@@ -97,6 +102,16 @@ def of_graph(int8_model: bytes, model: tf.keras.Model, ranges: Mapping[str, Rang
         for name, r in ranges.items()
     }
     return Start(started, found)
+
+
+def _kernels(float_model: bytes) -> dict[str, np.ndarray]:
+    """Returns the kernel of each layer of a .tflite file, in Keras's layout."""
+    graph, found = Graph(float_model), {}
+    for operator in graph.operators:
+        if (kind := graph.kind(operator)) in WEIGHTED:
+            kernel = graph.constant(int(operator.inputs[1]))
+            found[short_name(graph.name(int(operator.outputs[0])))] = _from_graph(kernel, kind)
+    return found
 
 
 def into_graph(content: bytes, layers: Mapping[str, Layer]) -> bytes:

@@ -15,7 +15,7 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
 
 FLAGS = program.flag_values()
-_SETTINGS, _AUGMENTATION = training.Settings(), Augmentation(min_area=0.5, jitter=0.0, lighting=0.0)
+_SETTINGS, _AUGMENTATION = training.Settings(), Augmentation(min_area=0.8, jitter=0.0, lighting=0.0)
 flags.DEFINE_string(
     "model", None, "The folder of a run, a .keras file, or a checkpoint (.npz, .pth, .pth.tar).", flag_values=FLAGS
 )

@@ -85,7 +85,7 @@ def learn(
         best = ptq.quantize(converted.real, converted.minmax, calibration)
         _write(folder / START, best.model)
         _write(folder / REFERENCE, best.reference)
-    start = numbers.of_graph((folder / START).read_bytes(), teacher, seen)
+    start = numbers.of_graph((folder / START).read_bytes(), (folder / REFERENCE).read_bytes(), teacher, seen)
     student = rounding.rounded(teacher, start)
     about = {
         "model": {key: value for key, value in canonical.config(bundle.model).items() if key != "labels"},

@@ -1,7 +1,8 @@
 """Learning to be int8: the loss, and an optimizer in units of quantization."""
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,7 @@ from shufflenet_tf.training.schedules import Schedule
 
 _BETAS = (0.9, 0.99)  # the second one short, as the runs are
 _EPSILON = 1e-12
+_AVERAGE = 0.95  # decay of the moving average of what learns
 WARMUP = 10  # one in so many steps: the first ones of full size would undo what post-training quantization has done
 # How much faster biases and ranges move than weights, which are many and stray if they follow every batch.
 PACES = {"kernel": 1, "bias": 5, "low": 5, "high": 5}
@@ -69,6 +71,7 @@ class Training:
             [tf.Variable(0.0) for _ in self.variables],
         ]
         self._schedule = Schedule("cosine", settings.learning_rate, settings.steps, settings.steps // WARMUP)
+        self._averages = [tf.Variable(v) for v in self.variables]
         self.update = tf.function(self._update)
         self.evaluate = tf.function(self._evaluate)
 
@@ -78,10 +81,22 @@ class Training:
 
     def state(self) -> dict[str, tf.Variable]:
         """Returns everything that a step reads and writes, by name."""
-        lists = {"variable": self.variables, "mean": self._moments[0], "square": self._moments[1]}
+        lists = {"variable": self.variables, "average": self._averages, "mean": self._moments[0], "square": self._moments[1]}
         return {"step": self.step} | {
             f"{key}/{name}": v for key, values in lists.items() for name, v in zip(self.names, values, strict=True)
         }
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """For as long as the block lasts, the student is the average of its last steps, which rounding throws about less."""
+        kept = [v.numpy() for v in self.variables]
+        for v, average in zip(self.variables, self._averages, strict=True):
+            v.assign(average)
+        try:
+            yield
+        finally:
+            for v, value in zip(self.variables, kept, strict=True):
+                v.assign(value)
 
     def _divergences(self, images, training):
         """Kullback-Leibler divergences of the student from the teacher [N], and the logits of both."""
@@ -115,6 +130,9 @@ class Training:
             s.assign(_BETAS[1] * s + (1 - _BETAS[1]) * tf.reduce_mean(g * g))
             mean, square = m / (1 - _BETAS[0] ** n), s / (1 - _BETAS[1] ** n)
             v.assign_sub(rate * unit * mean / (tf.sqrt(square) + _EPSILON))
+        decay = tf.minimum(_AVERAGE, (n + 1) / (n + 10))
+        for v, average in zip(self.variables, self._averages, strict=True):
+            average.assign_add((1 - decay) * (v - average))
         self.step.assign_add(1)
         return loss, tf.reduce_mean(right)
 

@@ -50,12 +50,12 @@ def classified(content: bytes, images: np.ndarray, tmp_path) -> np.ndarray:
     return LiteClassifier(tmp_path / "model.tflite")(images)
 
 
-def quantized(bundle, images: np.ndarray) -> tuple[bytes, tf.keras.Model, numbers.Start]:
+def quantized(bundle, images: np.ndarray) -> tuple[ptq.Result, tf.keras.Model, numbers.Start]:
     """Returns the best int8 graph without training, the float network, and the numbers that training starts with."""
     traced = trace(bundle.model)
     converted = convert(traced), convert(traced, Quantization("int8", calibration=list(images)))
-    best, teacher = ptq.quantize(*converted, list(images)).model, folding.folded(bundle.model)
-    return best, teacher, numbers.of_graph(best, teacher, ranges.calibrate(teacher, [images]))
+    best, teacher = ptq.quantize(*converted, list(images)), folding.folded(bundle.model)
+    return best, teacher, numbers.of_graph(best.model, best.reference, teacher, ranges.calibrate(teacher, [images]))
 
 
 def two_steps(bundle, tmp_path, quanta: int = 0) -> bytes:
@@ -70,7 +70,7 @@ def two_steps(bundle, tmp_path, quanta: int = 0) -> bytes:
     """
     images = pixels(16)
     best, teacher, start = quantized(bundle, images)
-    student, expected = rounding.rounded(teacher, start), classified(best, images, tmp_path)
+    student, expected = rounding.rounded(teacher, start), classified(best.model, images, tmp_path)
     np.testing.assert_allclose(classified(rounding.to_tflite(student), images, tmp_path), expected, atol=quanta / 256)
     trained = training.Training(student, teacher, start, training.Settings(steps=2, learning_rate=1e-3))
     before = [v.numpy() for v in trained.variables]
@@ -146,10 +146,10 @@ def test_other_networks_start_there_too(name, small, tmp_path):
     images = pixels(16)
     best, teacher, start = quantized(network(name, wiring="megvii", preprocessing="megvii"), images)
     simulated = rounding.rounded(teacher, start)(images.astype(np.float32))
-    np.testing.assert_allclose(simulated, classified(best, images, tmp_path), atol=2 / 256)
+    np.testing.assert_allclose(simulated, classified(best.model, images, tmp_path), atol=2 / 256)
     if name != "shufflenet_v1_0.25x_g3":
         with pytest.raises(UserError, match=r"\S+ isn't in the int8 graph to start with"):
-            numbers.of_graph(best, small[0].teacher, {})
+            numbers.of_graph(best.model, best.reference, small[0].teacher, {})
 
 
 @pytest.fixture(scope="module")
@@ -221,9 +221,23 @@ def test_interrupted_run_ends_with_the_same_weights(small, beginning, folder_of_
     assert len(history[0]) == len(history[1]) == 4, "a heading and three evaluations"
 
 
+def test_evaluations_are_of_the_average(beginning):
+    """Of where the last steps have been; training goes on from the last one."""
+    images, labels = pixels(8, (32, 32)).astype(np.float32), np.zeros(8, np.int64)
+    path = [beginning.variables[0].numpy()]
+    for _ in range(3):
+        beginning.update(images, labels)
+        path.append(beginning.variables[0].numpy())
+    with beginning.averaged():
+        average = beginning.variables[0].numpy()
+    np.testing.assert_array_equal(beginning.variables[0], path[-1])
+    lowest, highest = np.min(path, 0), np.max(path, 0)
+    assert np.all(average >= lowest - 1e-7) and np.all(average <= highest + 1e-7) and np.any(average != path[-1])
+
+
 def test_a_run_is_no_worse_than_its_start(small, beginning, folder_of_photos, tmp_path):
     def astray(images, labels):
-        for variable in beginning.variables:
+        for variable in (*beginning.variables, *beginning._averages):
             variable.assign(variable + tf.random.stateless_normal(variable.shape, (0, 0)))
         return tf.constant(1.0), tf.constant(0.0)
 
