@@ -6,7 +6,7 @@ import tensorflow as tf
 from photos import write_photos
 
 import shufflenet_tf as st
-from export.convert import _edge, _folded, _stem, convert
+from export.convert import _edge, _folded, _stem, convert, trace
 from export.optimize.graph import Graph, schema
 from export.quantize import Quantization, calibration_images
 from shufflenet_tf import shufflenet_v1, shufflenet_v2
@@ -125,21 +125,28 @@ def test_a_network_must_begin_with_a_convolution():
         convert(Other())
 
 
-@pytest.mark.parametrize("kind, bound, smaller", [("float16", 0.01, 0.6), ("dynamic", 0.1, 0.45), ("int8", 0.15, 0.45)])
-def test_smaller_kinds(kind, bound, smaller, pixels, tmp_path):
+@pytest.fixture(scope="module")
+def once():
+    """A network, traced and in float32, for all kinds that are made of it."""
     bundle = network("shufflenet_v2_0.5x", preprocessing="torchvision")
+    traced = trace(bundle.model)
+    return bundle, traced, convert(traced)
+
+
+@pytest.mark.parametrize("kind, bound, smaller", [("float16", 0.01, 0.6), ("dynamic", 0.1, 0.45), ("int8", 0.15, 0.45)])
+def test_smaller_kinds(kind, bound, smaller, once, pixels, tmp_path):
+    bundle, traced, floats = once
     images = pixels[:, :48, :64]
-    content = convert(bundle.model, Quantization(kind, calibration=list(images)))
+    content = convert(traced, Quantization(kind, calibration=list(images)))
     expected = bundle.classify(images)
     np.testing.assert_allclose(classified(content, images, tmp_path), expected, atol=bound)
-    assert len(content) < smaller * len(convert(bundle.model))
+    assert len(content) < smaller * len(floats)
     assert "CUSTOM" not in Graph(content).counts()
 
 
 @pytest.mark.parametrize("output", ["uint8", "float32"])
-def test_int8_takes_and_returns_what_it_says(output, pixels):
-    bundle = network("shufflenet_v2_0.5x", preprocessing="megvii")
-    graph = Graph(convert(bundle.model, Quantization("int8", output, [pixels[0, :48, :64] // 2])))
+def test_int8_takes_and_returns_what_it_says(output, once, pixels):
+    graph = Graph(convert(once[1], Quantization("int8", output, [pixels[0, :48, :64] // 2])))
     image, probabilities = graph.inputs[0], graph.outputs[0]
     assert graph.quantization(image).scale == (1.0,) and graph.quantization(image).zero_point == (0,), "a pixel is a pixel"
     assert graph.type(probabilities) == getattr(schema.TensorType, output.upper())

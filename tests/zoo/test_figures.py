@@ -85,10 +85,6 @@ FIGURES = {
 }
 # The same with torchvision's wiring, whose projections are thinner; and at another size.
 OTHERWISE = {
-    "shufflenet_v2_0.5x": (1_366_792, None, {"wiring": "torchvision"}),
-    "shufflenet_v2_1.0x": (2_278_604, None, {"wiring": "torchvision"}),
-    "shufflenet_v2_1.5x": (3_503_624, None, {"wiring": "torchvision"}),
-    "shufflenet_v2_2.0x": (7_393_996, None, {"wiring": "torchvision"}),
     "shufflenet_v2_star_0.5x": (1_376_296, 42_889_600, {"wiring": "torchvision"}),
     "shufflenet_v2_star_1.0x": (2_301_198, 149_780_160, {"wiring": "torchvision"}),
     "shufflenet_v2_star_1.5x": (3_537_768, None, {"wiring": "torchvision"}),
