@@ -37,8 +37,8 @@ from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.files import check_writable
 from shufflenet_tf.model import MIN_SIZE
 from shufflenet_tf.preprocessing import PREPROCESSINGS
+from shufflenet_tf.program import told
 from shufflenet_tf.training import schedules
-from shufflenet_tf.training.callbacks import Diverged
 from shufflenet_tf.training.fit import Settings, train
 from shufflenet_tf.training.report import write_report
 from shufflenet_tf.training.transfer import FREEZE, transfer
@@ -235,35 +235,23 @@ Next:
   {python} -c "import shufflenet_tf as st; st.load('{folder}').model.summary()"{watch}"""
 
 
-def _parse(argv: list[str]) -> list[str]:
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        sys.exit(_complain(" ".join(str(error).split()), 2))
-
-
-def _complain(sentence: str, status: int) -> int:
-    print(f"train_main.py: {sentence}", file=sys.stderr)
-    return status
-
-
 def run(argv: list[str]) -> int:
     """Runs `main` and returns the exit status; what a person or a machine gets wrong is told in one sentence."""
-    try:
-        main(argv)
-    except Diverged as error:
-        return _complain(str(error), 1)
-    except st.UserError as error:
-        return _complain(str(error), 2)
-    except OSError as error:
-        return _complain(f"{error.strerror or error} ({error.filename or FLAGS.output_dir}); what was complete is kept.", 1)
-    except tf.errors.ResourceExhaustedError:
-        return _complain("Memory ran out: give a smaller --batch_size or --image_size.", 1)
-    except tf.errors.OpError as error:
-        return _complain(f"TensorFlow stopped: {error.message.strip().splitlines()[0]}", 1)
-    except KeyboardInterrupt:
-        return _complain("Interrupted; the same command goes on from the last checkpoint.", 130)
-    return 0
+    return told(
+        "train_main.py",
+        lambda: main(argv),
+        path=lambda: FLAGS.output_dir,
+        memory="give a smaller --batch_size or --image_size.",
+        failed="; what was complete is kept",
+        interrupted="Interrupted; the same command goes on from the last checkpoint.",
+    )
+
+
+def _parse(argv: list[str]) -> list[str]:
+    arguments: list[str] = []
+    if status := told("train_main.py", lambda: arguments.extend(FLAGS(argv))):
+        sys.exit(status)
+    return arguments
 
 
 if __name__ == "__main__":

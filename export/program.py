@@ -1,12 +1,10 @@
 """What the programs of this folder have in common: flags of their own, and one sentence for each thing that can go wrong."""
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 
 from absl import flags, logging
 
-from shufflenet_tf.errors import UserError
+from shufflenet_tf.program import told
 
 
 def flag_values() -> flags.FlagValues:
@@ -36,33 +34,17 @@ def run(module: str, description: str, values: flags.FlagValues, main: Callable[
       main: called with the arguments that are no flags.
       argv: of the process, its first element being the program.
     """
-    import tensorflow as tf
 
-    def complain(sentence: str, status: int) -> int:
-        print(f"{module}: {sentence}", file=sys.stderr)
-        return status
+    def work() -> None:
+        arguments = values(argv)[1:]
+        if not values.help:
+            return main(arguments)
+        own = sorted({values[name].name for name in values})
+        lines = [f"  --{name + ('' if values[name].boolean else '='):12}{values[name].help}" for name in own]
+        print("\n".join([description.strip(), "", "Flags:", *lines]))
 
     logging.set_verbosity(logging.ERROR)
     try:
-        arguments = values(argv)[1:]
-        if values.help:
-            own = sorted({values[name].name for name in values})
-            lines = [f"  --{name + ('' if values[name].boolean else '='):12}{values[name].help}" for name in own]
-            print("\n".join([description.strip(), "", "Flags:", *lines]))
-            return 0
-        main(arguments)
-    except flags.Error as error:
-        return complain(" ".join(str(error).split()), 2)
-    except UserError as error:
-        return complain(str(error), 2)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        return complain(f"{error.strerror or error} ({error.filename}).", 1)
-    except tf.errors.OpError as error:
-        return complain(f"TensorFlow stopped: {(error.message.strip().splitlines() or [type(error).__name__])[0]}", 1)
-    except KeyboardInterrupt:
-        return complain("Interrupted; nothing was left half-written.", 130)
+        return told(module, work, interrupted="Interrupted; nothing was left half-written.")
     finally:
         values.unparse_flags()
-    return 0

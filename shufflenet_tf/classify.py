@@ -26,7 +26,6 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 from absl import flags, logging
 
 import shufflenet_tf as st
@@ -38,6 +37,7 @@ from shufflenet_tf.evaluation.classified import MAX_SHOWN, classified
 from shufflenet_tf.evaluation.metrics import shorten
 from shufflenet_tf.files import check_writable
 from shufflenet_tf.lite import label_lines
+from shufflenet_tf.program import told
 
 # Flags of its own, rather than absl's global ones: those of train_main.py have the same names.
 FLAGS = flags.FlagValues()
@@ -260,33 +260,13 @@ def _classify(bundle: st.Bundle, images: np.ndarray) -> np.ndarray:
 
 def run(argv: Sequence[str]) -> int:
     """Runs `main` and returns the exit status; what went wrong is told in one sentence."""
+    logging.set_verbosity(logging.ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a label that the terminal can't show is no reason to stop
     try:
-        logging.set_verbosity(logging.ERROR)
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(errors="replace")  # a label that the terminal can't show is no reason to stop
-        return main(argv)
-    except flags.Error as error:
-        return _complain(" ".join(str(error).split()), 2)
-    except UserError as error:
-        return _complain(str(error), 2)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        return _complain(f"{error.strerror or error} ({error.filename or FLAGS.show}).", 1)
-    except tf.errors.ResourceExhaustedError:
-        return _complain("Memory ran out: close other programs, or give a smaller model.", 1)
-    except tf.errors.OpError as error:
-        return _complain(f"TensorFlow stopped: {error.message.strip().splitlines()[0]}", 1)
-    except KeyboardInterrupt:
-        return _complain("Interrupted.", 130)
+        return told("classify", lambda: main(argv), lambda: FLAGS["show"].value)
     finally:
         FLAGS.unparse_flags()
-
-
-def _complain(sentence: str, status: int) -> int:
-    print(f"classify: {sentence}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pathlib
 
-from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
+from shufflenet_tf.program import told
 from shufflenet_tf.tables import TABLES, latency, report
 
 SUFFIXES = {"markdown": ".md", "csv": ".csv"}
@@ -42,20 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 def run(argv: Sequence[str]) -> int:
     """Runs the program with its arguments and returns its exit status."""
     args = _parser().parse_args(argv)
-    try:
-        _main(args)
-    except UserError as error:
-        print(f"shufflenet_tf.tables: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        print(f"shufflenet_tf.tables: {error.strerror or error} ({error.filename}).", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("shufflenet_tf.tables: Interrupted.", file=sys.stderr)
-        return 130
-    return 0
+    return told("shufflenet_tf.tables", lambda: _main(args))
 
 
 def _main(args: argparse.Namespace) -> None:

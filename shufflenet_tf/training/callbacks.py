@@ -22,6 +22,8 @@ _COLUMNS = ("epoch", "step", "learning_rate", "loss", "top1", "top5", "val_loss"
 class Diverged(UserError):
     """The loss is no longer a number."""
 
+    status = 1
+
 
 class Keeper(tf.keras.callbacks.Callback):
     """Counts the steps, keeps the run's state and its best weights, and stops it when it's done or lost.
