@@ -12,6 +12,7 @@ of --calibration, the float network being the only teacher: a run of `python -m 
 """
 
 import argparse
+import contextlib
 import functools
 import os
 import pathlib
@@ -76,9 +77,9 @@ def measure(path: str, args: argparse.Namespace) -> None:
     print(f"\n{bundle.model.name}: {len(calibration)} photos to quantize with, {len(test)} others to test on\n")
     print("| | agreement | divergence | expected drop | s |\n|---|---|---|---|---|")
 
-    def show(name: str, make: Callable[[], Result]) -> Result:
+    def show(name: str, make: Callable[[], Result], silence: Callable = quiet.held_back) -> Result:
         began = time.monotonic()
-        with quiet.held_back():
+        with silence():
             result = make()
         seconds = time.monotonic() - began
         answers = logits(result.model, test)
@@ -101,7 +102,7 @@ def measure(path: str, args: argparse.Namespace) -> None:
 
     results = {name: show(name, functools.partial(chosen, recipe)) for name, recipe in RECIPES.items()}
     if args.qat:
-        show("quantization-aware training", lambda: Result(trained(path, args), real))
+        show("quantization-aware training", lambda: Result(trained(path, args), real), contextlib.nullcontext)
     if args.max_drop is not None:
         show(f"best, at most {args.max_drop:g} points expected", mixture)
     if args.int16:
