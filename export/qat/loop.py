@@ -25,6 +25,8 @@ from shufflenet_tf.training.checkpoint import Progress
 
 CHECKPOINT, HISTORY, BEST = "checkpoint.npz", "history.csv", "best.npz"
 _REMEDY = "give another --output_dir, or --overwrite to start afresh."
+WHY = "the smallest loss on test images, beyond chance"
+_LOSSES, _STEP = "losses", "step"  # of the test images, in the file of the best step
 _SECONDS = 5.0  # between two lines of progress
 
 
@@ -37,9 +39,11 @@ def train(
     run: dict[str, Any],
     say: Callable[[str], None] = print,
 ) -> Progress:
-    """Trains, going on where an earlier run in `folder` stopped, and ends with the step of the smallest loss on test images.
+    """Trains, going on where an earlier run in `folder` stopped, and ends with the step that did best on test images.
 
-    That may be the one before the first: training is no worse than its start.
+    That may be the one before the first: a step only takes another one's place if the loss is smaller by more than chance
+    would have it, which is a standard error of the differences on the images. Any step rounds activations another way, so
+    that losses differ a little even if nothing has been learnt.
 
     Args:
       training: at its start.
@@ -90,40 +94,51 @@ def train(
     with open_npz(folder / BEST, _REMEDY) as file:
         for name, variable in zip(training.names, training.variables, strict=True):
             variable.assign(file[name])
-    say(f"Step {best_step(progress)} of {settings.steps} is kept: the smallest loss on test images.")
+    say(f"Step {best_step(progress)} of {settings.steps} is kept: {WHY}.")
     return progress
 
 
 def best_step(progress: Progress) -> int:
-    """Returns the step of the smallest loss on test images."""
-    return min(progress.history, key=lambda row: row["val_loss"])["step"]
+    """Returns the step that did best on test images."""
+    return max(row["step"] for row in progress.history if row["best"])
+
+
+def _better(losses: np.ndarray, step: int, folder: pathlib.Path) -> bool:
+    """Whether these losses of images are smaller than the best step's so far, by more than a standard error."""
+    with open_npz(folder / BEST, _REMEDY) as file:
+        if int(file[_STEP]) == step:  # the run was killed between this evaluation and its checkpoint
+            return True
+        gains = file[_LOSSES] - losses
+    return float(gains.mean()) > float(gains.std()) / math.sqrt(len(gains))
 
 
 def _evaluated(training, source, contract, progress, folder, rate, loss, say) -> None:
     """Adds a row to the history, and keeps the variables if they are the best so far."""
     size = training.student.input_shape[1:3]
-    total, right, count = 0.0, 0.0, 0
+    losses, rights = [], []
     settings = training.settings
     shown = settings.test_images if settings.test_images < source.test.size else 0
     with training.averaged():
         learnt = {name: v.numpy() for name, v in zip(training.names, training.variables, strict=True)}
         for images, labels in photos.pixel_batches(source.test, contract, size, settings.batch_size, shown):
-            a, b = training.evaluate(tf.cast(images, tf.float32), labels)
-            total, right, count = total + float(a), right + float(b), count + len(images)
+            own, right = training.evaluate(tf.cast(images, tf.float32), labels)
+            losses.extend(own.numpy()), rights.extend(right.numpy())
+    losses = np.array(losses)
+    best = not progress.history or _better(losses, progress.step, folder)
     row = {"epoch": len(progress.history), "step": progress.step, "learning_rate": rate, "loss": loss}
-    row |= {"val_loss": total / count, "val_top1": right / count}
+    row |= {"val_loss": float(losses.mean()), "val_top1": float(np.mean(rights)), "best": int(best)}
     progress.history.append(row)
     with atomic_path(folder / HISTORY) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, row)
         writer.writeheader()
         writer.writerows(progress.history)
-    if best_step(progress) == progress.step:
+    if best:
         with atomic_path(folder / BEST) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **learnt)
+            np.savez(file, **learnt, **{_LOSSES: losses, _STEP: progress.step})
     measure = "same answer as in float" if settings.distill else "right"
     say(
         f"step {progress.step} of {settings.steps}: {row['val_top1']:.1%} {measure}, loss {row['val_loss']:.4g}, "
-        f"on {count:,} test images"
+        f"on {len(losses):,} test images"
     )
 
 

@@ -141,7 +141,7 @@ def write(
     )
     lines.append("in its probabilities: both from the float32 file, and neither needs labels.")
     kept = loop.best_step(progress)
-    lines += [f"Step {kept} of {progress.step} is the one with the smallest loss on test images, so that it was kept.", ""]
+    lines += [f"Step {kept} of {progress.step} was kept: {loop.WHY}.", ""]
     plain = ptq.Result(converted.minmax, converted.real)
     by_layer = layer_report.layer_rows({"min-max": plain, "best": best}, images[0][0][:12])
     lines += ["Post-training, layer by layer:", "", layer_report.markdown(by_layer)]

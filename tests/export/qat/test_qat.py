@@ -178,10 +178,10 @@ def test_distillation_teaches_the_student(beginning):
     width = float(variables["linear/high"] - variables["linear/low"])
     variables["linear/bias"].assign_add(0.1 * width * np.float32([1, -1, 1, -1, 1]))
     images, labels = pixels(8, (32, 32)).astype(np.float32), np.zeros(8, np.int64)
-    before = float(beginning.evaluate(images, labels)[0])
+    before = float(np.sum(beginning.evaluate(images, labels)[0]))
     for _ in range(40):
         beginning.update(images, labels)
-    after = float(beginning.evaluate(images, labels)[0])
+    after = float(np.sum(beginning.evaluate(images, labels)[0]))
     assert after < before / 4, (before, after)
 
 
@@ -246,6 +246,17 @@ def test_a_run_is_no_worse_than_its_start(small, beginning, folder_of_photos, tm
     assert progress.step == 4 and loop.best_step(progress) == 0 and "Step 0 of 4 is kept" in lines[-1]
     for name, variable in zip(beginning.names, beginning.variables, strict=True):
         np.testing.assert_array_equal(variable, small[1][f"variable/{name}"])
+
+
+def test_a_step_is_kept_if_its_gain_is_more_than_chance(tmp_path):
+    random = np.random.default_rng(0)
+    losses = random.uniform(1, 2, 400)
+    np.savez(tmp_path / loop.BEST, losses=losses, step=3)
+    spread = random.normal(0, 1, 400)
+    spread = (spread - spread.mean()) / spread.std()
+    for gain, kept in ((0.06, True), (0.04, False), (0.0, False), (-0.1, False)):  # a standard error is a twentieth
+        assert loop._better(losses - gain - spread, 4, tmp_path) == kept
+    assert loop._better(losses, 3, tmp_path), "the same evaluation once more"
 
 
 def test_runs_that_cannot_go_on(beginning, folder_of_photos, tmp_path):
