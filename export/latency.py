@@ -41,6 +41,8 @@ program.define_timing(FLAGS, runs=30)
 flags.DEFINE_string("output", "latency.csv", "The table to write, a line a file.", flag_values=FLAGS)
 flags.DEFINE_string("files", None, "Folder for the exported files; those that it has are not made again.", flag_values=FLAGS)
 
+LARGEST = 200_000_000  # parameters; VGG-16 has 138 million, AlexNet 302 million at 480x640
+
 Job = tuple[str, tuple[int, int]]  # a registered network, (height, width) of its input
 
 
@@ -80,6 +82,11 @@ def files(jobs: Sequence[Job], threads: int, folder: pathlib.Path) -> dict[tuple
 
 def _export(name: str, size: tuple[int, int], threads: int, paths: dict[str, pathlib.Path]) -> None:
     bundle, images = untrained(name, size)
+    if (count := st.complexity.parameters(bundle.model)) > LARGEST:
+        raise UserError(
+            f"{name} at {size[0]}x{size[1]} has {count / 1e6:,.0f} million parameters, and converting takes some 70 bytes "
+            f"for each: give it a smaller --sizes, with up to {LARGEST / 1e6:,.0f} million."
+        )
     kinds = [Quantization(kind, calibration=images if kind == "int8" else ()) for kind in paths]
     made = [file for file in export(bundle, kinds, threads) if file.steps]
     for path, file in zip(paths.values(), made, strict=True):

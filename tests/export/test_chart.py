@@ -47,6 +47,9 @@ def test_measuring_and_drawing(tmp_path, monkeypatch, capsys):
     assert latency.run([*given, "--sizes=32x64"]) == 0
     assert {path.name: path.stat().st_mtime_ns for path in files.iterdir()} == made, "not made again"
     assert "exporting" in capsys.readouterr().err
+    monkeypatch.setattr(latency, "LARGEST", 1000)
+    assert latency.run([*given, "--sizes=64x32"]) == 2
+    assert "shufflenet_v2_0.5x at 64x32 has 1 million parameters" in capsys.readouterr().err
 
 
 def test_chart_of_a_table(tmp_path, capsys):
