@@ -38,7 +38,8 @@ def test_forward_step_save_load_export(name, tmp_path):
 
     before = [np.array(v) for v in model.trainable_weights]
     trainer = Trainer(model)
-    trainer.compile(optimizer=tf.keras.optimizers.SGD(0.01), jit_compile=False)
+    # Clipped, since gradients of 164 random layers in a row explode.
+    trainer.compile(optimizer=tf.keras.optimizers.SGD(0.01, clipnorm=1.0), jit_compile=False)
     logs = trainer.train_step((tf.constant(images), tf.one_hot([0, 1, 2, 0], 3)))
     assert np.isfinite(logs["loss"])
     changed = [not np.array_equal(a, np.asarray(b)) for a, b in zip(before, model.trainable_weights, strict=True)]
@@ -49,6 +50,7 @@ def test_forward_step_save_load_export(name, tmp_path):
             layer.momentum = 0.0
     model(images, training=True)  # sets the statistics: with others, activations of a young network leave int8's range
     trained = model(images).numpy()
+    assert np.isfinite(trained).all()
     model.save(tmp_path / "model.keras")
     bundle = st.load(tmp_path / "model.keras")
     np.testing.assert_array_equal(bundle.model(images), trained)
