@@ -50,8 +50,16 @@ def untrained(name: str, size: tuple[int, int]) -> tuple[st.Bundle, list[np.ndar
     """Returns a network with random weights that computes at the speed of a trained one, and images to calibrate it with.
 
     Its batch statistics are measured, since those that it is born with let activations shrink to nothing.
+
+    Raises:
+      UserError: it has too many parameters to be converted.
     """
     bundle = st.Bundle(model := st.create_model(name, input_shape=(*size, 3)), None, model.preprocessing)
+    if (count := st.complexity.parameters(model)) > LARGEST:
+        raise UserError(
+            f"{name} at {size[0]}x{size[1]} has {count / 1e6:,.0f} million parameters, and converting takes some 70 bytes "
+            f"for each: give it a smaller --sizes, with up to {LARGEST / 1e6:,.0f} million."
+        )
     images = np.random.default_rng(0).integers(0, 256, (4, *size, 3), np.uint8)
     norms = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_mean")]
     for norm in norms:
@@ -82,11 +90,6 @@ def files(jobs: Sequence[Job], threads: int, folder: pathlib.Path) -> dict[tuple
 
 def _export(name: str, size: tuple[int, int], threads: int, paths: dict[str, pathlib.Path]) -> None:
     bundle, images = untrained(name, size)
-    if (count := st.complexity.parameters(bundle.model)) > LARGEST:
-        raise UserError(
-            f"{name} at {size[0]}x{size[1]} has {count / 1e6:,.0f} million parameters, and converting takes some 70 bytes "
-            f"for each: give it a smaller --sizes, with up to {LARGEST / 1e6:,.0f} million."
-        )
     kinds = [Quantization(kind, calibration=images if kind == "int8" else ()) for kind in paths]
     made = [file for file in export(bundle, kinds, threads) if file.steps]
     for path, file in zip(paths.values(), made, strict=True):

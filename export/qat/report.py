@@ -91,7 +91,8 @@ def measure(
         proven = verify.verify(bundle, paths, images, threads)
         timed = benchmark(paths, threads, runs)
     # Of the logits, not of the probabilities, which in 8 bits are zero for most of many classes.
-    before_softmax = [logits(content, np.concatenate([pixels for pixels, _ in images]), threads) for content in contents]
+    seen = np.concatenate([pixels for pixels, _ in images])
+    before_softmax = [logits(content, seen, threads) for content in contents]
     rows = [
         Row(
             name,
