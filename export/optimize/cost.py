@@ -1,46 +1,100 @@
-"""What operators cost under XNNPACK: just good enough to choose between equal graphs.
+"""What operators cost on a target: just good enough to choose between equal graphs.
 
-Fitted to LiteRT 2.3 on one core of an x86 server with AMX; elsewhere the figures differ, and the order of the choices
-hardly does. Two things rule: a copy (each slice, each input of a concatenation) costs a call and a step for each pixel
-besides its bytes; an int8 convolution costs by whole tiles of 64 channels, so that a few channels more are nearly free
-and a few channels alone are not.
+Each operator has a formula whose coefficients are the target's (`targets/`): a call, something for each pixel (a run of
+channels), something for each element. Convolutions are computed in tiles of `rows` pixels by `columns` output channels, in
+steps of `depth` input channels; a tile that is not full costs as much as one that is.
 """
 
 import dataclasses
 import math
 
-SYNC_US = 1.4  # at the end of each operator that threads share
+from export.optimize.targets import PHONE, Target
 
 
 @dataclasses.dataclass(frozen=True)
 class CostModel:
-    """Microseconds of operators.
+    """Costs of operators in the target's unit, such as cycles.
 
     Args:
-      threads: that share each operator.
+      threads: of the interpreter, that share each operator.
+      target: the processor.
     """
 
     threads: int = 1
+    target: Target = dataclasses.field(default_factory=lambda: Target.of(PHONE))
 
-    def _shared(self, microseconds: float) -> float:
-        return microseconds / self.threads + (SYNC_US if self.threads > 1 else 0.0)
+    def milliseconds(self, cost: float) -> float:
+        """Returns the time that a cost stands for."""
+        return cost / self.target.per_millisecond
 
     def copy(self, pixels: int, channels: int, size: int) -> float:
-        """Cost of copying `channels` channels of `pixels` pixels, of `size` bytes each, from or to a wider tensor."""
-        return 0.15 + self._shared(pixels * 0.004 + pixels * channels * size / 30_000)
+        """Cost of taking `channels` channels of `pixels` pixels, of `size` bytes each, out of a wider tensor."""
+        return self.linear("slice", pixels, channels, size)
+
+    def joined(self, pixels: int, channels: int, size: int) -> float:
+        """Cost of one of the inputs of a concatenation, without its call."""
+        return self.linear("concatenation", pixels, channels, size, calls=0)
 
     def pad(self, pixels: int, channels: int, size: int) -> float:
         """Cost of writing `channels` channels of `pixels` pixels with a border round them."""
-        return 0.15 + self._shared(pixels * 0.0065 + pixels * channels * size / 8_000)
+        return self.linear("pad", pixels, channels, size)
 
-    def transpose(self, pixels: int, channels: int, size: int) -> float:
-        """Cost of a transpose that moves single channels."""
-        return 0.15 + self._shared(pixels * channels * (0.001 + size / 30_000))
+    def linear(self, kind: str, pixels: float, channels: float, size: int, calls: int = 1) -> float:
+        """Cost of an operator of that kind on `channels` channels of `pixels` pixels, of `size` bytes each."""
+        return self._sum(self.target.coefficients(kind, size), calls, linear_terms(pixels, channels))
 
-    def convolution(self, pixels: int, inputs: int, outputs: int, size: int, taps: int = 1) -> float:
-        """Cost of a convolution of `taps` pixels of `inputs` channels to `outputs` channels, of `size` bytes each."""
-        if size > 1:
-            return 0.3 + self._shared(pixels * (0.005 + taps * inputs * 16 * math.ceil(outputs / 16) / 62_000))
-        tiles = math.ceil(pixels / 16) * math.ceil(outputs / 64)
-        weights = taps * inputs * outputs / 20_000
-        return 0.3 + self._shared(tiles * (0.38 + 0.05 * taps * math.ceil(inputs / 64)) + weights)
+    def transpose(self, pixels: int, channels: int, size: int, rows: int = 2) -> float:
+        """Cost of a transpose of the channels of each pixel as a matrix of `rows` rows."""
+        c = self.target.coefficients("transpose", size)
+        return self._sum(c, 1, transpose_terms(pixels, rows, channels // rows, int(c["lanes"])))
+
+    def convolution(self, pixels: int, inputs: int, outputs: int, size: int, taps: int = 1, groups: int = 1) -> float:
+        """Cost of a convolution of `taps` pixels of `inputs` channels to `outputs` channels in each of `groups` groups."""
+        c = self.target.coefficients("convolution", size)
+        shape = int(c["rows"]), int(c["columns"]), int(c["depth"])
+        return self._sum(c, 1, convolution_terms(pixels, inputs, outputs, taps, groups, shape))
+
+    def depthwise(self, pixels: int, channels: int, size: int, taps: int = 9) -> float:
+        """Cost of a depthwise convolution of `taps` pixels with `pixels` pixels of output."""
+        c = self.target.coefficients("depthwise", size)
+        return self._sum(c, 1, depthwise_terms(pixels, channels, taps, int(c["lanes"])))
+
+    def _sum(self, coefficients, calls: int, terms: dict[str, float]) -> float:
+        work = sum(coefficients[name] * term for name, term in terms.items())
+        return calls * coefficients["call"] + work / self.threads + (self.target.synchronization if self.threads > 1 else 0.0)
+
+
+def linear_terms(pixels: float, channels: float) -> dict[str, float]:
+    """What the coefficients "pixel" and "element" are multiplied by."""
+    return {"pixel": pixels, "element": pixels * channels}
+
+
+def depthwise_terms(pixels: int, channels: int, taps: int, lanes: int) -> dict[str, float]:
+    """What the coefficients of a depthwise convolution are multiplied by: it goes by vectors of `lanes` channels."""
+    vectors = pixels * math.ceil(channels / lanes)
+    return {"pixel": pixels, "vector": vectors, "tap": vectors * taps}
+
+
+def transpose_terms(pixels: int, rows: int, columns: int, lanes: int) -> dict[str, float]:
+    """What the coefficients of a transpose of a [rows, columns] matrix a pixel are multiplied by.
+
+    It goes in blocks of lanes x lanes elements; each column is stored by whole vectors and by powers of two of what is left.
+    """
+    stores = rows // lanes + (rows % lanes).bit_count()
+    blocks = math.ceil(rows / lanes) * math.ceil(columns / lanes)
+    return {"pixel": pixels, "block": pixels * blocks, "store": pixels * columns * stores}
+
+
+def convolution_terms(
+    pixels: int, inputs: int, outputs: int, taps: int, groups: int, tile: tuple[int, int, int]
+) -> dict[str, float]:
+    """What the coefficients of a convolution are multiplied by; `tile` is (rows, columns, depth)."""
+    rows, columns, depth = tile
+    tiles = groups * math.ceil(pixels / rows) * math.ceil(outputs / columns)
+    return {
+        "pixel": groups * pixels,
+        "tile": tiles,
+        "tap": tiles * (taps if taps > 1 else 0),  # pixels that are looked up one by one
+        "step": tiles * taps * math.ceil(inputs / depth),
+        "weight": groups * taps * inputs * outputs,
+    }

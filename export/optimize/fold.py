@@ -16,7 +16,7 @@ from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
 from export.optimize.padding import absorbed, padding_of
 
-_FACTORS = (2, 4)
+_FACTORS = (1, 2, 4)
 _SAME = schema.Padding.SAME
 
 
@@ -90,7 +90,7 @@ def _fold(graph: Graph, operator: schema.OperatorT, factor: int) -> _Fold | None
     width, stride = graph.shape(int(operator.inputs[0]))[2], options.strideW
     kernel, outputs = graph.shape(int(operator.inputs[1]))[2], graph.shape(int(operator.outputs[0]))[2]
     columns = factor * stride
-    if outputs % factor:
+    if outputs % factor or columns == 1:
         return None
     same = options.padding == _SAME
     left = max((outputs - 1) * stride + kernel - width, 0) // 2 if same else 0
@@ -105,9 +105,21 @@ def _fold(graph: Graph, operator: schema.OperatorT, factor: int) -> _Fold | None
             return None
         return _Fold(factor, columns, left, first, last - first + 1, 0)
     widen = (outputs // factor + last) * columns - width
-    if widen and not padding_of(graph, operator):
+    if widen and (widen < 0 or not (padding_of(graph, operator) or _border_of(graph, operator))):
         return None
     return _Fold(factor, columns, left, first, last + 1, widen)
+
+
+def _border_of(graph: Graph, operator: schema.OperatorT) -> schema.OperatorT | None:
+    """Returns the CONCATENATION that puts constant columns to the right of what only `operator` reads, if there is one."""
+    x = int(operator.inputs[0])
+    producer = graph.producers().get(x)
+    if producer is None or len(graph.consumers()[x]) != 1 or x in graph.outputs:
+        return None
+    border = graph.operators[producer]
+    if graph.kind(border) != "CONCATENATION" or border.builtinOptions.axis not in (2, -2):
+        return None
+    return border if graph.constant(int(border.inputs[-1])) is not None else None
 
 
 def _cost(graph: Graph, operator: schema.OperatorT, fold: _Fold | None, model: CostModel) -> float:
@@ -118,7 +130,8 @@ def _cost(graph: Graph, operator: schema.OperatorT, fold: _Fold | None, model: C
         return model.convolution(pixels, inputs, shape[3], size, taps)
     taps = kernel[1] * fold.kernel
     x = graph.shape(int(operator.inputs[0]))
-    reshapes = model.copy(1, math.prod(x), size) + model.copy(1, math.prod(shape), size)
+    reshaped = [x] if fold.factor == 1 else [x, shape]
+    reshapes = sum(model.linear("reshape", 1, math.prod(side), size) for side in reshaped)
     return reshapes + model.convolution(pixels // fold.factor, inputs * fold.columns, shape[3] * fold.factor, size, taps)
 
 
@@ -126,13 +139,16 @@ def _apply(graph: Graph, operator: schema.OperatorT, fold: _Fold) -> None:
     x, weights, *bias = (int(t) for t in operator.inputs)
     y = int(operator.outputs[0])
     if fold.widen:
-        _widen(graph, padding_of(graph, operator), fold.widen)
+        _widen(graph, operator, fold.widen)
     n, h, w, c = graph.shape(x)
     folded_x = graph.add_tensor((n, h, w // fold.columns, c * fold.columns), graph.type(x), f"{graph.name(x)}/folded")
     n, h, w, c = graph.shape(y)
-    folded_y = graph.add_tensor((n, h, w // fold.factor, c * fold.factor), graph.type(y), f"{graph.name(y)}/folded")
     tensors = graph.subgraph.tensors
-    tensors[folded_x].quantization, tensors[folded_y].quantization = tensors[x].quantization, tensors[y].quantization
+    tensors[folded_x].quantization = tensors[x].quantization
+    folded_y = y
+    if fold.factor > 1:
+        folded_y = graph.add_tensor((n, h, w // fold.factor, c * fold.factor), graph.type(y), f"{graph.name(y)}/folded")
+        tensors[folded_y].quantization = tensors[y].quantization
     take = list(range(c)) * fold.factor
     values = _weights(graph, operator, fold)
     inputs = [folded_x, graph.add_constant(values, f"{graph.name(weights)}/folded", like=weights, take=take)]
@@ -141,7 +157,8 @@ def _apply(graph: Graph, operator: schema.OperatorT, fold: _Fold) -> None:
     operator.inputs, operator.outputs = inputs, [folded_y]
     operator.builtinOptions = _with_stride(operator.builtinOptions, 1)
     at = next(i for i, other in enumerate(graph.operators) if other is operator)
-    graph.operators[at : at + 1] = [_reshape(graph, x, folded_x), operator, _reshape(graph, folded_y, y)]
+    unfold = [reshape(graph, folded_y, y)] if fold.factor > 1 else []
+    graph.operators[at : at + 1] = [reshape(graph, x, folded_x), operator, *unfold]
 
 
 def _weights(graph: Graph, operator: schema.OperatorT, fold: _Fold) -> np.ndarray:
@@ -165,17 +182,26 @@ def _with_stride(options: schema.Conv2DOptionsT, stride: int) -> schema.Conv2DOp
     return changed
 
 
-def _widen(graph: Graph, pad: schema.OperatorT, columns: int) -> None:
-    widths = graph.constant(int(pad.inputs[1])).copy()
-    widths[2, 1] += columns
-    pad.inputs = [int(pad.inputs[0]), graph.add_constant(widths, "paddings", like=int(pad.inputs[1]))]
-    tensor = graph.subgraph.tensors[int(pad.outputs[0])]
+def _widen(graph: Graph, operator: schema.OperatorT, columns: int) -> None:
+    """Adds columns on the right of a convolution's input, which it will read with weights of zero."""
+    pad = padding_of(graph, operator)
+    if pad is not None:
+        widths = graph.constant(int(pad.inputs[1])).copy()
+        widths[2, 1] += columns
+        pad.inputs = [int(pad.inputs[0]), graph.add_constant(widths, "paddings", like=int(pad.inputs[1]))]
+    else:
+        border = _border_of(graph, operator)
+        last = int(border.inputs[-1])
+        wider = np.pad(graph.constant(last), ((0, 0), (0, 0), (0, columns), (0, 0)), mode="edge")
+        border.inputs = [*map(int, border.inputs[:-1]), graph.add_constant(wider, graph.name(last), like=last)]
+    tensor = graph.subgraph.tensors[int(operator.inputs[0])]
     tensor.shape = [int(side) for side in tensor.shape]
     tensor.shape[2] += columns
     tensor.shapeSignature = None
 
 
-def _reshape(graph: Graph, x: int, y: int) -> schema.OperatorT:
+def reshape(graph: Graph, x: int, y: int) -> schema.OperatorT:
+    """Returns the operator that gives `x` the shape of `y`."""
     options = schema.ReshapeOptionsT()
     options.newShape = list(graph.shape(y))
     return graph.operator("RESHAPE", [x, graph.add_constant(np.array(graph.shape(y), np.int32), "shape")], [y], options)

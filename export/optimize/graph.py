@@ -62,6 +62,10 @@ class Graph:
             if self.kind(o) == "DEQUANTIZE" and self.type(int(o.inputs[0])) == schema.TensorType.FLOAT16
         }
 
+    def become(self, other: "Graph") -> None:
+        """Takes the place of another graph."""
+        vars(self).update(vars(other))
+
     @property
     def operators(self) -> list[schema.OperatorT]:
         return self.subgraph.operators

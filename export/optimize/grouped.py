@@ -13,33 +13,48 @@ from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
 
 
-def make_grouped_dense(graph: Graph, model: CostModel) -> str | None:
-    """Makes those grouped convolutions dense that are cheaper so, alone or together with the shuffle that vanishes."""
+def make_grouped_dense(graph: Graph, model: CostModel, spare: int) -> str | None:
+    """Makes those grouped convolutions dense that are cheaper so, alone or together with the shuffle that vanishes.
+
+    Args:
+      spare: bytes by which the weights may grow; where more would, those come first that gain most a byte.
+    """
     grouped = {i: groups for i in range(len(graph.operators)) if (groups := groups_of(graph, i)) > 1}
-    if not grouped:
-        return None
     savings = {i: _cost(graph, i, groups, model) - _cost(graph, i, 1, model) for i, groups in grouped.items()}
-    dense = {i for i, saving in savings.items() if saving > 0}
-    for first, second, tensor in _shuffled_pairs(graph, analyse(graph, set()), grouped):
-        if not dense & {first, second}:
-            shape, size = graph.shape(tensor), graph.bytes_per_element(tensor)
-            pixels = math.prod(shape[:-1])
-            shuffle = model.transpose(pixels, shape[-1], size) + 2 * model.copy(pixels, shape[-1], size)
+    gains = {i: saving for i, saving in savings.items() if saving > 0}
+    for first, second, tensor in _shuffled_pairs(graph, analyse(graph, set()), grouped) if grouped else ():
+        if not gains.keys() & {first, second}:
             cheaper = max((first, second), key=savings.__getitem__)
-            if savings[cheaper] + shuffle > 0:
-                dense.add(cheaper)
+            gain = savings[cheaper] + _shuffle_cost(graph, tensor, grouped[first], model)
+            gains |= {cheaper: gain} if gain > 0 else {}
+    dense = []
+    for i in sorted(gains, key=lambda i: gains[i] / _growth(graph, i, grouped[i]), reverse=True):
+        if _growth(graph, i, grouped[i]) <= spare:
+            spare -= _growth(graph, i, grouped[i])
+            dense.append(i)
     for i in dense:
         make_dense(graph, i)
     return f"{len(dense)} of {len(grouped)} grouped convolutions made dense" if dense else None
 
 
+def _growth(graph: Graph, index: int, groups: int) -> int:
+    """Returns by how many bytes the weights grow."""
+    return graph.constant(int(graph.operators[index].inputs[1])).nbytes * (groups - 1)
+
+
+def _shuffle_cost(graph: Graph, tensor: int, rows: int, model: CostModel) -> float:
+    shape, size = graph.shape(tensor), graph.bytes_per_element(tensor)
+    reshapes = 2 * model.linear("reshape", 1, math.prod(shape), size)
+    return model.transpose(math.prod(shape[:-1]), shape[-1], size, rows=rows) + reshapes
+
+
 def _cost(graph: Graph, index: int, groups: int, model: CostModel) -> float:
-    """Returns the microseconds of the convolution of that index, done in so many groups."""
+    """Returns the cost of the convolution of that index, done in so many groups."""
     operator = graph.operators[index]
     shape, kernel = graph.shape(int(operator.outputs[0])), graph.shape(int(operator.inputs[1]))
     inputs, taps = graph.shape(int(operator.inputs[0]))[-1], math.prod(kernel[1:-1])
     size = graph.bytes_per_element(int(operator.inputs[0]))
-    return groups * model.convolution(math.prod(shape[:-1]), inputs // groups, shape[-1] // groups, size, taps)
+    return model.convolution(math.prod(shape[:-1]), inputs // groups, shape[-1] // groups, size, taps, groups)
 
 
 def _shuffled_pairs(graph: Graph, channels: Channels, grouped: dict[int, int]) -> list[tuple[int, int, int]]:

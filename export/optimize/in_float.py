@@ -24,19 +24,7 @@ def float_average_pool(graph: Graph, model: CostModel) -> str | None:
     """
 
     def pool(operator: schema.OperatorT, x: int) -> list[schema.OperatorT]:
-        y, options = int(operator.outputs[0]), operator.builtinOptions
-        (scale,), (zero_point,) = graph.quantization(y).scale, graph.quantization(y).zero_point
-        largest = 128 if graph.type(y) == schema.TensorType.INT8 else 255
-        stretch = 0.42 / (largest * max(1, options.filterHeight * options.filterWidth))
-        pooled, stretched, nudged = (graph.add_tensor(graph.shape(y), _FLOAT, f"{graph.name(y)}/{n}") for n in range(3))
-        factor = graph.add_constant(np.float32(1 + stretch).reshape(1), "stretch", pooled)
-        shift = graph.add_constant(np.float32(stretch * zero_point * scale).reshape(1), "shift", pooled)
-        return [
-            graph.operator("AVERAGE_POOL_2D", [x], [pooled], options),
-            graph.operator("MUL", [pooled, factor], [stretched], schema.MulOptionsT()),
-            graph.operator("ADD", [stretched, shift], [nudged], schema.AddOptionsT()),
-            graph.operator("QUANTIZE", [nudged], [y], schema.QuantizeOptionsT()),
-        ]
+        return _pooled(graph, x, int(operator.outputs[0]), operator.builtinOptions)
 
     def same_scale(operator: schema.OperatorT) -> bool:
         x, y = int(operator.inputs[0]), int(operator.outputs[0])
@@ -44,6 +32,28 @@ def float_average_pool(graph: Graph, model: CostModel) -> str | None:
 
     n = _replace(graph, same_scale, pool)
     return f"{n} AVERAGE_POOL_2D in floating point" if n else None
+
+
+def pooled_in_float(graph: Graph, x: int, y: int, options: schema.Pool2DOptionsT) -> list[schema.OperatorT]:
+    """Returns the operators that pool the quantized tensor `x` to `y` in floating point."""
+    real = graph.add_tensor(graph.shape(x), _FLOAT, f"{graph.name(x)}/float")
+    return [graph.operator("DEQUANTIZE", [x], [real], schema.DequantizeOptionsT()), *_pooled(graph, real, y, options)]
+
+
+def _pooled(graph: Graph, x: int, y: int, options: schema.Pool2DOptionsT) -> list[schema.OperatorT]:
+    """Returns the operators that pool the float tensor `x` to the quantized `y`."""
+    (scale,), (zero_point,) = graph.quantization(y).scale, graph.quantization(y).zero_point
+    largest = 128 if graph.type(y) == schema.TensorType.INT8 else 255
+    stretch = 0.42 / (largest * max(1, options.filterHeight * options.filterWidth))
+    pooled, stretched, nudged = (graph.add_tensor(graph.shape(y), _FLOAT, f"{graph.name(y)}/{n}") for n in range(3))
+    factor = graph.add_constant(np.float32(1 + stretch).reshape(1), "stretch", pooled)
+    shift = graph.add_constant(np.float32(stretch * zero_point * scale).reshape(1), "shift", pooled)
+    return [
+        graph.operator("AVERAGE_POOL_2D", [x], [pooled], options),
+        graph.operator("MUL", [pooled, factor], [stretched], schema.MulOptionsT()),
+        graph.operator("ADD", [stretched, shift], [nudged], schema.AddOptionsT()),
+        graph.operator("QUANTIZE", [nudged], [y], schema.QuantizeOptionsT()),
+    ]
 
 
 def float_relu(graph: Graph, model: CostModel) -> str | None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from export.optimize.cost import CostModel
 from export.optimize.fold import fold_columns
 from export.optimize.graph import Graph
-from export.optimize.grouped import make_grouped_dense
 from export.optimize.in_float import float_average_pool, float_hard_swish, float_relu, float_requantize, float_softmax
+from export.optimize.later import shuffle_later
+from export.optimize.pooling import integer_average_pool
 from export.optimize.relu import fuse_relu
 from export.optimize.shuffle import eliminate_channel_movement
 from export.optimize.verify import Difference
@@ -40,11 +41,13 @@ class Pass:
 PASSES = (
     Pass("ReLU", fuse_relu),
     Pass("rescaling ReLU", float_relu, rounds=True),
-    Pass("average pool", float_average_pool, rounds=True),
     Pass("softmax", float_softmax, rounds=True),
     Pass("hard swish", float_hard_swish, rounds=True),
     Pass("int8 and uint8", float_requantize, rounds=True),
-    Pass("grouped convolutions", make_grouped_dense),
     Pass("channel movement", eliminate_channel_movement),
+    # Behind the channels' order, as they take maps apart by rows and columns.
+    Pass("average pool", integer_average_pool),
+    Pass("average pool in floating point", float_average_pool, rounds=True),
+    Pass("later shuffles", shuffle_later),
     Pass("folded columns", fold_columns),
 )

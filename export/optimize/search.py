@@ -126,7 +126,7 @@ class _Search:
         return cost
 
     def cost(self) -> float:
-        """Returns the microseconds of what depends on these groups: copies and convolutions."""
+        """Returns the cost of what depends on these groups: copies and convolutions."""
         try:
             keys = self.plan.keys(self.reads)
         except Scattered:
@@ -159,13 +159,16 @@ class _Search:
             return 0.0
         seen.add(key)
         if key[0] == "slice":
-            return self._copy(key) + self._copies(key[1], seen)
-        return sum(self._copy(part) + self._copies(part, seen) for part in key[1])
+            return self.model.copy(*self._extent(key)) + self._copies(key[1], seen)
+        size = self._extent(key)[2]
+        joined = sum(self.model.joined(*self._extent(part)) + self._copies(part, seen) for part in key[1])
+        return self.model.linear("concatenation", 0, 0, size) + joined
 
-    def _copy(self, key: Key) -> float:
+    def _extent(self, key: Key) -> tuple[int, int, int]:
+        """Returns (pixels, channels, bytes an element) of a tensor."""
         leaf = key
         while leaf[0] in ("slice", "concat"):
             leaf = leaf[1] if leaf[0] == "slice" else leaf[1][0]
         tensor = self.plan.channels.roots[leaf[1]].tensor
         pixels = math.prod(self.plan.graph.shape(tensor)[:-1])
-        return self.model.copy(pixels, self.plan.width(key), self.plan.graph.bytes_per_element(tensor))
+        return pixels, self.plan.width(key), self.plan.graph.bytes_per_element(tensor)

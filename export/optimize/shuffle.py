@@ -3,8 +3,10 @@
 from export.optimize.channels import Channels, analyse
 from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
+from export.optimize.grouped import make_grouped_dense
 from export.optimize.movement import data_inputs
 from export.optimize.plan import Plan, Scattered
+from export.optimize.predict import account
 from export.optimize.rewrite import Rewriter
 from export.optimize.search import improve
 
@@ -12,7 +14,30 @@ MOVING = ("RESHAPE", "TRANSPOSE", "SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", 
 
 
 def eliminate_channel_movement(graph: Graph, model: CostModel) -> str | None:
-    """Rewrites `graph` without shuffles and splits, as far as it understands what they do."""
+    """Rewrites `graph` without shuffles and splits, as far as it understands what they do.
+
+    Two ways are tried, with grouped convolutions as they are and with some of them made dense, whose outputs can have any
+    order; the one that is predicted to cost less stays.
+    """
+    data = graph.pack()
+    spare = int(len(data) * (model.target.growth - 1))
+    best = None
+    for dense in (False, True):
+        candidate = Graph(data)
+        told = [make_grouped_dense(candidate, model, spare)] if dense else []
+        if told == [None]:
+            continue
+        told.append(_eliminate(candidate, model))
+        cost = account(candidate, model).cost
+        if any(told) and (best is None or cost < best[0]):
+            best = (cost, candidate, "; ".join(filter(None, told)))
+    if best is None:
+        return None
+    graph.become(best[1])
+    return best[2]
+
+
+def _eliminate(graph: Graph, model: CostModel) -> str | None:
     channels, plan = _plan(graph)
     if not channels.moving:
         return None

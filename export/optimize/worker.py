@@ -5,6 +5,7 @@ last line with the report, a zero byte, and the optimized model.
 """
 
 import json
+import math
 import os
 import sys
 
@@ -12,8 +13,10 @@ from export.optimize import archive, structure, verify
 from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
 from export.optimize.passes import PASSES, Pass
+from export.optimize.predict import account
 
 REFERENCE = "reference kernels"
+NOTHING = "nothing to do"
 
 
 def main() -> None:
@@ -70,17 +73,29 @@ def _check(model: bytes, threads: int, delegate: bool) -> None:
         raise structure.InvalidModel(f"the interpreter refuses it ({reason})") from None
 
 
-def apply(p: Pass, model: bytes, cost: CostModel, reference: bool = True) -> tuple[bytes, str]:
-    """Returns the model after a pass and what the pass did; the very same bytes where it did nothing or was undone."""
+def apply(p: Pass, model: bytes, cost: CostModel, reference: bool = True, limit: float = math.inf) -> tuple[bytes, str]:
+    """Returns the model after a pass and what the pass did; the very same bytes where it did nothing or was undone.
+
+    Args:
+      cost: of the target; a result that it predicts to be slower is undone.
+      reference: whether to compare with the reference kernels too.
+      limit: bytes that the result may have.
+    """
     try:
         graph = Graph(model)
+        before = account(graph, cost).cost
         done = p.run(graph, cost)
         if done is None:
-            return model, "nothing to do"
+            return model, NOTHING
         candidate = graph.pack()
         structure.parse(candidate)
+        after = account(Graph(candidate), cost).cost
     except Exception as error:  # a graph of a kind that nobody thought of is left alone, whatever it is
         return model, f"left alone: it isn't understood ({type(error).__name__}: {str(error)[:100]})"
+    if after > before * (1 + 1e-9):
+        return model, f"left alone: {done} would be slower on {cost.target.name}, {after / before:.3f} times the cost"
+    if len(candidate) > limit:
+        return model, f"left alone: {done} would make the file {len(candidate):,} bytes, and {int(limit):,} are the limit"
     try:
         difference = verify.compare(model, candidate, threads=cost.threads, reference=reference)
     except (ValueError, RuntimeError) as error:

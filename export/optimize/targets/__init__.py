@@ -1,0 +1,141 @@
+"""Targets: kinds of processors, and what operators cost there. One JSON file beside this module for each.
+
+A file names where its numbers come from. `export.calibrate` makes one of any machine's, or of times that a phone has
+measured.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+PHONE = "phone"  # the default of the whole export
+FOLDER = pathlib.Path(__file__).parent
+TYPES = {1: "int8", 4: "float32"}  # by bytes of an element; a type in between counts as the wider one
+
+_LINEAR = ("call", "pixel", "element")
+COEFFICIENTS = {
+    "convolution": ("call", "pixel", "rows", "columns", "depth", "tile", "tap", "step", "weight"),
+    "depthwise": ("call", "pixel", "lanes", "vector", "tap"),
+    "transpose": ("call", "pixel", "lanes", "block", "store"),
+    **dict.fromkeys(
+        ("slice", "concatenation", "split", "pad", "reshape", "add", "multiply", "clamp", "max_pool", "average_pool", "mean"), _LINEAR
+    ),
+    **dict.fromkeys(("softmax", "function", "rescale", "quantize", "dequantize", "recode"), _LINEAR),
+}
+INT8_ONLY = ("rescale", "quantize", "dequantize", "recode")  # from one type to another: held by the table of int8
+_COUNTS = ("rows", "columns", "depth", "lanes")
+
+
+class InvalidTarget(ValueError):
+    """A target that can't be used; the message is a sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A kind of processor.
+
+    Attributes:
+      name: as in `--target`.
+      processor: what it is, in words.
+      source: where the numbers come from.
+      litert: version of the runtime that they were taken with.
+      unit: of the costs, such as "cycles".
+      per_millisecond: how many of them pass in a millisecond.
+      synchronization: cost of the end of each operator that threads share.
+      costs: type ("int8", "float32") -> operator -> coefficient -> value; see `COEFFICIENTS`.
+      growth: largest size of a file, relative to what came in.
+      measured: whether `unit` was taken from a clock, not from a model.
+    """
+
+    name: str
+    processor: str
+    source: str
+    litert: str
+    unit: str
+    per_millisecond: float
+    synchronization: float
+    costs: Mapping[str, Mapping[str, Mapping[str, float]]] = dataclasses.field(hash=False)
+    growth: float = 1.05
+    measured: bool = False
+
+    def coefficients(self, kind: str, size: int) -> Mapping[str, float]:
+        """Returns the coefficients of an operator on elements of `size` bytes."""
+        return self.costs[TYPES[1 if size == 1 or kind in INT8_ONLY else 4]][kind]
+
+    def to_json(self) -> str:
+        """Returns the content of the target's file."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+    @staticmethod
+    @functools.cache
+    def of(name: str) -> "Target":
+        """Returns the target of that name, or that of a JSON file.
+
+        Raises:
+          InvalidTarget: there is no such target, or the file is no target's.
+        """
+        path = FOLDER / f"{name}.json" if name in names() else pathlib.Path(name)
+        if path.suffix != ".json":
+            raise InvalidTarget(f"There is no target {name!r}: give {', '.join(names())}, host, or a .json file of export.calibrate.")
+        try:
+            return Target.from_json(path.read_text(encoding="utf-8"), str(path))
+        except OSError as error:
+            raise InvalidTarget(f"The target {path} can't be read ({error.strerror or error}): export.calibrate makes one.") from None
+        except UnicodeDecodeError:
+            raise InvalidTarget(f"The target {path} is no text: give a .json file of export.calibrate.") from None
+
+    @staticmethod
+    def from_json(text: str, path: str = "the target") -> "Target":
+        """Returns the target that a file's content describes.
+
+        Raises:
+          InvalidTarget: what is wrong with it.
+        """
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError):
+            raise InvalidTarget(f"{path} is no JSON, or it is cut off: give a .json file of export.calibrate.") from None
+        _check(fields, path)
+        return Target(**{field.name: fields[field.name] for field in dataclasses.fields(Target) if field.name in fields})
+
+
+def names() -> list[str]:
+    """Returns the names of the targets that come with the project."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def _check(fields: Any, path: str) -> None:
+    def require(condition: bool, reason: str) -> None:
+        if not condition:
+            raise InvalidTarget(f"{path} is no target: {reason}; give a .json file of export.calibrate.")
+
+    require(isinstance(fields, dict), "it holds no table")
+    for field in dataclasses.fields(Target):
+        value = fields.get(field.name)
+        if field.type is str or field.type == "str":
+            require(isinstance(value, str) and value != "", f"it has no {field.name!r}")
+    require(_is_number(fields.get("per_millisecond")) and fields["per_millisecond"] > 0, "'per_millisecond' is no positive number")
+    require(_is_number(fields.get("synchronization")), "'synchronization' is no number from 0 on")
+    require(_is_number(fields.get("growth", 1)) and fields.get("growth", 1) >= 1, "'growth' is no number from 1 on")
+    require(isinstance(fields.get("measured", False), bool), "'measured' is neither true nor false")
+    costs = fields.get("costs")
+    require(isinstance(costs, dict), "it has no 'costs'")
+    for type_ in TYPES.values():
+        for kind, keys in COEFFICIENTS.items():
+            if type_ != "int8" and kind in INT8_ONLY:
+                continue
+            row = costs.get(type_)
+            row = row.get(kind) if isinstance(row, dict) else None
+            where = f"'costs' of {type_} {kind}"
+            require(isinstance(row, dict), f"{where} are missing")
+            for key in keys:
+                require(_is_number(row.get(key)), f"{where} have no number {key!r} from 0 on")
+                require(key not in _COUNTS or row[key] >= 1, f"{where}: {key!r} is below 1")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0

@@ -1,0 +1,123 @@
+"""Fits a target's coefficients to the times of the specimens."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import nnls
+
+from export.optimize.cost import convolution_terms, depthwise_terms, linear_terms, transpose_terms
+from export.optimize.targets import COEFFICIENTS, INT8_ONLY, TYPES
+from export.optimize.targets.specimens import INVOKE, Specimen
+
+FOLDS = 5  # one operator in so many is held out, in turn, to see how well the others predict it
+_ROWS, _COLUMNS, _DEPTHS, _LANES = (1, 2, 4, 6, 8, 16), (8, 16, 32, 64), (1, 4, 8, 64), (4, 8, 16, 32)
+Terms = Callable[[Mapping[str, int]], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How well the costs of one operator on one type are told.
+
+    Attributes:
+      count: number of specimens.
+      median, worst: relative errors of specimens that were held out while the coefficients were fitted.
+    """
+
+    type: str
+    operator: str
+    count: int
+    median: float
+    worst: float
+
+
+class TooFewTimes(ValueError):
+    """The times of an operator are missing; the message is a sentence."""
+
+
+def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict, list[Fit]]:
+    """Returns a target's costs, and how well they fit.
+
+    Args:
+      specimens: what was measured.
+      times: of one run each, by name, in any unit; the costs are in the same.
+
+    Raises:
+      TooFewTimes: an operator has fewer than three times.
+    """
+    rows: dict[tuple[str, str], list[tuple[Mapping[str, int], float]]] = {}
+    for specimen in specimens:
+        if specimen.name in times:
+            rows.setdefault((specimen.type, specimen.operator), []).append((specimen.sizes, float(times[specimen.name])))
+    costs, fits = {}, []
+    for type_ in TYPES.values():
+        invoke = _invoke(rows.get((type_, INVOKE), []), type_)
+        costs[type_] = {}
+        for operator in COEFFICIENTS:
+            if type_ != "int8" and operator in INT8_ONLY:
+                continue
+            own = [(sizes, max(time - invoke, 1e-3 * time)) for sizes, time in rows.get((type_, operator), [])]
+            if len(own) < 3:
+                raise TooFewTimes(f"There are {len(own)} times of {type_} {operator}, and three or more are needed.")
+            costs[type_][operator], median, worst = _fit_operator(operator, own)
+            fits.append(Fit(type_, operator, len(own), median, worst))
+    return costs, fits
+
+
+def _invoke(rows: Sequence[tuple[Mapping[str, int], float]], type_: str) -> float:
+    """Returns what a run of a graph takes besides its operators, from chains of 1, 5 and 9 small ones."""
+    if len(rows) < 2:
+        raise TooFewTimes(f"There are {len(rows)} times of {type_} {INVOKE}, and two or more are needed.")
+    counts, times = zip(*((sizes["operators"], time) for sizes, time in rows), strict=True)
+    slope, intercept = np.polyfit(counts, times, 1)
+    return float(np.clip(intercept, 0, min(times)))
+
+
+def _fit_operator(operator: str, rows: Sequence[tuple[Mapping[str, int], float]]) -> tuple[dict[str, float], float, float]:
+    """Returns the coefficients, and the median and the worst relative error of what was held out."""
+    best = None
+    for shape, terms in _forms(operator):
+        matrix = np.array([list({"call": 1.0, **terms(sizes)}.values()) for sizes, _ in rows])
+        names = list({"call": 1.0, **terms(rows[0][0])})
+        times = np.array([time for _, time in rows])
+        errors = _held_out(matrix, times)
+        score = float(np.sqrt(np.mean(errors**2)))
+        if best is None or score < best[0]:
+            best = (score, shape, names, _solve(matrix, times), errors)
+    _, shape, names, values, errors = best
+    found = {**shape, **dict(zip(names, (float(f"{value:.4g}") for value in values), strict=True))}
+    return found, float(np.median(errors)), float(errors.max())
+
+
+def _forms(operator: str) -> Iterable[tuple[dict[str, int], Terms]]:
+    """Yields the shapes of tiles to try, and the terms that go with each."""
+    if operator == "convolution":
+        for rows, columns, depth in itertools.product(_ROWS, _COLUMNS, _DEPTHS):
+            yield {"rows": rows, "columns": columns, "depth": depth}, lambda s, t=(rows, columns, depth): convolution_terms(
+                s["pixels"], s["inputs"], s["outputs"], s["taps"], s["groups"], t
+            )
+    elif operator == "transpose":
+        for lanes in _LANES:
+            yield {"lanes": lanes}, lambda s, n=lanes: transpose_terms(s["pixels"], s["rows"], s["columns"], n)
+    elif operator == "depthwise":
+        for lanes in _LANES:
+            yield {"lanes": lanes}, lambda s, n=lanes: depthwise_terms(s["pixels"], s["channels"], s["taps"], n)
+    elif operator == "concatenation":
+        yield {}, lambda s: linear_terms(s["pixels"] * s["parts"], s["channels"] / s["parts"])
+    else:
+        yield {}, lambda s: linear_terms(s["pixels"], s["channels"])
+
+
+def _solve(matrix: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Non-negative coefficients of the least relative error."""
+    return nnls(matrix / times[:, None], np.ones(len(times)))[0]
+
+
+def _held_out(matrix: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Relative errors of each time, predicted from the others."""
+    errors = np.empty(len(times))
+    for n in range(min(FOLDS, len(times))):
+        out = np.arange(len(times)) % FOLDS == n
+        errors[out] = np.abs(matrix[out] @ _solve(matrix[~out], times[~out]) / times[out] - 1)
+    return errors
