@@ -44,10 +44,10 @@ PASSES = (
     Pass("softmax", float_softmax, rounds=True),
     Pass("hard swish", float_hard_swish, rounds=True),
     Pass("int8 and uint8", float_requantize, rounds=True),
+    Pass("later shuffles", shuffle_later),
     Pass("channel movement", eliminate_channel_movement),
     # Behind the channels' order, as they take maps apart by rows and columns.
     Pass("average pool", integer_average_pool),
     Pass("average pool in floating point", float_average_pool, rounds=True),
-    Pass("later shuffles", shuffle_later),
     Pass("folded columns", fold_columns),
 )

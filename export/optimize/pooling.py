@@ -117,11 +117,10 @@ class _Pool:
         if count % 2 == 0:
             return self._in_float(rows, columns, schema.Padding.VALID)
         graph, (n, _, _, c) = self.graph, self.graph.shape(self.x)
-        # One scale a channel, as converters write it: not all kernels take one for all.
         scale = float(np.float32(1 / (_WEIGHT * count)))
-        int8, int32 = schema.TensorType.INT8, schema.TensorType.INT32
-        like = graph.add_tensor((1,), int8, "like", Quantization((scale,) * c, (0,) * c, 3))
-        like_bias = graph.add_tensor((1,), int32, "like", Quantization((scale * self.quantization.scale[0],) * c, (0,) * c))
+        like = graph.add_tensor((1,), schema.TensorType.INT8, "like", Quantization((scale,), (0,)))
+        of_bias = Quantization((scale * self.quantization.scale[0],), (0,))
+        like_bias = graph.add_tensor((1,), schema.TensorType.INT32, "like", of_bias)
         weights = graph.add_constant(np.full((1, rows.taps, columns.taps, c), _WEIGHT, np.int8), "mean", like=like)
         bias = graph.add_constant(np.zeros(c, np.int32), "zero", like=like_bias)
         options = schema.DepthwiseConv2DOptionsT()
