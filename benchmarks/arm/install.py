@@ -3,7 +3,7 @@
     python -m benchmarks.arm.install [--folder=FOLDER] [--cycles]
 
 For Debian 12 on x86-64; as root where QEMU or the compiler is missing. FOLDER is $SHUFFLENET_TF_ARM, else
-~/.cache/shufflenet_tf/arm, and takes 200 MB. What is there stays: a second call downloads nothing. An interrupted call
+~/.cache/shufflenet_tf/arm, and takes 155 MB. What is there stays: a second call downloads nothing. An interrupted call
 leaves nothing half-made, and the next one starts that part again. --cycles adds LLVM 19, whose models of cores give cycles.
 """
 
@@ -17,7 +17,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -63,15 +62,18 @@ def _check_machine() -> None:
 
 def _install_programs(with_cycles: bool) -> None:
     """Installs QEMU, the compiler and LLVM on the machine, as far as they're missing."""
-    missing = [] if all(map(shutil.which, ("qemu-aarch64", "qemu-x86_64"))) else ["qemu-user"]
-    missing += [] if shutil.which("gcc") and pathlib.Path("/usr/include/stdio.h").exists() else ["gcc", "libc6-dev"]
-    missing += [f"llvm-{cycles.VERSION}"] if with_cycles and cycles.reason() else []
+    # What apt downloads for each, in MB, with what it needs.
+    missing = {} if all(map(shutil.which, ("qemu-aarch64", "qemu-x86_64"))) else {"qemu-user": 12}
+    missing |= {} if shutil.which("gcc") and pathlib.Path("/usr/include/stdio.h").exists() else {"gcc": 34, "libc6-dev": 2}
+    missing |= {f"llvm-{cycles.VERSION}": 44} if with_cycles and cycles.reason() else {}
     if not missing:
         return
     command = f"apt-get install --no-install-recommends {' '.join(missing)}"
     if os.geteuid():
         raise Unavailable(f"{', '.join(missing)} must be installed by root: {command}.")
-    _say(f"Installing on this machine, with apt: {' '.join(missing)}; up to 60 MB to download for each of QEMU, GCC and LLVM.")
+    _say(
+        f"Installing from Debian on this machine, with apt: {', '.join(missing)}, about {sum(missing.values())} MB to download."
+    )
     _run(["apt-get", *_APT, "update", "-qq"], "apt can't fetch its lists")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     _run(["apt-get", *_APT, "-y", "-qq", *command.split()[1:]], f"apt can't install {' '.join(missing)}", env=environment)
@@ -92,9 +94,10 @@ def _make_system(folder: pathlib.Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir()
-        with tempfile.TemporaryDirectory(dir=folder, prefix="downloads_") as downloads:
-            _unpack_packages(pathlib.Path(downloads), unfinished)
-            _unpack_wheels(pathlib.Path(downloads), unfinished / "site")
+        downloads = unfinished / "downloads"
+        _unpack_packages(downloads, unfinished)
+        _unpack_wheels(downloads, unfinished / "site")
+        shutil.rmtree(downloads)
         _say("Trying LiteRT as an emulated Cortex-A76 …")
         code = "import numpy, ai_edge_litert.interpreter"
         python(CPUS["a76"], unfinished, ["-c", code], write_bytecode=True)
