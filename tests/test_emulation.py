@@ -18,10 +18,8 @@ NETWORKS = ("shufflenet_v1_0.25x_g3", "shufflenet_v2_0.5x")
 SIDE, INPUTS = 32, 2
 
 
-def emulated(*names: str) -> list:
-    """Parameters of a test that runs on processors, skipped where one can't be emulated."""
-    reasons = {name: arm.available(name) for name in names}
-    return [pytest.param(name, marks=pytest.mark.skipif(why is not None, reason=str(why))) for name, why in reasons.items()]
+# Why a processor can't be emulated here; None: it can.
+REASONS = {name: arm.available(name) for name in ("a76", "a72", "haswell", "nehalem")}
 
 
 @pytest.fixture(scope="module")
@@ -50,33 +48,35 @@ def expected(files) -> list[arm.Record]:
     return records
 
 
-@pytest.mark.parametrize("cpu", emulated("a76", "a72", "haswell", "nehalem"))
-def test_a_file_computes_the_same_on_another_processor(cpu, files, expected):
-    records = arm.counts(files, cpu, inputs=INPUTS)
-    for here, there in zip(expected, records, strict=True):
-        difference, about = equal.difference(here.outputs, there.outputs), f"{there.path.stem} on {cpu}"
-        if "int8" in here.path.name:
-            assert difference.equal, f"{about}: {difference}"
-        elif "logits" in here.path.name:  # a softmax magnifies rounding
-            assert difference.tolerable, f"{about}: {difference}"
-        assert there.instructions > 100_000
+@pytest.mark.skipif(all(REASONS.values()), reason=str(REASONS["a76"]))
+def test_files_compute_the_same_on_other_processors(files, expected):
+    # One test, since each of pytest's workers would export the networks for itself.
+    for cpu in (name for name, reason in REASONS.items() if reason is None):
+        for here, there in zip(expected, arm.counts(files, cpu, inputs=INPUTS), strict=True):
+            difference, about = equal.difference(here.outputs, there.outputs), f"{there.path.stem} on {cpu}"
+            if "int8" in here.path.name:
+                assert difference.equal, f"{about}: {difference}"
+            elif "logits" in here.path.name:  # a softmax magnifies rounding
+                assert difference.tolerable, f"{about}: {difference}"
+            assert there.instructions > 100_000
+    if missing := [reason for reason in REASONS.values() if reason is not None]:
+        pytest.skip(f"The other processors agree. {missing[0]}")
 
 
-@pytest.mark.parametrize("cpu", emulated("a76"))
-@pytest.mark.skipif(cycles.reason() is not None, reason=str(cycles.reason()))
-def test_the_program_prints_and_writes_its_table(cpu, tmp_path, capsys):
+@pytest.mark.skipif(bool(REASONS["a76"] or cycles.reason()), reason=str(REASONS["a76"] or cycles.reason()))
+def test_the_program_prints_and_writes_its_table(tmp_path, capsys):
     paths, table = [tmp_path / "colours.tflite", tmp_path / "no_softmax.tflite"], tmp_path / "table.csv"
     for path in paths:
         path.write_bytes(colour_model("uint8", 40, softmax=path == paths[0]))
-    assert main([*map(str, paths), f"--cpu={cpu}", "--cycles", "--equal", f"--csv={table}"]) == 0
+    assert main([*map(str, paths), "--cpu=a76", "--cycles", "--equal", f"--csv={table}"]) == 0
     _, _, first, second = capsys.readouterr().out.splitlines()
     assert first.endswith("| bit-equal | bit-equal |") and second.endswith("| bit-equal |  |")
     assert "| 1.000 |" in first and "Cortex-A76" in second
     header, *rows = table.read_text().splitlines()
     assert header.startswith("file,cpu,instructions,") and len(rows) == 2
-    for record, row in zip(arm.counts(paths, cpu), rows, strict=True):
+    for record, row in zip(arm.counts(paths, "a76"), rows, strict=True):
         _, _, instructions, _, modelled, *_ = row.split(",")
-        assert int(instructions) == pytest.approx(record.instructions, rel=1e-3)  # Python's part depends on what else ran
+        assert int(instructions) == pytest.approx(record.instructions, abs=5_000)  # Python's part depends on what else ran
         assert 0.2 < int(instructions) / float(modelled) < 4  # an A76 decodes 4 instructions a cycle
 
 
