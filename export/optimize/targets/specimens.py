@@ -11,6 +11,7 @@ from export.optimize.build import NONE, VALID, Net, Quantization, options
 from export.optimize.targets import INT8_ONLY
 
 INVOKE = "invoke"  # the specimens that tell what running a graph costs besides its operators
+PARTITION = "partition"  # those that tell what it costs to leave the delegate and come back
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ def specimens(types: tuple[str, ...] = ("int8", "float32")) -> Iterator[Specimen
     """Yields all graphs, with weights from a fixed seed."""
     for type_ in types:
         for name, operator, sizes, build in _all():
-            if type_ != "int8" and operator in INT8_ONLY:
+            if type_ != "int8" and operator in (*INT8_ONLY, PARTITION):
                 continue
             yield Specimen(f"{name}.{type_}", type_, operator, sizes, functools.partial(_make, build, type_ == "int8"))
 
@@ -80,6 +81,8 @@ def _make(build: Callable[[Net], int | tuple[int, ...]], int8: bool) -> bytes:
 def _all() -> Iterator[tuple[str, str, dict[str, int], Callable]]:
     for length in (1, 5, 9):
         yield f"invoke_{length}", INVOKE, {"operators": length}, functools.partial(_chain, length=length)
+    for length in (1, 5, 9):
+        yield f"partition_{length}", PARTITION, {"partitions": length}, functools.partial(_interrupted, length=length)
     for side, inputs, outputs, groups, kernel in _CONVOLUTIONS:
         sizes = {"pixels": side * side, "inputs": inputs // groups, "outputs": outputs // groups, "taps": kernel**2, "groups": groups}
         make = functools.partial(_convolution, side, inputs, filters=outputs, kernel=kernel, groups=groups)
@@ -151,6 +154,14 @@ def _chain(net: Net, length: int) -> int:
     x = _input(net, (1, 1, 1, 48))
     for n in range(length):
         x = net.slice(x, 0, 40 - n)
+    return x
+
+
+def _interrupted(net: Net, length: int) -> int:
+    """The same chain with an operator between that XNNPACK doesn't take: RELU of int8."""
+    x = net.slice(_input(net, (1, 1, 1, 48)), 0, 40)
+    for n in range(1, length):
+        x = net.slice(net.relu(x), 0, 40 - n)
     return x
 
 
