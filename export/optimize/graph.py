@@ -26,7 +26,7 @@ _DTYPES = {
 _TYPES = {dtype: type_ for type_, dtype in _DTYPES.items()}
 LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}  # value of a quantized type
 # Operators whose first version knows floats only.
-_INT8_VERSION = {"SLICE": 2, "CONCATENATION": 2, "DEQUANTIZE": 2, "AVERAGE_POOL_2D": 2, "CONV_2D": 3}
+_INT8_VERSION = {"SLICE": 2, "CONCATENATION": 2, "DEQUANTIZE": 2, "AVERAGE_POOL_2D": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,11 @@ from export.optimize.fold import fold_columns
 from export.optimize.graph import Graph
 from export.optimize.grouped import make_grouped_dense
 from export.optimize.in_float import float_average_pool, float_hard_swish, float_relu, float_requantize, float_softmax
+from export.optimize.layouts import change_layouts
+from export.optimize.regroup import regroup
 from export.optimize.relu import fuse_relu
 from export.optimize.shuffle import eliminate_channel_movement
+from export.optimize.tidy import tidy
 from export.optimize.verify import Difference
 
 # Where a pass rounds a tensor inside otherwise, by one quantum at most, later layers may make more of it.
@@ -38,6 +41,9 @@ class Pass:
 
 
 PASSES = (
+    Pass("leftovers", tidy),
+    Pass("layouts", change_layouts),
+    Pass("split convolutions", regroup),
     Pass("ReLU", fuse_relu),
     Pass("rescaling ReLU", float_relu, rounds=True),
     Pass("average pool", float_average_pool, rounds=True),
