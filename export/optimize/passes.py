@@ -9,6 +9,7 @@ from export.optimize.graph import Graph
 from export.optimize.grouped import make_grouped_dense
 from export.optimize.in_float import float_average_pool, float_hard_swish, float_relu, float_requantize, float_softmax
 from export.optimize.layouts import change_layouts
+from export.optimize.pads import absorb_pads
 from export.optimize.regroup import regroup
 from export.optimize.relu import fuse_relu
 from export.optimize.shuffle import eliminate_channel_movement
@@ -44,6 +45,7 @@ PASSES = (
     Pass("leftovers", tidy),
     Pass("layouts", change_layouts),
     Pass("split convolutions", regroup),
+    Pass("padding", absorb_pads),
     Pass("ReLU", fuse_relu),
     Pass("rescaling ReLU", float_relu, rounds=True),
     Pass("average pool", float_average_pool, rounds=True),

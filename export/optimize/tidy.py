@@ -11,7 +11,15 @@ from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
 
 _RESHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
-_ONCE = (*_RESHAPES, "TRANSPOSE", "QUANTIZE", "DEQUANTIZE")  # what converters repeat for each reader
+_ONCE = (
+    *_RESHAPES,
+    "TRANSPOSE",
+    "QUANTIZE",
+    "DEQUANTIZE",
+    "RELU",
+    "RELU6",
+    "RELU_N1_TO_1",
+)  # what converters repeat for each reader
 
 
 def tidy(graph: Graph, model: CostModel) -> str | None:
