@@ -10,12 +10,13 @@ damaged file can crash the interpreter, and with it whoever called it.
 
 import dataclasses
 import json
-import os
-import pathlib
-import subprocess
-import sys
+import time
 
-TIMEOUT = 900  # seconds
+from export.optimize.process import TIMED_OUT, work
+
+# Seconds: of all, of a run on the reference kernels (at most a quarter of all), and of a pass.
+TIMEOUT, REFERENCE_SECONDS, PASS_SECONDS = 900.0, 60.0, 120.0
+REFERENCE = "reference kernels"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,33 +50,41 @@ def optimize(model: bytes, threads: int = 1) -> Result:
     """
     if threads < 1:
         raise _user_error(f"threads={threads} is no number of threads: give 1 or more.")
-    skipped: list[str] = []
+    skipped: dict[str, str] = {}
+    deadline = time.monotonic() + TIMEOUT
     while True:
-        status, lines, content = _work(model, threads, skipped)
+        status, lines, content = _work(model, threads, skipped, deadline)
         if status == 0 and lines and "error" in lines[-1]:
             raise _user_error(f"This file can't be optimized: {lines[-1]['error']}; give a .tflite model that runs.")
         if status == 0:
             return Result(content, [tuple(step) for step in lines[-1]["steps"]], lines[-1]["before"], lines[-1]["after"])
         # The last thing that the process said it was going to do was its end.
-        begun = lines[-1].get("pass") if lines else None
+        told = {key: value for line in lines for key, value in line.items()}
+        begun = told.get("pass")
         if begun is None or begun in skipped:
-            raise _user_error(
-                "This file can't be optimized: the interpreter crashes or hangs on it; give a .tflite model that runs."
-            )
-        skipped.append(begun)
+            raise _user_error(f"This file can't be optimized: {_no_run(status, told)}; give a .tflite model that runs.")
+        if time.monotonic() >= deadline:
+            reason = f"left alone: the {TIMEOUT:.0f} seconds for all passes were over during {begun!r}"
+            return Result(model, [("all", reason)], told["counts"], told["counts"])
+        slow = f"took more than {_limit(begun):.0f} seconds"
+        skipped[begun] = slow if status == TIMED_OUT else "made the interpreter crash"
 
 
-def _work(model: bytes, threads: int, skipped: list[str]) -> tuple[int, list[dict], bytes]:
+def _no_run(status: int, told: dict) -> str:
+    """Returns what is wrong with a model that can't even be run, as a clause."""
+    if told.get("suspect"):
+        return f"the interpreter crashes on it, and {told['suspect']}"
+    return f"a single run takes more than {TIMEOUT:.0f} seconds" if status == TIMED_OUT else "the interpreter crashes on it"
+
+
+def _limit(step: str) -> float:
+    return min(REFERENCE_SECONDS, TIMEOUT / 4) if step == REFERENCE else PASS_SECONDS
+
+
+def _work(model: bytes, threads: int, skipped: dict[str, str], deadline: float) -> tuple[int, list[dict], bytes]:
     """Runs the worker and returns its exit status, the lines of its report and the optimized model."""
-    root = str(pathlib.Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)])}
-    command = [sys.executable, "-c", "from export.optimize import worker; worker.main()", str(threads), *skipped]
-    try:
-        done = subprocess.run(command, input=model, capture_output=True, env=environment, timeout=TIMEOUT, check=False)
-    except subprocess.TimeoutExpired:
-        return -1, [], b""
-    report, _, content = done.stdout.partition(b"\0")
-    return done.returncode, [json.loads(line) for line in report.splitlines()], content
+    left = max(deadline - time.monotonic(), 0.0)
+    return work(model, [str(threads), json.dumps(skipped), str(left)], _limit, deadline)
 
 
 def _user_error(sentence: str) -> ValueError:
