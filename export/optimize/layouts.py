@@ -18,20 +18,40 @@ from export.optimize.mincut import Labels
 from export.optimize.tidy import tidy
 
 _ROUNDS = 8
+_CHANNELS = ((0, 2, 3, 1), (0, 3, 1, 2))  # to the end and to the front
 _FREE = 1e-3  # microseconds of what a RESHAPE can do, so that none is added without need
 
 
 def change_layouts(graph: Graph, model: CostModel) -> str | None:
     """Moves transposes through operators to where they cancel."""
-    before = graph.counts().get("TRANSPOSE", 0)
+    before, all_before = graph.counts().get("TRANSPOSE", 0), len(graph.operators)
     for _ in range(_ROUNDS):
+        found = [order for operator in graph.operators for order in _orders(graph, operator)]
         # The order that most transposes have first.
-        orders = [axes_ for o in graph.operators if (axes_ := _order(graph, o)) is not None]
-        if not any([_Round(graph, model, order).run() for order in sorted(set(orders), key=lambda o: (-orders.count(o), o))]):
+        orders = sorted(set(found), key=lambda order: (-found.count(order), order))
+        if not any([_Round(graph, model, order).run() for order in orders]):
             break
         tidy(graph, model)
-    after = graph.counts().get("TRANSPOSE", 0)
-    return f"{before} -> {after} TRANSPOSE" if after < before else None
+    after, all_after = graph.counts().get("TRANSPOSE", 0), len(graph.operators)
+    if (after, all_after) >= (before, all_before):
+        return None
+    return f"{before} -> {after} TRANSPOSE, {all_before} -> {all_after} operators"
+
+
+def _orders(graph: Graph, operator: schema.OperatorT) -> list[Order]:
+    """Returns the orders between which layouts an operator stands: its own as a TRANSPOSE, or what a RESHAPE amounts to."""
+    order = _order(graph, operator)
+    return [order] if order is not None else [o for o in _CHANNELS if _amounts_to(graph, operator, o)]
+
+
+def _amounts_to(graph: Graph, operator: schema.OperatorT, order: Order) -> bool:
+    """Whether a RESHAPE moves nothing but sides of length 1, as a transpose of this order would."""
+    if graph.kind(operator) != "RESHAPE":
+        return False
+    x, y = graph.shape(int(operator.inputs[0])), graph.shape(int(operator.outputs[0]))
+    if not x or not y or x == y or not len(x) == len(y) == len(order):
+        return False
+    return y == tuple(x[axis] for axis in order) and edit.is_reshape(x, order)
 
 
 def _order(graph: Graph, operator: schema.OperatorT) -> Order | None:
@@ -70,6 +90,11 @@ class _Round:
             x, y = int(self.graph.operators[i].inputs[0]), int(self.graph.operators[i].outputs[0])
             pending += [(x, self.order)] if order == self.order else []
             pending += [(y, self.order)] if order == inverse(self.order) else []
+        for operator in self.graph.operators:
+            if _amounts_to(self.graph, operator, self.order):
+                pending.append((int(operator.inputs[0]), self.order))
+            if _amounts_to(self.graph, operator, inverse(self.order)):
+                pending.append((int(operator.outputs[0]), self.order))
         while pending:
             tensor, order = pending.pop(0)
             if tensor in self.orders or len(self.graph.shape(tensor) or ()) != len(order):
@@ -117,6 +142,9 @@ class _Round:
                 labels.cost_if_differ(maker, ("there", tensor), cost)
         for i in self.transposes:
             self._add_transpose(labels, i)
+        for i in self.flexible:
+            labels.cost_if(i, 0, self._reshape_cost(i, False))
+            labels.cost_if(i, 1, self._reshape_cost(i, True))
         return {label for label in labels.ones() if isinstance(label, int)}
 
     def _readers(self, tensor: int) -> set[int | None]:
@@ -155,6 +183,17 @@ class _Round:
             return 0.0
         return _FREE if edit.is_reshape(shape, total) else self._moving_cost(x)
 
+    def _reshape_cost(self, i: int, changed: bool) -> float:
+        """Returns what it costs that operator `i` is a RESHAPE, in the other layout or not, between different shapes."""
+        operator = self.graph.operators[i]
+        if self.graph.kind(operator) not in axes.RESHAPES:
+            return 0.0
+        tensors = (int(operator.inputs[0]), int(operator.outputs[0]))
+        shapes = [self.graph.shape(t) for t in tensors]
+        if changed:
+            shapes = [tuple(s[axis] for axis in self.orders[t]) for s, t in zip(shapes, tensors, strict=True)]
+        return _FREE if shapes[0] != shapes[1] else 0.0
+
     def _transpose_cost(self, tensor: int) -> float:
         order, shape = self.orders[tensor], self.graph.shape(tensor)
         if order == tuple(range(len(order))):
@@ -174,7 +213,7 @@ class _Round:
         for i in self.transposes:
             x = int(self.graph.operators[i].inputs[0])
             total += self._kept_cost(i, self._maker(x) in changed, i in changed)
-        return total
+        return total + sum(self._reshape_cost(i, i in changed) for i in self.flexible)
 
     def _apply(self, changed: set[int]) -> None:
         _Change(self, changed).run()
