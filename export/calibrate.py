@@ -30,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import flags
 
 from export import program
-from export.optimize.targets import host
+from export.optimize.targets import HOST, host
 from export.optimize.targets.fitting import Fit, TooFewTimes
 from export.optimize.targets.specimens import specimens
 from shufflenet_tf.errors import UserError
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
         raise UserError("--times is of another machine, and would replace this one's target: give --output=NAME.json.")
     check_writable(output.parent)
     began = time.monotonic()
-    times = host.measure(progress_bar) if FLAGS.times is None else read_times(FLAGS.times)
+    times = host.measure(host.progress_bar) if FLAGS.times is None else read_times(FLAGS.times)
     if FLAGS.times is None and FLAGS.gigahertz is not None:
         raise UserError("--gigahertz is of --times that are cycles; this machine is measured in microseconds.")
     save(times, output, FLAGS.processor or "", FLAGS.litert or "", FLAGS.gigahertz)
@@ -78,7 +78,7 @@ def save(
     Raises:
       UserError: there are too few times.
     """
-    name = host.HOST if output == host.cache_path() else output.stem
+    name = HOST if output == host.cache_path() else output.stem
     try:
         target, fits = host.target(times, name, processor, litert, gigahertz)
     except TooFewTimes as error:
@@ -120,22 +120,11 @@ def _write(folder: pathlib.Path) -> None:
     check_writable(folder)
     chosen = list(specimens())
     for n, specimen in enumerate(chosen):
-        progress_bar(n, len(chosen), specimen.name)
+        host.progress_bar(n, len(chosen), specimen.name)
         with atomic_path(folder / f"{specimen.name}.tflite") as path:
             path.write_bytes(specimen.make())
-    progress_bar(len(chosen), len(chosen), "done")
+    host.progress_bar(len(chosen), len(chosen), "done")
     print(f"{len(chosen)} graphs are in {folder}: note the microseconds of one inference of each, and give them as --times.")
-
-
-def progress_bar(done: int, total: int, name: str) -> None:
-    """Shows how far the measurement is, on stderr: as a bar on a terminal, else at each tenth."""
-    if sys.stderr.isatty():
-        filled = 30 * done // total
-        print(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done}/{total} {name[:40]:40}", end="", file=sys.stderr, flush=True)
-        if done == total:
-            print(file=sys.stderr)
-    elif done * 10 // total != (done - 1) * 10 // total or done in (0, total):
-        print(f"{done} of {total} done", file=sys.stderr, flush=True)
 
 
 def run(argv: list[str]) -> int:

@@ -10,12 +10,14 @@ damaged file can crash the interpreter, and with it whoever called it.
 
 import dataclasses
 import json
-import os
-import pathlib
-import subprocess
-import sys
+import time
 
-TIMEOUT = 900  # seconds
+from export.optimize.process import TIMED_OUT, work
+from export.optimize.targets import HOST, PHONE, Account, InvalidTarget, Target
+
+# Seconds: of all, of a run on the reference kernels (at most a quarter of all), and of a pass.
+TIMEOUT, REFERENCE_SECONDS, PASS_SECONDS = 900.0, 60.0, 120.0
+REFERENCE = "reference kernels"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +28,26 @@ class Result:
       model: the .tflite file.
       steps: (pass, what it did, or why it did nothing), in order.
       before, after: number of operators of each kind.
+      target: the processor that it was made for.
+      predicted: what that processor is predicted to need, before and after.
+      measured: median milliseconds of a run on this machine, before and after; None where it wasn't timed.
     """
 
     model: bytes
     steps: list[tuple[str, str]]
     before: dict[str, int]
     after: dict[str, int]
+    target: Target
+    predicted: tuple[Account, Account] | None = None
+    measured: tuple[float, float] | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Predicted cost after, relative to before."""
+        return self.predicted[1].cost / max(self.predicted[0].cost, 1e-9) if self.predicted else 1.0
 
 
-def optimize(model: bytes, threads: int = 1) -> Result:
+def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE) -> Result:
     """Returns a model that computes the same, faster.
 
     Every pass is checked by running the graph before and after it on random inputs, with XNNPACK and without, and undone
@@ -43,39 +56,80 @@ def optimize(model: bytes, threads: int = 1) -> Result:
     Args:
       model: a .tflite file, float or quantized.
       threads: for how many threads of the interpreter to choose among equal graphs.
+      target: the processor to choose for: a name of `targets.names()`, "host", a .json file, or a `Target`.
 
     Raises:
-      UserError: the bytes are no .tflite file, or one that the interpreter cannot run; or no positive number of threads.
+      UserError: the bytes are no .tflite file, or one that the interpreter cannot run; no positive number of threads;
+        or no target.
     """
     if threads < 1:
         raise _user_error(f"threads={threads} is no number of threads: give 1 or more.")
-    skipped: list[str] = []
+    target = target if isinstance(target, Target) else resolve(target)
+    skipped: dict[str, str] = {}
+    deadline = time.monotonic() + TIMEOUT
     while True:
-        status, lines, content = _work(model, threads, skipped)
+        status, lines, content = _work(model, threads, skipped, deadline, target)
         if status == 0 and lines and "error" in lines[-1]:
             raise _user_error(f"This file can't be optimized: {lines[-1]['error']}; give a .tflite model that runs.")
         if status == 0:
-            return Result(content, [tuple(step) for step in lines[-1]["steps"]], lines[-1]["before"], lines[-1]["after"])
+            return _result(content, lines[-1], target)
         # The last thing that the process said it was going to do was its end.
-        begun = lines[-1].get("pass") if lines else None
+        told = {key: value for line in lines for key, value in line.items()}
+        begun = told.get("pass")
         if begun is None or begun in skipped:
-            raise _user_error(
-                "This file can't be optimized: the interpreter crashes or hangs on it; give a .tflite model that runs."
-            )
-        skipped.append(begun)
+            raise _user_error(f"This file can't be optimized: {_no_run(status, told)}; give a .tflite model that runs.")
+        if time.monotonic() >= deadline:
+            reason = f"left alone: the {TIMEOUT:.0f} seconds for all passes were over during {begun!r}"
+            return Result(model, [("all", reason)], told["counts"], told["counts"], target)
+        slow = f"took more than {_limit(begun):.0f} seconds"
+        skipped[begun] = slow if status == TIMED_OUT else "made the interpreter crash"
 
 
-def _work(model: bytes, threads: int, skipped: list[str]) -> tuple[int, list[dict], bytes]:
-    """Runs the worker and returns its exit status, the lines of its report and the optimized model."""
-    root = str(pathlib.Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)])}
-    command = [sys.executable, "-c", "from export.optimize import worker; worker.main()", str(threads), *skipped]
+def resolve(target: str) -> Target:
+    """Returns the target of a name, of "host" (measured now, if it never was) or of a .json file.
+
+    Raises:
+      UserError: there is no such target, or its file can't be used.
+    """
+    from export.optimize.targets import host
+
     try:
-        done = subprocess.run(command, input=model, capture_output=True, env=environment, timeout=TIMEOUT, check=False)
-    except subprocess.TimeoutExpired:
-        return -1, [], b""
-    report, _, content = done.stdout.partition(b"\0")
-    return done.returncode, [json.loads(line) for line in report.splitlines()], content
+        if target == HOST:
+            return host.this_machine()
+        found = Target.of(target)
+    except InvalidTarget as error:
+        raise _user_error(str(error)) from None
+    host.warn_of_version(found)
+    return found
+
+
+def _result(content: bytes, report: dict, target: Target) -> Result:
+    return Result(
+        content,
+        [tuple(step) for step in report["steps"]],
+        report["before"],
+        report["after"],
+        target,
+        tuple(Account(**figures) for figures in report["predicted"]),
+        tuple(report["measured"]),
+    )
+
+
+def _no_run(status: int, told: dict) -> str:
+    """Returns what is wrong with a model that can't even be run, as a clause."""
+    if told.get("suspect"):
+        return f"the interpreter crashes on it, and {told['suspect']}"
+    return f"a single run takes more than {TIMEOUT:.0f} seconds" if status == TIMED_OUT else "the interpreter crashes on it"
+
+
+def _limit(step: str) -> float:
+    return min(REFERENCE_SECONDS, TIMEOUT / 4) if step == REFERENCE else PASS_SECONDS
+
+
+def _work(model: bytes, threads: int, skipped: dict[str, str], deadline: float, target: Target) -> tuple[int, list[dict], bytes]:
+    """Runs the worker and returns its exit status, the lines of its report and the optimized model."""
+    left = max(deadline - time.monotonic(), 0.0)
+    return work(model, [str(threads), json.dumps(skipped), str(left), target.to_json()], _limit, deadline)
 
 
 def _user_error(sentence: str) -> ValueError:

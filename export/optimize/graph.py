@@ -8,7 +8,9 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-IDENTIFIER = b"TFL3"
+from export.optimize import prune
+from export.optimize.flat import IDENTIFIER, parse
+
 _KINDS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 CODES = {name: code for code, name in _KINDS.items()}
 _DTYPES = {
@@ -24,7 +26,7 @@ _DTYPES = {
 _TYPES = {dtype: type_ for type_, dtype in _DTYPES.items()}
 LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}  # value of a quantized type
 # Operators whose first version knows floats only.
-_INT8_VERSION = {"SLICE": 2, "CONCATENATION": 2, "DEQUANTIZE": 2, "AVERAGE_POOL_2D": 2, "CONV_2D": 3}
+_INT8_VERSION = {"SLICE": 2, "CONCATENATION": 2, "DEQUANTIZE": 2, "AVERAGE_POOL_2D": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Graph:
     """
 
     def __init__(self, data: bytes):
-        self.model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
+        self.model = parse(data)
         self.subgraph = self.model.subgraphs[0]
         self._constants: dict[int, np.ndarray | None] = {}
         self._prologue: list[schema.OperatorT] = []
@@ -219,8 +221,8 @@ class Graph:
         self.operators = [*self._prologue, *self.operators]
         self._prologue = []
         self.drop_dead_operators()
-        self._drop_unused_tensors()
-        self._drop_unused_buffers()
+        prune.tensors(self)
+        prune.buffers(self.model)
         self._constants.clear()
         builder = flatbuffers.Builder(1 << 20)
         builder.Finish(self.model.Pack(builder), file_identifier=IDENTIFIER)
@@ -228,76 +230,4 @@ class Graph:
 
     def drop_dead_operators(self) -> None:
         """Removes the operators whose results nobody reads."""
-        needed, kept = set(self.outputs), []
-        for operator in reversed(self.operators):
-            outputs = [int(t) for t in operator.outputs]
-            # Whoever has no output, or changes a variable, works by side effect.
-            if not outputs or needed.intersection(outputs) or self.kind(operator) not in _PURE:
-                needed.update(int(t) for t in operator.inputs)
-                kept.append(operator)
-        self.operators = kept[::-1]
-
-    def _drop_unused_tensors(self) -> None:
-        lists = [("inputs", self.subgraph), ("outputs", self.subgraph)]
-        lists += [(key, o) for o in self.operators for key in ("inputs", "outputs", "intermediates")]
-        signatures = [
-            entry
-            for signature in self.model.signatureDefs or []
-            if signature.subgraphIndex == 0
-            for entry in (*(signature.inputs or []), *(signature.outputs or []))
-        ]
-        used = {int(t) for key, owner in lists for t in (() if getattr(owner, key) is None else getattr(owner, key))}
-        used.update(entry.tensorIndex for entry in signatures)
-        used.discard(-1)
-        renumbered = {old: new for new, old in enumerate(sorted(used))}
-        renumbered[-1] = -1
-        self.subgraph.tensors = [self.subgraph.tensors[t] for t in sorted(used)]
-        for key, owner in lists:
-            if getattr(owner, key) is not None:
-                setattr(owner, key, [renumbered[int(t)] for t in getattr(owner, key)])
-        for entry in signatures:
-            entry.tensorIndex = renumbered[entry.tensorIndex]
-
-    def _drop_unused_buffers(self) -> None:
-        tensors = [tensor for subgraph in self.model.subgraphs for tensor in subgraph.tensors]
-        owners = [*((t, "buffer") for t in tensors), *((m, "buffer") for m in self.model.metadata or [])]
-        used = sorted({0, *(getattr(owner, key) for owner, key in owners), *(self.model.metadataBuffer or [])})
-        renumbered = {old: new for new, old in enumerate(used)}
-        self.model.buffers = [self.model.buffers[b] for b in used]
-        for owner, key in owners:
-            setattr(owner, key, renumbered[getattr(owner, key)])
-        if self.model.metadataBuffer is not None:
-            self.model.metadataBuffer = [renumbered[int(b)] for b in self.model.metadataBuffer]
-
-
-# What may be dropped where nobody reads the result: operators whose only effect is their output.
-_PURE = (
-    {"ADD", "AVERAGE_POOL_2D", "CAST", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "EXPAND_DIMS"}
-    | {
-        "FULLY_CONNECTED",
-        "GATHER",
-        "HARD_SWISH",
-        "LEAKY_RELU",
-        "LOGISTIC",
-        "MAX_POOL_2D",
-        "MEAN",
-        "MUL",
-        "PAD",
-        "PADV2",
-        "PRELU",
-    }
-    | {
-        "QUANTIZE",
-        "RELU",
-        "RELU6",
-        "RELU_N1_TO_1",
-        "RESHAPE",
-        "SLICE",
-        "SOFTMAX",
-        "SPLIT",
-        "SPLIT_V",
-        "SQUEEZE",
-        "STRIDED_SLICE",
-    }
-    | {"SUB", "SUM", "TANH", "TRANSPOSE"}
-)
+        prune.operators(self)

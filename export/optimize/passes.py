@@ -8,9 +8,13 @@ from export.optimize.fold import fold_columns
 from export.optimize.graph import Graph
 from export.optimize.in_float import float_average_pool, float_hard_swish, float_relu, float_requantize, float_softmax
 from export.optimize.later import shuffle_later
+from export.optimize.layouts import change_layouts
+from export.optimize.pads import absorb_pads
 from export.optimize.pooling import integer_average_pool
+from export.optimize.regroup import regroup
 from export.optimize.relu import fuse_relu
 from export.optimize.shuffle import eliminate_channel_movement
+from export.optimize.tidy import tidy
 from export.optimize.verify import Difference
 
 # Where a pass rounds a tensor inside otherwise, by one quantum at most, later layers may make more of it.
@@ -25,11 +29,14 @@ class Pass:
     Attributes:
       run: changes the graph and returns what it did, or None where there is nothing to do.
       rounds: whether it may round quantized values inside to the neighbouring quantum.
+      delegates: whether it serves to give the delegate fewer and larger pieces, which no such pass does on its own: what all of
+        them together cost decides.
     """
 
     name: str
     run: Callable[[Graph, CostModel], str | None]
     rounds: bool = False
+    delegates: bool = False
 
     def tolerates(self, difference: Difference) -> bool:
         """Whether outputs that differ so much are still equal."""
@@ -39,11 +46,15 @@ class Pass:
 
 
 PASSES = (
+    Pass("leftovers", tidy),
+    Pass("layouts", change_layouts),
+    Pass("split convolutions", regroup),
+    Pass("padding", absorb_pads),
     Pass("ReLU", fuse_relu),
-    Pass("rescaling ReLU", float_relu, rounds=True),
-    Pass("softmax", float_softmax, rounds=True),
-    Pass("hard swish", float_hard_swish, rounds=True),
-    Pass("int8 and uint8", float_requantize, rounds=True),
+    Pass("rescaling ReLU", float_relu, rounds=True, delegates=True),
+    Pass("softmax", float_softmax, rounds=True, delegates=True),
+    Pass("hard swish", float_hard_swish, rounds=True, delegates=True),
+    Pass("int8 and uint8", float_requantize, rounds=True, delegates=True),
     Pass("later shuffles", shuffle_later),
     Pass("channel movement", eliminate_channel_movement),
     # Behind the channels' order, as they take maps apart by rows and columns.

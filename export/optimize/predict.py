@@ -1,6 +1,5 @@
 """Predicts what a whole graph costs on a target, operator by operator."""
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable
@@ -9,37 +8,40 @@ from ai_edge_litert import schema_py_generated as schema
 
 from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
+from export.optimize.targets import Account
 
 _CLAMPS = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "ABS", "NEG", "MINIMUM", "MAXIMUM", "LEAKY_RELU", "PRELU", "CAST")
 _SLICES = ("SLICE", "STRIDED_SLICE", "GATHER")
 _JOINS = ("CONCATENATION", "PACK")
+_DELEGATED = ("ADD", "SUB", "RESIZE_BILINEAR", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "TRANSPOSE_CONV")  # besides those with costs
+_FLOAT_ONLY = ("AVERAGE_POOL_2D", "HARD_SWISH", "SOFTMAX", "RELU", "RELU6", "RELU_N1_TO_1", "PRELU", "DIV")  # in XNNPACK
 _INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8)
 _FREE = ("EXPAND_DIMS", "SQUEEZE")
-
-
-@dataclasses.dataclass(frozen=True)
-class Account:
-    """What a graph asks of a processor.
-
-    Attributes:
-      cost: in the target's unit.
-      milliseconds: the same as time.
-      multiply_adds: of convolutions and fully connected layers, those with weights of zero included.
-      parameters: bytes of constants.
-    """
-
-    cost: float
-    milliseconds: float
-    multiply_adds: int
-    parameters: int
 
 
 def account(graph: Graph, model: CostModel) -> Account:
     """Returns what `graph` asks of the processor of `model`."""
     cost = sum(operator_cost(graph, operator, model) for operator in graph.operators)
+    cost += model.target.partition * partitions(graph)
     constants = {int(t) for o in graph.operators for t in _inputs(o) if t >= 0 and graph.constant(int(t)) is not None}
     parameters = sum(graph.constant(t).nbytes for t in constants)
     return Account(cost, model.milliseconds(cost), sum(multiply_adds(graph, o) for o in graph.operators), parameters)
+
+
+def partitions(graph: Graph) -> int:
+    """Returns how many pieces XNNPACK's delegate runs of the graph, as far as its operators tell."""
+    inside = [not _is_left_out(graph, operator) for operator in graph.operators]
+    return sum(now and not before for before, now in itertools.pairwise([False, *inside]))
+
+
+def _is_left_out(graph: Graph, operator: schema.OperatorT) -> bool:
+    """Whether the delegate leaves an operator to the interpreter: of integers some kinds, and what it has no kernel for."""
+    kind, outputs = graph.kind(operator), [int(t) for t in operator.outputs]
+    if kind not in _COSTS and kind not in _DELEGATED:
+        return True
+    quantized = any(graph.type(t) in _INTEGERS for t in outputs)
+    recoding = kind == "QUANTIZE" and quantized and _kind_of_quantize(graph, operator) == "recode"
+    return recoding or (quantized and kind in _FLOAT_ONLY)
 
 
 def multiply_adds(graph: Graph, operator: schema.OperatorT) -> int:
@@ -148,10 +150,13 @@ def _reduced(graph: Graph, operator, model: CostModel, size: int) -> float:
 
 
 def _quantize(graph: Graph, operator, model: CostModel, size: int) -> float:
+    return _elementwise(_kind_of_quantize(graph, operator))(graph, operator, model, 1)
+
+
+def _kind_of_quantize(graph: Graph, operator: schema.OperatorT) -> str:
     types = [graph.type(t) for t in (_inputs(operator)[0], int(operator.outputs[0]))]
     integers = [type_ for type_ in types if type_ in _INTEGERS]
-    name = "quantize" if len(integers) < 2 else "rescale" if types[0] == types[1] else "recode"
-    return _elementwise(name)(graph, operator, model, 1)
+    return "quantize" if len(integers) < 2 else "rescale" if types[0] == types[1] else "recode"
 
 
 def _reshape(graph: Graph, operator, model: CostModel, size: int) -> float:

@@ -75,7 +75,8 @@ class Rewriter:
                 values_b = None if b < 0 else graph.constant(b)[take]
                 inputs.append(b if b < 0 else graph.add_constant(values_b, graph.name(b) + suffix, like=b, take=take))
             shape = (*graph.shape(root.tensor)[:-1], end - start)
-            output = self._new_tensor(shape, root.tensor, suffix)
+            # Operators that were kept find a tensor whose order is the old one under its old number.
+            output = root.tensor if same_order else self._new_tensor(shape, root.tensor, suffix)
             self.operators.append(self._like(operator, inputs, output))
             self.tensors[("piece", root.index, start, end) if suffix else ("root", root.index)] = output
 

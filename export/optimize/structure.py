@@ -5,7 +5,7 @@ import math
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from export.optimize.graph import IDENTIFIER
+from export.optimize import flat
 
 _SIZES = {
     schema.TensorType.FLOAT32: 4,
@@ -30,10 +30,12 @@ def parse(data: bytes) -> schema.ModelT:
     Raises:
       InvalidModel: what is wrong.
     """
-    if len(data) < 16 or data[4:8] != IDENTIFIER:
+    if len(data) < 16 or data[4:8] != flat.IDENTIFIER:
         raise InvalidModel("it doesn't begin like a .tflite file")
     try:
-        model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
+        model = flat.parse(data)
+    except flat.Misplaced as error:
+        raise InvalidModel(str(error)) from None
     except Exception:  # whatever random bytes may lead the parser to
         raise InvalidModel("it's damaged or cut off") from None
     try:
@@ -55,8 +57,6 @@ def _ints(values) -> list[int]:
 def _check(model: schema.ModelT) -> None:
     _require(bool(model.subgraphs) and bool(model.buffers) and model.operatorCodes is not None, "it holds no graph")
     _require(model.version == 3, f"its version is {model.version}, not 3")
-    for buffer in model.buffers:
-        _require(not buffer.offset and not buffer.size, "it keeps its weights outside of the graph (a model above 2 GB)")
     for metadata in model.metadata or []:
         _require(0 <= metadata.buffer < len(model.buffers), "its metadata points nowhere")
     _require(all(0 <= b < len(model.buffers) for b in _ints(model.metadataBuffer)), "its metadata points nowhere")

@@ -4,27 +4,33 @@ Reads the model from stdin and writes to stdout: a line of JSON before each pass
 last line with the report, a zero byte, and the optimized model.
 """
 
+import dataclasses
 import json
-import math
 import os
+import re
 import sys
+import time
 
-from export.optimize import archive, structure, verify
+from export.optimize import REFERENCE, archive, batch, refusal, structure, timing, verify
 from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
-from export.optimize.passes import PASSES, Pass
+from export.optimize.pipeline import Pipeline
 from export.optimize.predict import account
+from export.optimize.targets import Target
 
-REFERENCE = "reference kernels"
-NOTHING = "nothing to do"
+# A run on the reference kernels that takes longer (they are a hundred times as slow) is not repeated for every pass.
+SLOW_REFERENCE = 2.0
+SPARE = 0.8  # part of the time after which no further pass is begun
 
 
 def main() -> None:
-    """Serves one request: argv is the number of threads and the names of passes to leave out."""
+    """Serves one request: argv is the number of threads, passes to leave out with reasons, the seconds there are, the target."""
     # What the runtime prints must not get into the answer.
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    threads, skipped = int(sys.argv[1]), set(sys.argv[2:])
+    threads, skipped = int(sys.argv[1]), json.loads(sys.argv[2])
+    end = time.monotonic() + SPARE * float(sys.argv[3])
+    cost = CostModel(threads, Target.from_json(sys.argv[4]))
 
     def say(line: dict) -> None:
         answer.write(json.dumps(line).encode() + b"\n")
@@ -34,72 +40,57 @@ def main() -> None:
         data = sys.stdin.buffer.read()
         flatbuffer, files = archive.separate(data)
         structure.parse(flatbuffer)
-        _check(flatbuffer, threads, delegate=True)
-        # They abort the process on a few models that XNNPACK runs.
-        say({"pass": REFERENCE})
-        reference = REFERENCE not in skipped
-        if reference:
-            _check(flatbuffer, threads, delegate=False)
+        graph = Graph(flatbuffer)
+        before = graph.counts()
+        say({"counts": before, "suspect": refusal.explain(graph)})
+        seconds = _check(flatbuffer, threads)
     except structure.InvalidModel as error:
         say({"error": str(error)})
         return
-    before = Graph(flatbuffer).counts()
-    steps = [] if reference else [(REFERENCE, "left out of the checks: they crash on this model")]
-    optimized = flatbuffer
-    passes = PASSES
-    if any(Graph(flatbuffer).shape(t) is None for t in Graph(flatbuffer).inputs):
-        passes = ()
-        steps.append(("all", "left alone: the input has sides of unknown length, and only a static graph can be planned"))
-    for p in passes:
-        say({"pass": p.name})
-        if p.name in skipped:
-            steps.append((p.name, "undone: it made the interpreter crash"))
-            continue
-        optimized, told = apply(p, optimized, CostModel(threads), reference)
-        steps.append((p.name, told))
-    content = data if optimized is flatbuffer else archive.attach(optimized, files)
-    say({"steps": steps, "before": before, "after": Graph(optimized).counts()})
+    steps, start = [], flatbuffer
+    if batch.is_open(graph):
+        say({"pass": "batch"})
+        start, told = (None, f"left alone: it {skipped['batch']}") if "batch" in skipped else _close(flatbuffer)
+        steps.append(("batch", told))
+    optimized = start
+    if start is not None:
+        say({"pass": REFERENCE})
+        missing = skipped.get(REFERENCE) or _reference(start)
+        if missing:
+            steps.append((REFERENCE, f"left out of the checks: {missing}"))
+        limit = max(cost.target.growth * len(flatbuffer), len(start))
+        ways = Pipeline(cost, not missing, limit, skipped, seconds, end, lambda name: say({"pass": name}))
+        optimized, told = ways.fastest_here(start) if cost.target.is_here() else ways.run(start)
+        steps += told
+        if start is not flatbuffer and optimized == start:
+            steps.append(("batch", "left open after all, since there is nothing to gain"))
+    content = data if optimized in (None, start) else archive.attach(optimized, files)
+    after = flatbuffer if content is data else optimized
+    say({"steps": steps, "before": before, "after": Graph(after).counts(), **_figures(start or flatbuffer, after, cost)})
     answer.write(b"\0" + content)
     answer.close()
 
 
-def _check(model: bytes, threads: int, delegate: bool) -> None:
-    """Raises InvalidModel if `model` cannot be run."""
+def _figures(before: bytes, after: bytes, cost: CostModel) -> dict:
+    """Returns what the target is predicted to need for both graphs, and the milliseconds that they take here."""
+    predicted = [dataclasses.asdict(account(Graph(model), cost)) for model in (before, after)]
+    return {"predicted": predicted, "measured": timing.medians([before, after], cost.threads)}
+
+
+def _check(model: bytes, threads: int, delegate: bool = True) -> float:
+    """Runs `model` once and returns the seconds that it took; raises InvalidModel if it can't be run."""
     try:
         runner = verify.interpreter(model, threads, delegate)
-        verify.run(runner, verify.random_inputs(runner, 1)[0])
+        inputs = verify.random_inputs(runner, 1)[0]
+        start = time.monotonic()
+        verify.run(runner, inputs)
+        return time.monotonic() - start
     except (ValueError, RuntimeError, TypeError, MemoryError) as error:
-        reason = (str(error).strip().splitlines() or ["without a reason"])[-1].strip()[:200]
-        raise structure.InvalidModel(f"the interpreter refuses it ({reason})") from None
+        found = refusal.explain(Graph(model)) if delegate else None
+        lines = str(error).strip().splitlines() or ["without a reason"]
+        # "Didn't find op for builtin opcode 'ELU' version '1'" is followed by lines that say less.
+        reason = next((line for line in lines if "Didn't find op" in line), lines[-1]).strip()[:200]
+        raise structure.InvalidModel(f"LiteRT refuses it: {found}" if found else f"LiteRT refuses it ({reason})") from None
 
 
-def apply(p: Pass, model: bytes, cost: CostModel, reference: bool = True, limit: float = math.inf) -> tuple[bytes, str]:
-    """Returns the model after a pass and what the pass did; the very same bytes where it did nothing or was undone.
-
-    Args:
-      cost: of the target; a result that it predicts to be slower is undone.
-      reference: whether to compare with the reference kernels too.
-      limit: bytes that the result may have.
-    """
-    try:
-        graph = Graph(model)
-        before = account(graph, cost).cost
-        done = p.run(graph, cost)
-        if done is None:
-            return model, NOTHING
-        candidate = graph.pack()
-        structure.parse(candidate)
-        after = account(Graph(candidate), cost).cost
-    except Exception as error:  # a graph of a kind that nobody thought of is left alone, whatever it is
-        return model, f"left alone: it isn't understood ({type(error).__name__}: {str(error)[:100]})"
-    if after > before * (1 + 1e-9):
-        return model, f"left alone: {done} would be slower on {cost.target.name}, {after / before:.3f} times the cost"
-    if len(candidate) > limit:
-        return model, f"left alone: {done} would make the file {len(candidate):,} bytes, and {int(limit):,} are the limit"
-    try:
-        difference = verify.compare(model, candidate, threads=cost.threads, reference=reference)
-    except (ValueError, RuntimeError) as error:
-        return model, f"undone: the result can't be run ({(str(error).splitlines() or [''])[0][:100]})"
-    if not p.tolerates(difference):
-        return model, f"undone: it {difference}"
-    return candidate, f"{done}; {difference}"
+<<<<<<< HEAD

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 PHONE = "phone"  # the default of the whole export
+HOST = "host"  # this very machine
 FOLDER = pathlib.Path(__file__).parent
 TYPES = {1: "int8", 4: "float32"}  # by bytes of an element; a type in between counts as the wider one
 
@@ -45,6 +46,7 @@ class Target:
       litert: version of the runtime that they were taken with.
       unit: of the costs, such as "cycles".
       per_millisecond: how many of them pass in a millisecond.
+      partition: cost of each piece that the delegate runs.
       synchronization: cost of the end of each operator that threads share.
       costs: type ("int8", "float32") -> operator -> coefficient -> value; see `COEFFICIENTS`.
       growth: largest size of a file, relative to what came in.
@@ -57,6 +59,7 @@ class Target:
     litert: str
     unit: str
     per_millisecond: float
+    partition: float
     synchronization: float
     costs: Mapping[str, Mapping[str, Mapping[str, float]]] = dataclasses.field(hash=False)
     growth: float = 1.05
@@ -65,6 +68,10 @@ class Target:
     def coefficients(self, kind: str, size: int) -> Mapping[str, float]:
         """Returns the coefficients of an operator on elements of `size` bytes."""
         return self.costs[TYPES[1 if size == 1 or kind in INT8_ONLY else 4]][kind]
+
+    def is_here(self) -> bool:
+        """Whether this is the machine that it was measured on, so that a measurement can have the last word."""
+        return self.measured and self.name == HOST
 
     def to_json(self) -> str:
         """Returns the content of the target's file."""
@@ -103,6 +110,23 @@ class Target:
         return Target(**{field.name: fields[field.name] for field in dataclasses.fields(Target) if field.name in fields})
 
 
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """What a graph asks of a target.
+
+    Attributes:
+      cost: in the target's unit.
+      milliseconds: the same as time.
+      multiply_adds: of convolutions and fully connected layers, those with weights of zero included.
+      parameters: bytes of constants.
+    """
+
+    cost: float
+    milliseconds: float
+    multiply_adds: int
+    parameters: int
+
+
 def names() -> list[str]:
     """Returns the names of the targets that come with the project."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -119,7 +143,8 @@ def _check(fields: Any, path: str) -> None:
         if field.type is str or field.type == "str":
             require(isinstance(value, str) and value != "", f"it has no {field.name!r}")
     require(_is_number(fields.get("per_millisecond")) and fields["per_millisecond"] > 0, "'per_millisecond' is no positive number")
-    require(_is_number(fields.get("synchronization")), "'synchronization' is no number from 0 on")
+    for name in ("partition", "synchronization"):
+        require(_is_number(fields.get(name)), f"{name!r} is no number from 0 on")
     require(_is_number(fields.get("growth", 1)) and fields.get("growth", 1) >= 1, "'growth' is no number from 1 on")
     require(isinstance(fields.get("measured", False), bool), "'measured' is neither true nor false")
     costs = fields.get("costs")

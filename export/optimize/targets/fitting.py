@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 
 from export.optimize.cost import convolution_terms, depthwise_terms, linear_terms, transpose_terms
 from export.optimize.targets import COEFFICIENTS, INT8_ONLY, TYPES
-from export.optimize.targets.specimens import INVOKE, Specimen
+from export.optimize.targets.specimens import INVOKE, PARTITION, Specimen
 
 FOLDS = 5  # one operator in so many is held out, in turn, to see how well the others predict it
 _ROWS, _COLUMNS, _DEPTHS, _LANES = (1, 2, 4, 6, 8, 16), (8, 16, 32, 64), (1, 4, 8, 64), (4, 8, 16, 32)
@@ -36,8 +36,8 @@ class TooFewTimes(ValueError):
     """The times of an operator are missing; the message is a sentence."""
 
 
-def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict, list[Fit]]:
-    """Returns a target's costs, and how well they fit.
+def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict, float, list[Fit]]:
+    """Returns a target's costs, that of a partition, and how well they fit.
 
     Args:
       specimens: what was measured.
@@ -50,9 +50,9 @@ def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict
     for specimen in specimens:
         if specimen.name in times:
             rows.setdefault((specimen.type, specimen.operator), []).append((specimen.sizes, float(times[specimen.name])))
-    costs, fits = {}, []
+    costs, fits, partition = {}, [], 0.0
     for type_ in TYPES.values():
-        invoke = _invoke(rows.get((type_, INVOKE), []), type_)
+        invoke, each = _chain(rows.get((type_, INVOKE), []), f"{type_} {INVOKE}")
         costs[type_] = {}
         for operator in COEFFICIENTS:
             if type_ != "int8" and operator in INT8_ONLY:
@@ -62,16 +62,17 @@ def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict
                 raise TooFewTimes(f"There are {len(own)} times of {type_} {operator}, and three or more are needed.")
             costs[type_][operator], median, worst = _fit_operator(operator, own)
             fits.append(Fit(type_, operator, len(own), median, worst))
-    return costs, fits
+        partition = partition if type_ != "int8" else _chain(rows.get((type_, PARTITION), []), f"{type_} {PARTITION}")[1] - each
+    return costs, float(f"{max(partition, 0.0):.4g}"), fits
 
 
-def _invoke(rows: Sequence[tuple[Mapping[str, int], float]], type_: str) -> float:
-    """Returns what a run of a graph takes besides its operators, from chains of 1, 5 and 9 small ones."""
+def _chain(rows: Sequence[tuple[Mapping[str, int], float]], what: str) -> tuple[float, float]:
+    """Returns what a run of a graph takes besides its operators, and what each adds, from chains of 1, 5 and 9 small ones."""
     if len(rows) < 2:
-        raise TooFewTimes(f"There are {len(rows)} times of {type_} {INVOKE}, and two or more are needed.")
-    counts, times = zip(*((sizes["operators"], time) for sizes, time in rows), strict=True)
+        raise TooFewTimes(f"There are {len(rows)} times of {what}, and two or more are needed.")
+    counts, times = zip(*((next(iter(sizes.values())), time) for sizes, time in rows), strict=True)
     slope, intercept = np.polyfit(counts, times, 1)
-    return float(np.clip(intercept, 0, min(times)))
+    return float(np.clip(intercept, 0, min(times))), float(max(slope, 0.0))
 
 
 def _fit_operator(operator: str, rows: Sequence[tuple[Mapping[str, int], float]]) -> tuple[dict[str, float], float, float]:

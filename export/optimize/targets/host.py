@@ -5,17 +5,18 @@ import os
 import pathlib
 import platform
 import re
+import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
 
 from export.optimize import verify
-from export.optimize.targets import Target
+from export.optimize.targets import HOST, Target
 from export.optimize.targets.fitting import Fit, fit
 from export.optimize.targets.specimens import specimens
+from shufflenet_tf.files import atomic_path
 
-HOST = "host"
 _ROUNDS = 4  # through all specimens, so that a busy moment does not meet all runs of one
 _SECONDS = 0.03  # of timed runs a specimen and round
 _RUNS = (3, 100)  # of a specimen in a round, at least and at most
@@ -97,7 +98,7 @@ def target(
     Raises:
       TooFewTimes: an operator lacks times.
     """
-    costs, fits = fit(specimens(), times)
+    costs, partition, fits = fit(specimens(), times)
     graphs = f"{len(times)} graphs of one operator each, one thread"
     unit, rate, source = "microseconds", 1e3, f"measured by export.calibrate: {graphs}"
     if gigahertz is not None:
@@ -106,4 +107,38 @@ def target(
     about, litert = about or processor(), litert or litert_version()
     # A phone has to fetch and keep the file; where a server's or a laptop's weights lie matters little.
     growth = 1.05 if gigahertz is not None else 1.5
-    return Target(name, about, source, litert, unit, rate, synchronization, costs, growth, gigahertz is None), fits
+    return Target(name, about, source, litert, unit, rate, partition, synchronization, costs, growth, gigahertz is None), fits
+
+
+def this_machine() -> Target:
+    """Returns the target of this machine, measured and kept on first use.
+
+    Raises:
+      InvalidTarget: the file that it is kept in is damaged.
+    """
+    path = cache_path()
+    if path.exists():
+        return Target.of(str(path))
+    print(f"Measuring what operators cost on this machine, once (kept in {path}) …", file=sys.stderr, flush=True)
+    made, _ = target(measure(progress_bar))
+    with atomic_path(path) as temporary:
+        temporary.write_text(made.to_json(), encoding="utf-8")
+    return made
+
+
+def warn_of_version(found: Target) -> None:
+    """Warns on stderr of a target of another version of the runtime, whose kernels may cost otherwise."""
+    if found.litert.split(".")[:2] != litert_version().split(".")[:2]:
+        sentence = f"the target {found.name} was made with LiteRT {found.litert}, and this is {litert_version()}"
+        print(f"Warning: {sentence}: its costs may be off; export.calibrate makes it anew.", file=sys.stderr, flush=True)
+
+
+def progress_bar(done: int, total: int, name: str) -> None:
+    """Shows how far a measurement is, on stderr: as a bar on a terminal, else at each tenth."""
+    if sys.stderr.isatty():
+        filled = 30 * done // total
+        print(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done}/{total} {name[:40]:40}", end="", file=sys.stderr, flush=True)
+        if done == total:
+            print(file=sys.stderr)
+    elif done * 10 // total != (done - 1) * 10 // total or done in (0, total):
+        print(f"{done} of {total} done", file=sys.stderr, flush=True)

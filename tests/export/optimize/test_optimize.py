@@ -8,7 +8,7 @@ import pytest
 import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
 
-from export.optimize import optimize, verify, worker
+from export.optimize import optimize, pipeline, verify
 from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
 from export.optimize.passes import PASSES
@@ -20,7 +20,7 @@ def optimized(model: bytes, threads: int = 1) -> tuple[bytes, dict[str, str]]:
     """Applies the passes in this process."""
     steps = {}
     for p in PASSES:
-        model, steps[p.name] = worker.apply(p, model, CostModel(threads))
+        model, steps[p.name] = pipeline.apply(p, model, CostModel(threads))
     return model, steps
 
 
@@ -155,7 +155,7 @@ def test_folding_columns_changes_nothing(padding, stride, kernel, size):
     x = net.pad(net.input) if padding == build.VALID else net.input
     model = net.done(net.conv(x, 8, kernel, stride, padding=padding))
     fold = next(p for p in PASSES if p.name == "folded columns")
-    result, told = worker.apply(fold, model, CostModel())
+    result, told = pipeline.apply(fold, model, CostModel())
     assert "undone" not in told and "left alone" not in told
     assert verify.compare(model, result).quanta == 0
 

@@ -1,10 +1,11 @@
 """Whatever moves channels in whatever order: the optimized graph computes the same."""
 
 import tflite_builder as build
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from export.optimize import verify, worker
+from export.optimize import pipeline, verify
 from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
 from export.optimize.passes import PASSES
@@ -49,6 +50,32 @@ class _Drawing:
 
     def add_relu(self, x):
         return [self.net.relu(x)]
+
+    def add_split_conv(self, x):
+        groups = [g for g in _divisors(self.channels(x)) if g <= 6] + [self.channels(x)] * (1 < self.channels(x) <= 6)
+        if groups:
+            filters, kernel = self.draw(st.integers(1, 3)), self.draw(st.sampled_from([1, 3]))
+            act = self.draw(st.sampled_from([build.NONE, build.RELU]))
+            parts = self.net.split(x, self.draw(st.sampled_from(groups)))
+            return [self.net.concat(*(self.net.conv(part, filters, kernel, act=act) for part in parts))]
+
+    def add_padded(self, x):
+        by, kernel = self.draw(st.sampled_from([(0, 1), (1, 3), (2, 5)]))
+        if self.draw(st.booleans()):
+            return [self.net.conv(self.net.pad(x, by), self.draw(st.integers(1, 8)), kernel, padding=build.VALID)]
+        return [self.net.depthwise(self.net.pad(x, by), kernel, padding=build.VALID)]
+
+    def add_clamp(self, x):
+        kind = self.draw(st.sampled_from(["RELU", "RELU6", "RELU_N1_TO_1"]))
+        return [self.net.op(kind, [x], self.net.shape(x), None, like=x)]
+
+    def add_quantizations(self, x):
+        if self.net.int8:
+            y, options = x, schema.QuantizeOptionsT()
+            for _ in range(self.draw(st.integers(1, 3))):
+                scale = self.draw(st.sampled_from([0.05, 0.05, 0.1]))
+                y = self.net.op("QUANTIZE", [y], self.net.shape(x), options, scale=scale)
+            return [self.net.op("QUANTIZE", [y], self.net.shape(x), options, like=x)]
 
     def add_pool(self, x):
         return [self.net.pool(x, "MAX", 3, 1)]
@@ -124,7 +151,7 @@ def test_random_graphs_compute_the_same(model, threads):
     result = model
     note(str([f"{Graph(model).kind(o)}{list(o.inputs)}->{list(o.outputs)}" for o in Graph(model).operators]))
     for p in PASSES:
-        result, told = worker.apply(p, result, CostModel(threads))
+        result, told = pipeline.apply(p, result, CostModel(threads))
         # The check at the end of each pass is a safety net: nothing may fall into it.
         assert not told.startswith(("undone", "left alone")), f"{p.name}: {told}"
     difference = verify.compare(model, result, count=4)
