@@ -41,8 +41,12 @@ flags.DEFINE_string("output", None, "The target's file, .json; default: where --
 flags.DEFINE_string("write", None, "Folder to write the graphs into instead of measuring them.", flag_values=FLAGS)
 flags.DEFINE_string("times", None, "JSON file {graph: microseconds} that was measured elsewhere.", flag_values=FLAGS)
 flags.DEFINE_string("processor", None, "Of --times: what was measured, in words.", flag_values=FLAGS)
-flags.DEFINE_string("litert", None, "Of --times: version of LiteRT that was measured; default: the one here.", flag_values=FLAGS)
-flags.DEFINE_float("gigahertz", None, "Of --times: they are cycles, modelled, of a clock of so many GHz.", 0.01, 10, flag_values=FLAGS)
+flags.DEFINE_string(
+    "litert", None, "Of --times: version of LiteRT that was measured; default: the one here.", flag_values=FLAGS
+)
+flags.DEFINE_float(
+    "gigahertz", None, "Of --times: they are cycles, modelled, of a clock of so many GHz.", 0.01, 10, flag_values=FLAGS
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -61,7 +65,9 @@ def main(arguments: list[str]) -> None:
     if FLAGS.times is None and FLAGS.gigahertz is not None:
         raise UserError("--gigahertz is of --times that are cycles; this machine is measured in microseconds.")
     save(times, output, FLAGS.processor or "", FLAGS.litert or "", FLAGS.gigahertz)
-    print(f"{output}, after {time.monotonic() - began:.0f} s: give it as --target={'host' if FLAGS.output is None else output}.")
+    print(
+        f"{output}, after {time.monotonic() - began:.0f} s: give it as --target={'host' if FLAGS.output is None else output}."
+    )
 
 
 def save(
@@ -91,9 +97,7 @@ def save(
 def table(fits: Sequence[Fit]) -> str:
     """Returns how well each operator's cost is predicted where it was held out, as text."""
     lines = [f"{'operator':24} graphs  error of held-out ones: median  worst"]
-    return "\n".join(
-        lines + [f"{f.type + ' ' + f.operator:24} {f.count:6}  {f.median:30.0%} {f.worst:6.0%}" for f in fits]
-    )
+    return "\n".join(lines + [f"{f.type + ' ' + f.operator:24} {f.count:6}  {f.median:30.0%} {f.worst:6.0%}" for f in fits])
 
 
 def read_times(path: str | os.PathLike) -> dict[str, float]:
@@ -107,9 +111,9 @@ def read_times(path: str | os.PathLike) -> dict[str, float]:
     except OSError as error:
         raise UserError(f"--times={path} can't be read ({error.strerror or error}).") from None
     except (ValueError, RecursionError):
-        raise UserError(f"--times={path} is no JSON: give a file such as {{\"slice_28_60.int8\": 12.5, …}}.") from None
+        raise UserError(f'--times={path} is no JSON: give a file such as {{"slice_28_60.int8": 12.5, …}}.') from None
     if not isinstance(times, dict) or not times:
-        raise UserError(f"--times={path} is no table: give a file such as {{\"slice_28_60.int8\": 12.5, …}}.")
+        raise UserError(f'--times={path} is no table: give a file such as {{"slice_28_60.int8": 12.5, …}}.')
     for name, value in times.items():
         if not isinstance(value, int | float) or isinstance(value, bool) or not (0 < value < math.inf):
             raise UserError(f"--times={path} has {value!r} for {name!r}: microseconds are expected, a number above 0.")

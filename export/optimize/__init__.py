@@ -126,7 +126,9 @@ def _limit(step: str) -> float:
     return min(REFERENCE_SECONDS, TIMEOUT / 4) if step == REFERENCE else PASS_SECONDS
 
 
-def _work(model: bytes, threads: int, skipped: dict[str, str], deadline: float, target: Target) -> tuple[int, list[dict], bytes]:
+def _work(
+    model: bytes, threads: int, skipped: dict[str, str], deadline: float, target: Target
+) -> tuple[int, list[dict], bytes]:
     """Runs the worker and returns its exit status, the lines of its report and the optimized model."""
     left = max(deadline - time.monotonic(), 0.0)
     return work(model, [str(threads), json.dumps(skipped), str(left), target.to_json()], _limit, deadline)

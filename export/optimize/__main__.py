@@ -1,10 +1,16 @@
 """Makes a .tflite model faster without changing what it computes.
 
-  python -m export.optimize model.tflite -o fast.tflite [--threads=1]
+  python -m export.optimize model.tflite -o fast.tflite
+  python -m export.optimize model.tflite -o fast.tflite --target=host --threads=2
 
 The model may be anybody's, float or int8. Channel shuffles, splits and concatenations are worked into the weights of the
 convolutions around them, and operators that XNNPACK does not take are replaced by ones that it does. Each step is
-checked on random inputs and undone where the outputs differ; what each did is printed, one line a step.
+checked on random inputs and undone where the outputs differ or where it would be slower; what each did is printed, one line
+a step. Where nothing helps, the file comes back byte by byte.
+
+Which of two equal graphs is faster depends on the processor: --target says for which one to choose. "phone" and its kin are
+modelled, nothing of them was measured on a phone; "host" is this machine, measured (export.calibrate), and there a measurement
+of the best candidates has the last word.
 """
 
 import os
@@ -15,11 +21,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
-from export.optimize import optimize
+from export.optimize import optimize, report
+from export.optimize.targets import HOST, PHONE, names
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", None, "The .tflite file to write.", short_name="o", required=True)
 flags.DEFINE_integer("threads", 1, "Choose what is fastest with this many threads of the interpreter.", lower_bound=1)
+flags.DEFINE_string(
+    "target", PHONE, f"Processor to choose for: {', '.join(names())}, {HOST}, or a .json file of export.calibrate."
+)
 
 
 def main(argv: list[str]) -> None:
@@ -35,13 +45,16 @@ def main(argv: list[str]) -> None:
     if not source.is_file():
         raise UserError(f"There is no file {source}: give a .tflite model.")
     data = source.read_bytes()
-    result = optimize(data, threads=FLAGS.threads)
+    result = optimize(data, threads=FLAGS.threads, target=FLAGS.target)
     with atomic_path(FLAGS.output) as path:
         path.write_bytes(result.model)
     for name, told in result.steps:
         print(f"{name}: {told}")
     print(f"before: {_counts(result.before)}; {len(data):,} bytes")
     print(f"after:  {_counts(result.after)}; {len(result.model):,} bytes")
+    print("\n".join(report.lines(result)))
+    if result.model == data:
+        print("Nothing helps: the file is as it came, byte by byte.")
 
 
 def _counts(counts: dict[str, int]) -> str:

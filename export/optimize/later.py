@@ -86,7 +86,9 @@ def _rows(permutation: np.ndarray | None) -> int | None:
         return None
     size = len(permutation)
     rows = int(np.flatnonzero(permutation == 1)[0])  # a column of the matrix stands before the second channel
-    transposed = 1 < rows < size and size % rows == 0 and np.array_equal(np.arange(size).reshape(rows, -1).T.ravel(), permutation)
+    transposed = (
+        1 < rows < size and size % rows == 0 and np.array_equal(np.arange(size).reshape(rows, -1).T.ravel(), permutation)
+    )
     return rows if transposed else None
 
 
@@ -102,4 +104,3 @@ def _shuffle(graph: Graph, x: int, y: int, rows: int) -> list[schema.OperatorT]:
         graph.operator("TRANSPOSE", [split, axes], [turned], schema.TransposeOptionsT()),
         reshape(graph, turned, y),
     ]
-

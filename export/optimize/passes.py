@@ -31,12 +31,14 @@ class Pass:
       rounds: whether it may round quantized values inside to the neighbouring quantum.
       delegates: whether it serves to give the delegate fewer and larger pieces, which no such pass does on its own: what all of
         them together cost decides.
+      prepares: whether it serves later passes, so that only the cost of the whole way tells whether it pays.
     """
 
     name: str
     run: Callable[[Graph, CostModel], str | None]
     rounds: bool = False
     delegates: bool = False
+    prepares: bool = False
 
     def tolerates(self, difference: Difference) -> bool:
         """Whether outputs that differ so much are still equal."""
@@ -47,8 +49,8 @@ class Pass:
 
 PASSES = (
     Pass("leftovers", tidy),
-    Pass("layouts", change_layouts),
-    Pass("split convolutions", regroup),
+    Pass("layouts", change_layouts, prepares=True),
+    Pass("split convolutions", regroup, prepares=True),
     Pass("padding", absorb_pads),
     Pass("ReLU", fuse_relu),
     Pass("rescaling ReLU", float_relu, rounds=True, delegates=True),

@@ -10,12 +10,13 @@ from export.optimize import structure, timing, verify
 from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
 from export.optimize.passes import PASSES, Pass
-from export.optimize.predict import account
+from export.optimize.predict import account, partitions
 
 NOTHING = "nothing to do"
 CHECKS = 8  # random inputs, unless the model is slow
 _CHECK_SECONDS = 20.0  # for all random inputs of a check together; a slow model is checked on fewer
 _ALTERNATIVES = ("channel movement", "average pool", "folded columns")  # passes whose gain a measurement may deny
+_PIECE = 1e-3  # of the whole cost
 Steps = list[tuple[str, str]]
 
 
@@ -43,14 +44,30 @@ class Pipeline:
     _done: dict[tuple[str, bytes], tuple[bytes, str]] = dataclasses.field(default_factory=dict)
 
     def run(self, model: bytes, without: tuple[str, ...] = ()) -> tuple[bytes, Steps]:
-        """Returns the model after all passes but those named in `without`, and what each of them did."""
+        """Returns the model after all passes but those named in `without`, and what each of them did.
+
+        It is the model itself where the target is predicted to be no faster with what comes out.
+        """
+        result, steps = self._run(model, without)
+        if result == model or account(Graph(result), self.cost).cost < account(Graph(model), self.cost).cost:
+            return result, steps
+        preparing = tuple(p.name for p in PASSES if p.prepares and dict(steps).get(p.name, NOTHING) != NOTHING)
+        left = [(name, f"left alone: no gain on {self.cost.target.name}") for name in preparing]
+        if not preparing:
+            return model, [("all", f"left alone: no gain on {self.cost.target.name}")]
+        result, steps = self.run(model, (*without, *preparing))
+        return result, [*left, *steps]
+
+    def _run(self, model: bytes, without: tuple[str, ...]) -> tuple[bytes, Steps]:
         steps: Steps = []
         delegating = None
         for p in PASSES:
             if p.name in without:
                 continue
             if p.delegates and delegating is None:
-                delegating = cheapest_together(model, [q for q in PASSES if q.delegates and q.name not in self.skipped], self.cost)
+                delegating = cheapest_together(
+                    model, [q for q in PASSES if q.delegates and q.name not in self.skipped], self.cost
+                )
             if p.delegates and p.name not in delegating:
                 left = NOTHING if not _changes(p, model, self.cost) else f"left alone: no gain on {self.cost.target.name}"
                 steps.append((p.name, left))
@@ -84,7 +101,9 @@ class Pipeline:
             return model, steps
         times = timing.medians(candidates, self.cost.threads)
         winner = candidates[times.index(min(times))]
-        told = f"{', '.join(f'{time:.2f}' for time in times[1:])} ms of {len(times) - 1} candidates, {times[0]:.2f} ms as it came"
+        told = (
+            f"{', '.join(f'{time:.2f}' for time in times[1:])} ms of {len(times) - 1} candidates, {times[0]:.2f} ms as it came"
+        )
         if winner is model:
             return model, [*steps, ("measurement", f"{told}: it stays as it came")]
         return winner, [*found[winner], ("measurement", told)]
@@ -93,14 +112,20 @@ class Pipeline:
 def cheapest_together(model: bytes, passes: list[Pass], cost: CostModel) -> set[str]:
     """Returns the names of those passes that together make the model cheapest."""
     active = [p for p in passes if _changes(p, model, cost)]
-    best, names = account(Graph(model), cost).cost, set()
+    # A piece more has a runtime and memory of its own: worth a thousandth, where nothing else speaks for either.
+    piece = _PIECE * account(Graph(model), cost).cost
+
+    def worth(graph: Graph) -> float:
+        return account(graph, cost).cost + piece * partitions(graph)
+
+    best, names = worth(Graph(model)), set()
     for size in range(1, len(active) + 1):
         for chosen in itertools.combinations(active, size):
             graph = Graph(model)
             try:
                 for p in chosen:
                     p.run(graph, cost)
-                total = account(graph, cost).cost
+                total = worth(graph)
             except Exception:  # `apply` tells of it
                 continue
             if total < best:
@@ -123,7 +148,8 @@ def apply(
     Args:
       p: the pass.
       model: the flatbuffer.
-      cost: of the target; a result that it predicts to be no faster is undone, but that of a pass that `delegates`.
+      cost: of the target; a result that it predicts to be no faster is undone, but that of a pass that
+        `delegates` or `prepares`.
       reference: whether to compare with the reference kernels too.
       count: random inputs to compare on.
       limit: bytes that the result may have.
@@ -139,7 +165,7 @@ def apply(
         after = account(Graph(candidate), cost).cost
     except Exception as error:  # a graph of a kind that nobody thought of is left alone, whatever it is
         return model, f"left alone: it isn't understood ({type(error).__name__}: {str(error)[:100]})"
-    if after >= before and not p.delegates:
+    if after >= before and not (p.delegates or p.prepares):
         return model, f"left alone: no gain on {cost.target.name} ({done}: {after / max(before, 1e-9):.3f} of the cost)"
     if len(candidate) > limit:
         return model, f"left alone: the file would have {len(candidate):,} bytes, and {int(limit):,} are the limit ({done})"

@@ -23,7 +23,8 @@ COEFFICIENTS = {
     "depthwise": ("call", "pixel", "lanes", "vector", "tap"),
     "transpose": ("call", "pixel", "lanes", "block", "store"),
     **dict.fromkeys(
-        ("slice", "concatenation", "split", "pad", "reshape", "add", "multiply", "clamp", "max_pool", "average_pool", "mean"), _LINEAR
+        ("slice", "concatenation", "split", "pad", "reshape", "add", "multiply", "clamp", "max_pool", "average_pool", "mean"),
+        _LINEAR,
     ),
     **dict.fromkeys(("softmax", "function", "rescale", "quantize", "dequantize", "recode"), _LINEAR),
 }
@@ -87,11 +88,15 @@ class Target:
         """
         path = FOLDER / f"{name}.json" if name in names() else pathlib.Path(name)
         if path.suffix != ".json":
-            raise InvalidTarget(f"There is no target {name!r}: give {', '.join(names())}, host, or a .json file of export.calibrate.")
+            raise InvalidTarget(
+                f"There is no target {name!r}: give {', '.join(names())}, host, or a .json file of export.calibrate."
+            )
         try:
             return Target.from_json(path.read_text(encoding="utf-8"), str(path))
         except OSError as error:
-            raise InvalidTarget(f"The target {path} can't be read ({error.strerror or error}): export.calibrate makes one.") from None
+            raise InvalidTarget(
+                f"The target {path} can't be read ({error.strerror or error}): export.calibrate makes one."
+            ) from None
         except UnicodeDecodeError:
             raise InvalidTarget(f"The target {path} is no text: give a .json file of export.calibrate.") from None
 
@@ -142,7 +147,9 @@ def _check(fields: Any, path: str) -> None:
         value = fields.get(field.name)
         if field.type is str or field.type == "str":
             require(isinstance(value, str) and value != "", f"it has no {field.name!r}")
-    require(_is_number(fields.get("per_millisecond")) and fields["per_millisecond"] > 0, "'per_millisecond' is no positive number")
+    require(
+        _is_number(fields.get("per_millisecond")) and fields["per_millisecond"] > 0, "'per_millisecond' is no positive number"
+    )
     for name in ("partition", "synchronization"):
         require(_is_number(fields.get(name)), f"{name!r} is no number from 0 on")
     require(_is_number(fields.get("growth", 1)) and fields.get("growth", 1) >= 1, "'growth' is no number from 1 on")

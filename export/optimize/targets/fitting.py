@@ -95,8 +95,11 @@ def _forms(operator: str) -> Iterable[tuple[dict[str, int], Terms]]:
     """Yields the shapes of tiles to try, and the terms that go with each."""
     if operator == "convolution":
         for rows, columns, depth in itertools.product(_ROWS, _COLUMNS, _DEPTHS):
-            yield {"rows": rows, "columns": columns, "depth": depth}, lambda s, t=(rows, columns, depth): convolution_terms(
-                s["pixels"], s["inputs"], s["outputs"], s["taps"], s["groups"], t
+            yield (
+                {"rows": rows, "columns": columns, "depth": depth},
+                lambda s, t=(rows, columns, depth): convolution_terms(
+                    s["pixels"], s["inputs"], s["outputs"], s["taps"], s["groups"], t
+                ),
             )
     elif operator == "transpose":
         for lanes in _LANES:

@@ -60,7 +60,16 @@ _OF_IMAGES = tuple(
 _MAPS = ((28, 60), (14, 240), (7, 960), (56, 24), (14, 116), (56, 58))
 # pixels, rows, columns of the matrix that a pixel's channels are
 _TRANSPOSES = ((784, 10, 3), (784, 20, 3), (784, 3, 20), (196, 40, 3), (784, 12, 8), (784, 8, 12), (196, 24, 8), (196, 8, 24))
-_TRANSPOSES += ((784, 58, 2), (784, 2, 58), (196, 116, 2), (196, 2, 116), (1, 784, 24), (1, 24, 784), (1, 196, 116), (1, 116, 196))
+_TRANSPOSES += (
+    (784, 58, 2),
+    (784, 2, 58),
+    (196, 116, 2),
+    (196, 2, 116),
+    (1, 784, 24),
+    (1, 24, 784),
+    (1, 196, 116),
+    (1, 116, 196),
+)
 
 
 def specimens(types: tuple[str, ...] = ("int8", "float32")) -> Iterator[Specimen]:
@@ -84,7 +93,13 @@ def _all() -> Iterator[tuple[str, str, dict[str, int], Callable]]:
     for length in (1, 5, 9):
         yield f"partition_{length}", PARTITION, {"partitions": length}, functools.partial(_interrupted, length=length)
     for side, inputs, outputs, groups, kernel in _CONVOLUTIONS:
-        sizes = {"pixels": side * side, "inputs": inputs // groups, "outputs": outputs // groups, "taps": kernel**2, "groups": groups}
+        sizes = {
+            "pixels": side * side,
+            "inputs": inputs // groups,
+            "outputs": outputs // groups,
+            "taps": kernel**2,
+            "groups": groups,
+        }
         make = functools.partial(_convolution, side, inputs, filters=outputs, kernel=kernel, groups=groups)
         yield f"convolution{kernel}_{side}_{inputs}_{outputs}_g{groups}", "convolution", sizes, make
     for width, channels, filters, kernel, stride in _OF_IMAGES:
@@ -202,7 +217,10 @@ def _converted(side: int, channels: int, type_: int, kind: str, net: Net) -> int
     """QUANTIZE or DEQUANTIZE of `type_`: to int8, or to float where it is int8 already."""
     shape = (1, side, side, channels)
     real = schema.TensorType.FLOAT32
-    quantization = {schema.TensorType.INT8: Quantization((0.05,), (-7,)), schema.TensorType.UINT8: Quantization((0.05,), (121,))}
+    quantization = {
+        schema.TensorType.INT8: Quantization((0.05,), (-7,)),
+        schema.TensorType.UINT8: Quantization((0.05,), (121,)),
+    }
     x = net.graph.add_tensor(shape, type_, "input", quantization.get(type_))
     made = real if kind == "DEQUANTIZE" else schema.TensorType.INT8
     y = net.graph.add_tensor(shape, made, "output", quantization.get(made))

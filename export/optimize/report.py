@@ -1,0 +1,24 @@
+"""What an optimization gained, in words: predictions and measurements kept apart."""
+
+from export.optimize import Result
+
+
+def lines(result: Result) -> list[str]:
+    """Returns a line each about multiply-adds and weights, the predicted time on the target and the measured time here."""
+    if result.predicted is None or result.measured is None:
+        return []
+    before, after = result.predicted
+    target = result.target
+    kind = "measured operators" if target.measured else "modelled, not measured"
+    return [
+        f"multiply-adds: {_change(before.multiply_adds, after.multiply_adds, '{:,}')}; "
+        f"bytes of constants: {_change(before.parameters, after.parameters, '{:,}')}",
+        f"predicted for {target.name} ({target.processor}; {kind}): "
+        f"{_change(before.milliseconds, after.milliseconds, '{:.2f}')} ms",
+        f"measured on this machine: {_change(*result.measured, '{:.2f}')} ms",
+    ]
+
+
+def _change(before: float, after: float, form: str) -> str:
+    ratio = f" ({after / before:.2f})" if before else ""
+    return f"{form.format(before)} -> {form.format(after)}{ratio}"
