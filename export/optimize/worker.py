@@ -47,13 +47,19 @@ def main() -> None:
         return
     steps, passes, optimized = [], PASSES, flatbuffer
     if batch.is_open(graph):
-        say({"pass": "batch"})
-        optimized, told = (None, f"left alone: it {skipped['batch']}") if "batch" in skipped else _close(flatbuffer)
+        if "batch" in skipped:
+            optimized, told = None, f"left alone: taking a batch of 1 {skipped['batch']}"
+        else:
+            say({"pass": "batch"})
+            optimized, told = _close(flatbuffer)
         steps.append(("batch", told))
         passes = PASSES if optimized is not None else ()
     start = optimized = flatbuffer if optimized is None else optimized
-    say({"pass": REFERENCE})
-    missing = skipped.get(REFERENCE) or _reference(optimized)
+    if REFERENCE in skipped:
+        missing = f"a run {skipped[REFERENCE]}"
+    else:
+        say({"pass": REFERENCE})
+        missing = _reference(optimized)
     if missing:
         steps.append((REFERENCE, f"left out of the checks: {missing}"))
     for p in passes:
@@ -61,10 +67,10 @@ def main() -> None:
         if left < 2 * seconds:
             steps.append((p.name, "left out: the time was over"))
             continue
-        say({"pass": p.name})
         if p.name in skipped:
             steps.append((p.name, f"undone: it {skipped[p.name]}"))
             continue
+        say({"pass": p.name})
         count = max(1, min(CHECKS, int(min(CHECK_SECONDS, left / 2) / (2 * seconds + 1e-9))))
         optimized, told = apply(p, optimized, CostModel(threads), not missing, count)
         steps.append((p.name, told))
