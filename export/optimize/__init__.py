@@ -111,7 +111,7 @@ def _result(content: bytes, report: dict, target: Target) -> Result:
         report["after"],
         target,
         tuple(Account(**figures) for figures in report["predicted"]),
-        tuple(report["measured"]),
+        tuple(report["measured"]) if report["measured"] else None,
     )
 
 

@@ -43,14 +43,13 @@ def close(data: bytes) -> tuple[bytes | None, str]:
     kinds = {graph.kind(o) for o in graph.operators}
     if kinds & _OPEN:
         return None, f"left alone: the input {told} is open, and what {min(kinds & _OPEN)} returns has no known size"
-    runner = _run(data, shapes)
     folded = _foldable(graph)
     for operator in graph.operators:
         numbers = [int(t) for t in operator.inputs if t >= 0 and graph.type(int(t)) in _INTEGERS]
         computed = [t for t in numbers if t not in folded and graph.constant(t) is None]
         if graph.kind(operator) in _SIZED and computed:
             return None, f"left alone: the input {told} is open, and {graph.kind(operator)} computes its size from values"
-    _fix(graph, runner, folded)
+    _fix(graph, _run(data, shapes), folded)
     return graph.pack(), f"taken as 1, where the input {told} leaves it open"
 
 

@@ -52,9 +52,9 @@ class Pipeline:
         if result == model or account(Graph(result), self.cost).cost < account(Graph(model), self.cost).cost:
             return result, steps
         preparing = tuple(p.name for p in PASSES if p.prepares and dict(steps).get(p.name, NOTHING) != NOTHING)
-        left = [(name, f"left alone: no gain on {self.cost.target.name}") for name in preparing]
+        left = [(name, f"no gain on {self.cost.target.name}") for name in preparing]
         if not preparing:
-            return model, [("all", f"left alone: no gain on {self.cost.target.name}")]
+            return model, [("all", f"no gain on {self.cost.target.name}")]
         result, steps = self.run(model, (*without, *preparing))
         return result, [*left, *steps]
 
@@ -69,7 +69,7 @@ class Pipeline:
                     model, [q for q in PASSES if q.delegates and q.name not in self.skipped], self.cost
                 )
             if p.delegates and p.name not in delegating:
-                left = NOTHING if not _changes(p, model, self.cost) else f"left alone: no gain on {self.cost.target.name}"
+                left = NOTHING if not _changes(p, model, self.cost) else f"no gain on {self.cost.target.name}"
                 steps.append((p.name, left))
                 continue
             model, told = self._apply(p, model)
@@ -81,9 +81,9 @@ class Pipeline:
             left = self.end - time.monotonic()
             if left < 2 * self.seconds:
                 return model, "left out: the time was over"
-            self.begin(p.name)
             if p.name in self.skipped:
                 return model, f"undone: it {self.skipped[p.name]}"
+            self.begin(p.name)
             count = max(1, min(CHECKS, int(min(_CHECK_SECONDS, left / 2) / (2 * self.seconds + 1e-9))))
             self._done[p.name, model] = apply(p, model, self.cost, self.reference, count, self.limit)
         return self._done[p.name, model]
@@ -166,7 +166,7 @@ def apply(
     except Exception as error:  # a graph of a kind that nobody thought of is left alone, whatever it is
         return model, f"left alone: it isn't understood ({type(error).__name__}: {str(error)[:100]})"
     if after >= before and not (p.delegates or p.prepares):
-        return model, f"left alone: no gain on {cost.target.name} ({done}: {after / max(before, 1e-9):.3f} of the cost)"
+        return model, f"no gain on {cost.target.name}: {done} ({after / max(before, 1e-9):.3f} of the cost)"
     if len(candidate) > limit:
         return model, f"left alone: the file would have {len(candidate):,} bytes, and {int(limit):,} are the limit ({done})"
     try:

@@ -61,3 +61,5 @@ def _read(pipe: BinaryIO, limit: Callable[[str], float], deadline: float) -> tup
                 step = json.loads(answer[read:end]).get("pass")
                 until = deadline if step is None else min(deadline, time.monotonic() + limit(step))
                 read = end + 1
+                if until <= time.monotonic():
+                    return bytes(answer[:read]), False

@@ -5,7 +5,7 @@ from export.optimize import Result
 
 def lines(result: Result) -> list[str]:
     """Returns a line each about multiply-adds and weights, the predicted time on the target and the measured time here."""
-    if result.predicted is None or result.measured is None:
+    if result.predicted is None:
         return []
     before, after = result.predicted
     target = result.target
@@ -15,7 +15,7 @@ def lines(result: Result) -> list[str]:
         f"bytes of constants: {_change(before.parameters, after.parameters, '{:,}')}",
         f"predicted for {target.name} ({target.processor}; {kind}): "
         f"{_change(before.milliseconds, after.milliseconds, '{:.2f}')} ms",
-        f"measured on this machine: {_change(*result.measured, '{:.2f}')} ms",
+        f"measured on this machine: {_change(*result.measured, '{:.2f}') + ' ms' if result.measured else 'not, it is too slow'}",
     ]
 
 

@@ -1,5 +1,6 @@
 """Whatever bytes come, the command ends with a result or with one clear sentence."""
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import pytest
 import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
 
-from export.optimize import optimize, structure
+import export.optimize as optimizer
+from export.optimize import optimize, process, structure
 from export.optimize.graph import Graph
+from export.optimize.targets import Account
 from shufflenet_tf.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -116,20 +119,51 @@ def test_mutated_models_never_crash_the_caller(model):
 def test_a_pass_at_which_the_process_dies_is_left_out(model, monkeypatch):
     asked = []
 
-    def work(data, threads, skipped):
-        asked.append(list(skipped))
+    def work(data, threads, skipped, deadline, target):
+        asked.append(dict(skipped))
         if not skipped:
             return -11, [{"pass": "ReLU"}, {"pass": "softmax"}], b""
-        return 0, [{"steps": [["softmax", "undone"]], "before": {}, "after": {}}], data
+        predicted = [dataclasses.asdict(Account(1.0, 1.0, 1, 1))] * 2
+        return (
+            0,
+            [{"steps": [["softmax", "undone"]], "before": {}, "after": {}, "predicted": predicted, "measured": None}],
+            data,
+        )
 
     monkeypatch.setattr("export.optimize._work", work)
-    assert optimize(model).steps == [("softmax", "undone")] and asked == [[], ["softmax"]]
+    assert optimize(model).steps == [("softmax", "undone")]
+    assert asked == [{}, {"softmax": "made the interpreter crash"}]
 
 
 def test_a_model_at_which_the_process_dies_is_refused(model, monkeypatch):
     monkeypatch.setattr("export.optimize._work", lambda *_: (-11, [], b""))
-    with pytest.raises(UserError, match="crashes or hangs"):
+    with pytest.raises(UserError, match="the interpreter crashes on it; give"):
         optimize(model)
+
+
+def test_a_scale_that_crashes_the_interpreter_is_named():
+    net = build.Net((1, 8, 8, 4), True)
+    x = net.conv(net.input, 4)
+    model = net.done(net.op("ADD", [x, x], net.shape(x), schema.AddOptionsT(), scale=1e-9))
+    with pytest.raises(UserError, match=r"crashes on it, and operator 1, ADD, has 't\d+' of scale 1e-09, so that .* 5e\+07"):
+        optimize(model)
+
+
+@pytest.mark.parametrize("step", ["reference kernels", "ReLU"])
+def test_a_step_that_takes_too_long_is_left_out_and_blamed(model, monkeypatch, step):
+    limit = optimizer._limit
+    monkeypatch.setattr(optimizer, "_limit", lambda name: 0.0 if name == step else limit(name))
+    result = optimize(model)
+    assert "took more than 0 seconds" in dict(result.steps)[step]
+    assert "TRANSPOSE" not in result.after
+
+
+def test_when_all_time_is_over_the_file_stays_as_it_was(model, monkeypatch):
+    monkeypatch.setattr(optimizer, "_work", lambda *_: (process.TIMED_OUT, [{"counts": {"ADD": 1}}, {"pass": "ReLU"}], b""))
+    monkeypatch.setattr(optimizer, "TIMEOUT", 0.0)
+    result = optimize(model)
+    assert result.model == model and result.before == result.after == {"ADD": 1}
+    assert result.steps == [("all", "left alone: the 0 seconds for all passes were over during 'ReLU'")]
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess:

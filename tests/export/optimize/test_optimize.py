@@ -204,16 +204,6 @@ def test_a_rescaling_relu_becomes_a_quantize():
     assert verify.compare(model, result).quanta == 0
 
 
-def test_a_graph_of_unknown_shape_is_left_alone():
-    graph = Graph(build.shufflenet_v2(True, (12,), (2,)))
-    for tensor in graph.subgraph.tensors:
-        if len(tensor.shape) == 4 and tensor.shape[0] == 1:
-            tensor.shapeSignature = [-1, *tensor.shape[1:]]
-    model = graph.pack()
-    result = optimize(model)
-    assert result.model == model and result.steps[0][1].startswith("left alone")
-
-
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_any_number_of_threads_is_planned_for_exactly(threads):
     model = build.shufflenet_v2(True)
