@@ -9,14 +9,12 @@ given twice shows how far chance goes. There is no profile by operator: LiteRT o
 
 import csv
 import dataclasses
-import gc
 import os
 import pathlib
-import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -24,6 +22,7 @@ import numpy as np
 from absl import flags
 
 from export import anatomy, memory, pictures, program
+from export.optimize.timing import take_turns
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 from shufflenet_tf.lite import _interpreter
@@ -132,7 +131,7 @@ def benchmark(
     # First, as it is what protects this process from files on which the interpreter crashes.
     peaks = {name: memory.peak(name, threads) for name in graphs}
     interpreters = [_ready(name, threads) for name in names]
-    times = _take_turns(interpreters, runs, warmup, time.thread_time_ns if cpu_time else time.perf_counter_ns)
+    times = take_turns(interpreters, runs, warmup, time.thread_time_ns if cpu_time else time.perf_counter_ns)
     first = times[0]
     return [
         Result(
@@ -211,29 +210,6 @@ def _ready(path: str, threads: int):
             raise UserError(f"{path} takes {dtype}: inputs of uint8, int8 and floats can be measured.")
         interpreter.set_tensor(detail["index"], values)
     return interpreter
-
-
-def _take_turns(
-    interpreters: Sequence, runs: int, warmup: int, clock: Callable[[], int] = time.perf_counter_ns
-) -> list[list[float]]:
-    """Milliseconds of each run, a list an interpreter."""
-    times: list[list[float]] = [[] for _ in interpreters]
-    order, rng = list(range(len(interpreters))), random.Random(0)
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        for round_ in range(-warmup, runs):
-            rng.shuffle(order)  # so that none always follows the same one, whose weights fill the caches
-            for i in order:
-                start = clock()
-                interpreters[i].invoke()
-                elapsed = clock() - start
-                if round_ >= 0:
-                    times[i].append(elapsed / 1e6)
-    finally:
-        if collecting:
-            gc.enable()
-    return times
 
 
 def main(paths: list[str]) -> None:

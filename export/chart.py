@@ -23,13 +23,14 @@ from export.chart_points import points
 from export.published import ERRORS
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
-from shufflenet_tf.tables.latency import read
+from shufflenet_tf.tables.latency import Latency, read
 from shufflenet_tf.tables.rows import SQUARE
 
 FLAGS = program.flag_values()
 flags.DEFINE_list("models", ["*"], "Which networks, with shell wildcards.", flag_values=FLAGS)
 flags.DEFINE_string("latency", None, "A table of export.latency to draw; default: measure now.", flag_values=FLAGS)
 program.define_timing(FLAGS, runs=50)
+program.define_target(FLAGS)
 flags.DEFINE_string("output", "chart.png", "The picture to draw, .png, .pdf or .svg.", flag_values=FLAGS)
 flags.DEFINE_string("html", None, "A page to write, .html.", flag_values=FLAGS)
 flags.DEFINE_string("csv", None, "A table to write of what is measured, a line a file.", flag_values=FLAGS)
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> None:
     jobs = [(name, SQUARE) for name in chosen if name in ERRORS]
     if not jobs:
         raise UserError(f"--models={','.join(FLAGS.models)} matches no network with a published error: try 'shufflenet_v2_*'.")
-    measured = known if FLAGS.latency else latency.measure(jobs, FLAGS.threads, FLAGS.runs, cpu_time=FLAGS.cpu_time)
+    measured = known if FLAGS.latency else _measured(jobs)
     measured = [own for own in measured if (own.network, own.size) in jobs and own.threads == FLAGS.threads]
     if FLAGS.csv:
         latency.write(measured, FLAGS.csv)
@@ -59,6 +60,10 @@ def main(arguments: list[str]) -> None:
     for point in shown:
         print(f"{point.name:34} {point.kind:8} {point.accuracy:5.1f} %  {point.milliseconds:7.2f} ms")
     print(f"The picture is {FLAGS.output}{f', the page {FLAGS.html}' if FLAGS.html else ''}.")
+
+
+def _measured(jobs: list[latency.Job]) -> list[Latency]:
+    return latency.measure(jobs, FLAGS.threads, FLAGS.runs, cpu_time=FLAGS.cpu_time, target=FLAGS.target)
 
 
 def run(argv: list[str]) -> int:

@@ -28,6 +28,8 @@ from absl import flags
 import shufflenet_tf as st
 from export import program
 from export.benchmark import benchmark, listed
+from export.optimize import resolve
+from export.optimize.targets import PHONE, Target
 from export.quantize import Quantization
 from export.tflite import export
 from shufflenet_tf.errors import UserError
@@ -38,6 +40,7 @@ FLAGS = program.flag_values()
 flags.DEFINE_list("models", ["*"], "Which networks, with shell wildcards.", flag_values=FLAGS)
 flags.DEFINE_list("sizes", ["224"], "Inputs in pixels: one side, or HEIGHTxWIDTH.", flag_values=FLAGS)
 program.define_timing(FLAGS, runs=30)
+program.define_target(FLAGS)
 flags.DEFINE_string("output", "latency.csv", "The table to write, a line a file.", flag_values=FLAGS)
 flags.DEFINE_string("files", None, "Folder for the exported files; those that it has are not made again.", flag_values=FLAGS)
 
@@ -68,7 +71,9 @@ def untrained(name: str, size: tuple[int, int]) -> tuple[st.Bundle, list[np.ndar
     return bundle, list(images)
 
 
-def files(jobs: Sequence[Job], threads: int, folder: pathlib.Path) -> dict[tuple[str, tuple[int, int], str], pathlib.Path]:
+def files(
+    jobs: Sequence[Job], threads: int, folder: pathlib.Path, target: Target
+) -> dict[tuple[str, tuple[int, int], str], pathlib.Path]:
     """Exports networks into `folder`; returns the optimized files by (name, size, kind).
 
     A network that can't be exported is told of on stderr, and left out.
@@ -76,11 +81,11 @@ def files(jobs: Sequence[Job], threads: int, folder: pathlib.Path) -> dict[tuple
     found = {}
     for i, (name, size) in enumerate(jobs):
         height, width = size
-        paths = {kind: folder / f"{name}_{height}x{width}_{threads}_{kind}.tflite" for kind in KINDS}
+        paths = {kind: folder / f"{name}_{height}x{width}_{threads}_{target.name}_{kind}.tflite" for kind in KINDS}
         if not all(path.exists() for path in paths.values()):
             print(f"{i + 1} of {len(jobs)}: exporting {name} at {height}x{width} …", file=sys.stderr, flush=True)
             try:
-                _export(name, size, threads, paths)
+                _export(name, size, threads, paths, target)
             except UserError as error:
                 print(f"Left out: {error}", file=sys.stderr, flush=True)
                 continue
@@ -88,17 +93,22 @@ def files(jobs: Sequence[Job], threads: int, folder: pathlib.Path) -> dict[tuple
     return found
 
 
-def _export(name: str, size: tuple[int, int], threads: int, paths: dict[str, pathlib.Path]) -> None:
+def _export(name: str, size: tuple[int, int], threads: int, paths: dict[str, pathlib.Path], target: Target) -> None:
     bundle, images = untrained(name, size)
     kinds = [Quantization(kind, calibration=images if kind == "int8" else ()) for kind in paths]
-    made = [file for file in export(bundle, kinds, threads) if file.steps]
+    made = [file for file in export(bundle, kinds, threads, target=target) if file.steps]
     for path, file in zip(paths.values(), made, strict=True):
         with atomic_path(path) as temporary:
             temporary.write_bytes(file.content)
 
 
 def measure(
-    jobs: Sequence[Job], threads: int, runs: int, folder: str | os.PathLike | None = None, cpu_time: bool = False
+    jobs: Sequence[Job],
+    threads: int,
+    runs: int,
+    folder: str | os.PathLike | None = None,
+    cpu_time: bool = False,
+    target: str | Target = PHONE,
 ) -> list[Latency]:
     """Exports networks and times all their files in turns.
 
@@ -108,19 +118,21 @@ def measure(
       runs: timed runs of each file.
       folder: where files are kept, and taken from; None: a temporary one.
       cpu_time: see `benchmark`.
+      target: the processor that the files are made for, whatever they are timed on; see `export.optimize.optimize`.
 
     Raises:
       UserError: no network can be exported, or the folder can't be written.
     """
+    target = target if isinstance(target, Target) else resolve(target)
     with tempfile.TemporaryDirectory() as temporary:
         check_writable(folder or temporary)
-        made = files(jobs, threads, pathlib.Path(folder or temporary))
+        made = files(jobs, threads, pathlib.Path(folder or temporary), target)
         if not made:
             raise UserError("None of the networks can be exported: see the reasons above.")
         print(f"Timing {len(made)} files …", file=sys.stderr, flush=True)
         results = benchmark(list(made.values()), threads, runs, cpu_time=cpu_time)
     return [
-        Latency(name, kind, *size, threads, r.minimum, r.median, r.file_size, r.partitions, listed(r.outside))
+        Latency(name, kind, *size, threads, r.minimum, r.median, r.file_size, r.partitions, listed(r.outside), target.name)
         for (name, size, kind), r in zip(made, results, strict=True)
     ]
 
@@ -160,9 +172,9 @@ def main(arguments: list[str]) -> None:
     jobs = [(name, size) for size in sizes(FLAGS.sizes) for name in names]
     check_writable(pathlib.Path(FLAGS.output).parent)
     known = read(FLAGS.output) if os.path.exists(FLAGS.output) else []
-    merged = {(own.network, own.kind, own.size, own.threads): own for own in known}
-    for own in measure(jobs, FLAGS.threads, FLAGS.runs, FLAGS.files, FLAGS.cpu_time):
-        merged[own.network, own.kind, own.size, own.threads] = own
+    merged = {(own.network, own.kind, own.size, own.threads, own.target): own for own in known}
+    for own in measure(jobs, FLAGS.threads, FLAGS.runs, FLAGS.files, FLAGS.cpu_time, FLAGS.target):
+        merged[own.network, own.kind, own.size, own.threads, own.target] = own
         print(f"{own.network:34} {own.kind:8} {own.height:4} x {own.width:<4} {own.min_ms:8.2f} ms  {own.outside}")
     write(merged.values(), FLAGS.output)
     print(f"The table is {FLAGS.output}, {len(merged)} lines.")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags, logging
 
+from export.optimize.targets import HOST, PHONE, names
 from shufflenet_tf.program import told
 
 
@@ -21,6 +22,17 @@ def define_timing(values: flags.FlagValues, runs: int) -> None:
     flags.DEFINE_integer("runs", runs, "Timed runs of each file.", 1, flag_values=values)
     flags.DEFINE_bool(
         "cpu_time", False, "Count what one thread computes, not what passes: for a machine that others use.", flag_values=values
+    )
+
+
+def define_target(values: flags.FlagValues) -> None:
+    """Defines --target, the processor that files are made for."""
+    flags.DEFINE_string(
+        "target",
+        PHONE,
+        f"Processor to make the files fast on: {', '.join(names())} (modelled), {HOST} (this machine, measured on first use), "
+        "or a .json file of export.calibrate.",
+        flag_values=values,
     )
 
 

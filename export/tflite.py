@@ -21,7 +21,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads wait for each other longer than they work here
@@ -30,10 +29,11 @@ import numpy as np
 from absl import flags
 
 import shufflenet_tf as st
-from export import metadata, mixed, program, ptq, verify
+from export import metadata, mixed, program, ptq, tflite_report, verify
 from export.benchmark import benchmark
 from export.convert import convert, trace
-from export.optimize import optimize
+from export.optimize import Result, optimize, resolve
+from export.optimize.targets import PHONE, Target
 from export.ptq import report as layer_report
 from export.qat.report import trained as trained_int8
 from export.quantize import CALIBRATED, KINDS, Quantization, calibration_images
@@ -77,6 +77,7 @@ flags.DEFINE_float(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("threads", 1, "Threads of the interpreter that the files are made for.", 1, flag_values=FLAGS)
+program.define_target(FLAGS)
 flags.DEFINE_integer("runs", 30, "Timed runs of each file.", 1, flag_values=FLAGS)
 
 
@@ -93,6 +94,7 @@ class File:
       name: of the file, or of the step.
       content: of the .tflite file.
       steps: what was done to it, in order; empty: it's as TensorFlow converts it.
+      optimized: what the optimizer did and gained; None: it's as TensorFlow converts it.
       layers: the noise of each layer before and after those steps that chose int8's numbers, as a table in Markdown.
     """
 
@@ -100,6 +102,7 @@ class File:
     content: bytes
     steps: tuple[tuple[str, str], ...] = ()
     layers: str = ""
+    optimized: Result | None = None
 
 
 def export(
@@ -110,6 +113,7 @@ def export(
     max_drop: float | None = None,
     unseen: Sequence[np.ndarray] = (),
     trained: bytes | None = None,
+    target: str | Target = PHONE,
 ) -> Iterator[File]:
     """Converts and optimizes a network.
 
@@ -121,6 +125,7 @@ def export(
       max_drop: how much accuracy int8 may lose, 0-1; see `mixed.mix`. None: all of it stays in int8.
       unseen: uint8 images [H, W, 3] to measure that on; none: those that int8 was calibrated with.
       trained: the int8 graph that the network has learnt to be, as converted; None: it has not.
+      target: the processor to make the files fast on; see `optimize`.
 
     Yields:
       Of each quantization, and of the trained graph, the graph as converted and the optimized one, with metadata.
@@ -135,6 +140,7 @@ def export(
     def finished(content: bytes, kind: str) -> bytes:
         return metadata.attach(content, model.name, f"{about}, {kind}", labels, bundle.preprocessing)
 
+    target = target if isinstance(target, Target) else resolve(target)
     with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in processes of its own
         traced = trace(model)
         floats = convert(traced)
@@ -152,13 +158,13 @@ def export(
                 if mixed_too:
                     mixture = mixed.mix(chosen, unseen if len(unseen) else quantization.calibration, max_drop)
                     corrected, steps = mixture.model, (*steps, mixture.step)
-            converted.append((kind, content, steps, noise, pool.submit(optimize, corrected, threads)))
+            converted.append((kind, content, steps, noise, pool.submit(optimize, corrected, threads, target)))
         if trained is not None:
-            converted.append(("int8_trained", trained, (), "", pool.submit(optimize, trained, threads)))
+            converted.append(("int8_trained", trained, (), "", pool.submit(optimize, trained, threads, target)))
         for kind, content, steps, noise, optimized in converted:
             result = optimized.result()
             yield File(f"{kind} as converted", finished(content, kind))
-            yield File(f"model_{kind}.tflite", finished(result.model, kind), (*steps, *result.steps), noise)
+            yield File(f"model_{kind}.tflite", finished(result.model, kind), (*steps, *result.steps), noise, result)
 
 
 def main(arguments: list[str]) -> None:
@@ -168,6 +174,7 @@ def main(arguments: list[str]) -> None:
         raise UserError("There is no model: give --model=PATH; --help shows examples.")
     if unknown := [kind for kind in FLAGS.kinds if kind not in KINDS]:
         raise UserError(f"--kinds has {unknown[0]!r}, which is none of {', '.join(KINDS)}.")
+    target = resolve(FLAGS.target)
     began = time.monotonic()
     path = pathlib.Path(FLAGS.model)
     folder = pathlib.Path(FLAGS.output or (path if path.is_dir() else path.parent) / "export")
@@ -191,7 +198,7 @@ def main(arguments: list[str]) -> None:
     kinds = [Quantization(kind, FLAGS.int8_output, images if kind in CALIBRATED else ()) for kind in FLAGS.kinds]
     drop = None if FLAGS.max_drop is None else FLAGS.max_drop / 100
     trained = trained_int8(path) if "int8" in FLAGS.kinds and path.is_dir() else None
-    files = list(export(bundle, kinds, FLAGS.threads, FLAGS.ptq == "best", drop, unseen, trained))
+    files = list(export(bundle, kinds, FLAGS.threads, FLAGS.ptq == "best", drop, unseen, trained, target))
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
         for file in files:
@@ -201,16 +208,16 @@ def main(arguments: list[str]) -> None:
         proven = verify.verify(bundle, paths, proof, FLAGS.threads)
         _say("Timing them")
         timed = benchmark(paths, FLAGS.threads, FLAGS.runs)
-    rows = [_row(file, c, t) for file, c, t in zip(files, proven.comparisons, timed, strict=True)]
-    report = _report(bundle, rows, proven, {file.name: file.layers for file in files})
+    rows = [tflite_report.row(file, c, t) for file, c, t in zip(files, proven.comparisons, timed, strict=True)]
+    about = tflite_report.About(bundle, target, FLAGS.threads, FLAGS.runs, proven)
+    report = tflite_report.text(about, rows, {file.name: file.layers for file in files})
     for file in files:
         if file.steps:
             _write(folder / file.name, file.content)
     _write(folder / "labels.txt", "".join(f"{label}\n" for label in proven.labels).encode())
     _write(folder / "report.md", report.encode())
     verify.write(proven, folder)
-    about = {"model": bundle.model.name, "threads": FLAGS.threads, "top1": proven.top1, "images": proven.images, "files": rows}
-    _write(folder / "report.json", (json.dumps(about, indent=1) + "\n").encode())
+    _write(folder / "report.json", (json.dumps({**about.to_json(), "files": rows}, indent=1) + "\n").encode())
     print(f"\n{report}\nEverything is in {folder}, after {time.monotonic() - began:.0f} s.")
 
 
@@ -232,50 +239,6 @@ def _proof(bundle: st.Bundle, spec: str | None, calibration: Sequence[np.ndarray
         yield np.stack(calibration[: FLAGS.test_images]), None
     else:
         yield np.random.default_rng(0).integers(0, 256, (16, *bundle.size, 3), np.uint8), None
-
-
-def _row(file: File, proven: verify.Comparison, timed: Any) -> dict[str, Any]:
-    return {
-        "name": file.name,
-        "bytes": len(file.content),
-        "top1": proven.top1,
-        "top5": proven.top5,
-        "agreement": proven.agreement,
-        "max_error": proven.max_error,
-        "milliseconds": float(np.median(timed.milliseconds)),
-        "partitions": timed.partitions,
-        "not_delegated": timed.outside,
-        "steps": [list(step) for step in file.steps],
-    }
-
-
-def _report(bundle: st.Bundle, rows: list[dict[str, Any]], proven: verify.Report, layers: dict[str, str]) -> str:
-    """Returns the table of all steps and what was done in each, as Markdown."""
-
-    def percent(value: float | None) -> str:
-        return "" if value is None else f"{value:.1%}"
-
-    lines = [
-        f"# {bundle.model.name}, {bundle.size[0]}x{bundle.size[1]} px",
-        "",
-        "| file | MB | top-1 | top-5 | same answer as Keras | largest error | ms | of as converted |",
-        "|---|---|---|---|---|---|---|---|",
-        f"| Keras | | {percent(proven.top1)} | {percent(proven.top5)} | | | | |",
-    ]
-    for before, after in zip(rows[::2], rows[1::2], strict=True):
-        for row in (before, after):
-            ratio = row["milliseconds"] / before["milliseconds"]
-            lines.append(
-                f"| {row['name']} | {row['bytes'] / 1e6:.2f} | {percent(row['top1'])} | {percent(row['top5'])} "
-                f"| {percent(row['agreement'])} | {row['max_error']:.1e} | {row['milliseconds']:.2f} | {ratio:.2f} |"
-            )
-    lines += ["", f"{proven.images:,} images, {FLAGS.threads} thread(s), medians of {FLAGS.runs} interleaved runs.", ""]
-    for row in rows[1::2]:
-        outside = ", ".join(f"{count} {kind}" for kind, count in row["not_delegated"].items())
-        lines += [f"{row['name']}: {row['partitions']} delegate partition(s){f', without {outside}' if outside else ''}."]
-        lines += [f"- {name}: {done}" for name, done in row["steps"] if done != "nothing to do"] + [""]
-        lines += [layers[row["name"]], ""] if layers[row["name"]] else []
-    return "\n".join(lines)
 
 
 def _write(path: pathlib.Path, content: bytes) -> None:

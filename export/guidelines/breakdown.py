@@ -8,9 +8,9 @@ reshape in place, costs a copy there, and data is not in the caches as it would 
 import dataclasses
 import time
 
-from export.benchmark import _take_turns
 from export.optimize import verify
 from export.optimize.graph import Graph
+from export.optimize.timing import take_turns
 
 CATEGORIES = {
     "convolution": ("CONV_2D", "FULLY_CONNECTED"),
@@ -75,7 +75,7 @@ def breakdown(content: bytes, threads: int = 1, runs: int = 30, cpu_time: bool =
         for detail, value in zip(runner.get_input_details(), values, strict=True):
             runner.set_tensor(detail["index"], value)
     whole, *times = (
-        min(own) for own in _take_turns(runners, runs, 2, time.thread_time_ns if cpu_time else time.perf_counter_ns)
+        min(own) for own in take_turns(runners, runs, 2, time.thread_time_ns if cpu_time else time.perf_counter_ns)
     )
     call = min(times)
     found: dict[str, float] = {}

@@ -15,6 +15,7 @@ _SLICES = ("SLICE", "STRIDED_SLICE", "GATHER")
 _JOINS = ("CONCATENATION", "PACK")
 _DELEGATED = ("ADD", "SUB", "RESIZE_BILINEAR", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "TRANSPOSE_CONV")  # besides those with costs
 _FLOAT_ONLY = ("AVERAGE_POOL_2D", "HARD_SWISH", "SOFTMAX", "RELU", "RELU6", "RELU_N1_TO_1", "PRELU", "DIV")  # in XNNPACK
+POOL_TAPS = 9  # of the pooling that targets are fitted to, 3x3
 _INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8)
 _FREE = ("EXPAND_DIMS", "SQUEEZE")
 
@@ -144,6 +145,15 @@ def _elementwise(name: str) -> Callable:
     return cost
 
 
+def _pool(name: str) -> Callable:
+    def cost(graph: Graph, operator, model: CostModel, size: int) -> float:
+        y, options = graph.shape(int(operator.outputs[0])), operator.builtinOptions
+        windows = options.filterHeight * options.filterWidth / POOL_TAPS
+        return model.linear(name, math.prod(y[:-1]), y[-1] * windows, size)
+
+    return cost
+
+
 def _reduced(graph: Graph, operator, model: CostModel, size: int) -> float:
     x = graph.shape(_inputs(operator)[0])
     return model.linear("mean", math.prod(x[:-1]), x[-1] if x else 1, size)
@@ -176,8 +186,8 @@ _COSTS: dict[str, Callable[[Graph, schema.OperatorT, CostModel, int], float]] = 
     **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX"), _reduced),
     "TRANSPOSE": _transpose,
     "SOFTMAX": _elementwise("softmax"),
-    "MAX_POOL_2D": _elementwise("max_pool"),
-    "AVERAGE_POOL_2D": _elementwise("average_pool"),
+    "MAX_POOL_2D": _pool("max_pool"),
+    "AVERAGE_POOL_2D": _pool("average_pool"),
     "QUANTIZE": _quantize,
     "DEQUANTIZE": lambda graph, operator, model, size: _elementwise("dequantize")(graph, operator, model, 1),
 }

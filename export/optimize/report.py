@@ -10,12 +10,13 @@ def lines(result: Result) -> list[str]:
     before, after = result.predicted
     target = result.target
     kind = "measured operators" if target.measured else "modelled, not measured"
+    here = f"{_change(*result.measured, '{:.2f}')} ms" if result.measured else "not timed, as a run takes seconds"
     return [
         f"multiply-adds: {_change(before.multiply_adds, after.multiply_adds, '{:,}')}; "
         f"bytes of constants: {_change(before.parameters, after.parameters, '{:,}')}",
         f"predicted for {target.name} ({target.processor}; {kind}): "
         f"{_change(before.milliseconds, after.milliseconds, '{:.2f}')} ms",
-        f"measured on this machine: {_change(*result.measured, '{:.2f}') + ' ms' if result.measured else 'not, it is too slow'}",
+        f"measured on this machine: {here}",
     ]
 
 

@@ -7,6 +7,7 @@ from absl import flags
 
 import shufflenet_tf as st
 from export import program, tflite, verify
+from export.optimize import resolve
 from export.qat import loading, loop, photos, report, training
 from export.qat import run as run_
 from shufflenet_tf.data import Source
@@ -65,6 +66,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_enum("int8_output", "uint8", ["uint8", "float32"], "Type of the file's probabilities.", flag_values=FLAGS)
 flags.DEFINE_integer("threads", 1, "Threads of the interpreter that the file is made for.", 1, flag_values=FLAGS)
+program.define_target(FLAGS)
 flags.DEFINE_integer("runs", 30, "Timed runs of each file.", 1, flag_values=FLAGS)
 
 
@@ -73,6 +75,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"Unexpected argument {arguments[0]!r}: all settings are flags, --name=value.")
     if FLAGS.model is None:
         raise UserError("There is no model: give --model=PATH; --help shows examples.")
+    target = resolve(FLAGS.target)
     began = time.monotonic()
     path = pathlib.Path(FLAGS.model)
     bundle = loading.load(path)
@@ -103,7 +106,7 @@ def main(arguments: list[str]) -> None:
     augmentation = Augmentation(**{name: FLAGS[name].value for name in ("min_area", "jitter", "lighting", "flip")})
     output = FLAGS.int8_output
     learnt = run_.learn(bundle, source, settings, augmentation, calibration, folder, output, say)
-    run_.write(bundle, *learnt, images, folder, output, FLAGS.threads, FLAGS.runs)
+    run_.write(bundle, *learnt, images, folder, output, FLAGS.threads, FLAGS.runs, target)
     seconds = time.monotonic() - began
     say(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}\nEverything is in {folder}, after {seconds:.0f} s.")
 

@@ -14,6 +14,7 @@ from export import metadata, verify
 from export.benchmark import benchmark
 from export.logits import distance, expected_drop, logits
 from export.optimize import optimize
+from export.optimize.targets import PHONE, Target
 
 # Of a run: the graph as converted, and the finished file made of it.
 AS_CONVERTED, FINISHED = "int8_as_converted.tflite", "model_int8.tflite"
@@ -56,7 +57,12 @@ def trained(run: pathlib.Path) -> bytes | None:
 
 
 def measure(
-    bundle: st.Bundle, conversions: Mapping[str, bytes], images: Sequence[verify.Batch], threads: int = 1, runs: int = 30
+    bundle: st.Bundle,
+    conversions: Mapping[str, bytes],
+    images: Sequence[verify.Batch],
+    threads: int = 1,
+    runs: int = 30,
+    target: str | Target = PHONE,
 ) -> tuple[list[Row], verify.Report]:
     """Finishes conversions of a network, compares them with it and times them.
 
@@ -67,6 +73,7 @@ def measure(
       images: see `verify.verify`.
       threads: of the interpreter.
       runs: timed runs of each.
+      target: the processor to make the files fast on; see `optimize`.
 
     Returns:
       The rows in the order of `conversions`, and the full comparison.
@@ -79,7 +86,7 @@ def measure(
 
     def finished(named: tuple[str, bytes]) -> bytes:
         name, content = named
-        fast = optimize(content, threads).model
+        fast = optimize(content, threads, target).model
         return metadata.attach(fast, bundle.model.name, f"{about}, {name}", labels, bundle.preprocessing)
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:  # the optimizer works in processes of its own

@@ -14,6 +14,7 @@ import tensorflow as tf
 import shufflenet_tf as st
 from export import ptq, verify
 from export.convert import convert, trace
+from export.optimize.targets import PHONE, Target
 from export.ptq import report as layer_report
 from export.qat import loop, network, numbers, ranges, report, rounding, training
 from export.quantize import Quantization
@@ -109,6 +110,7 @@ def write(
     output: str = "uint8",
     threads: int = 1,
     runs: int = 30,
+    target: str | Target = PHONE,
 ) -> None:
     """Writes everything that a finished run leaves behind.
 
@@ -120,6 +122,7 @@ def write(
       output: type of the int8 files' probabilities.
       threads: of the interpreter that the files are made for.
       runs: timed runs of each file.
+      target: the processor to make the files fast on; see `export.optimize.optimize`.
     """
     content = rounding.to_tflite(student, output)
     best = ptq.Result((folder / START).read_bytes(), (folder / REFERENCE).read_bytes())
@@ -129,7 +132,7 @@ def write(
         "int8, post-training, best": best.model,
         "int8, trained": content,
     }
-    rows, proven = report.measure(bundle, conversions, images, threads, runs)
+    rows, proven = report.measure(bundle, conversions, images, threads, runs, target)
     named = {name: variable.numpy() for name, variable in rounding.named_variables(student).items()}
     canonical.assign(bundle.model, network.unfolded(bundle.model, named))
     ends = {name: float(value) for name, value in named.items() if name.endswith(("/low", "/high"))}

@@ -24,6 +24,7 @@ class Latency:
       bytes: of the file.
       partitions: pieces of the graph that the delegate runs as one.
       outside: operators that it leaves to the interpreter, such as "2 MEAN"; empty: none.
+      target: the processor that the file was made for; empty: none was named.
     """
 
     network: str
@@ -36,6 +37,7 @@ class Latency:
     bytes: int
     partitions: int
     outside: str = ""
+    target: str = ""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tiny_classifier import convert, network
 
 from export import anatomy, benchmark, pictures, program
+from export.optimize.timing import take_turns
 from shufflenet_tf.errors import UserError
 
 
@@ -83,7 +84,7 @@ def test_runs_take_turns_in_changing_order():
         def invoke(self):
             calls.append(self.name)
 
-    times = benchmark._take_turns([Interpreter(name) for name in "abc"], runs=20, warmup=2)
+    times = take_turns([Interpreter(name) for name in "abc"], runs=20, warmup=2)
     rounds = [tuple(calls[i : i + 3]) for i in range(0, len(calls), 3)]
     assert len(rounds) == 22 and all(sorted(order) == ["a", "b", "c"] for order in rounds) and len(set(rounds)) > 3
     assert [len(own) for own in times] == [20, 20, 20]
