@@ -95,7 +95,7 @@ def target(
       gigahertz: clock of a processor whose cycles were modelled.
 
     Raises:
-      TooFewTimes: an operator lacks times.
+      InvalidTimes: an operator lacks times, or they are none of a processor.
     """
     costs, partition, fits = fit(specimens(), times)
     graphs = f"{len(times)} graphs of one operator each, one thread"
