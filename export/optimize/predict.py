@@ -30,9 +30,28 @@ def account(graph: Graph, model: CostModel) -> Account:
 
 
 def partitions(graph: Graph) -> int:
-    """Returns how many pieces XNNPACK's delegate runs of the graph, as far as its operators tell."""
-    inside = [not _is_left_out(graph, operator) for operator in graph.operators]
-    return sum(now and not before for before, now in itertools.pairwise([False, *inside]))
+    """Returns how many pieces XNNPACK's delegate runs of the graph, as far as its operators tell.
+
+    LiteRT gathers in turn all operators that can be computed by then and that the delegate takes, and all that it doesn't
+    take, whatever stands between them in the file.
+    """
+    waiting = [(operator, not _is_left_out(graph, operator)) for operator in graph.operators]
+    unknown = {int(t) for operator in graph.operators for t in operator.outputs}
+    pieces = 0
+    while waiting:
+        turn, left = None, []
+        for operator, inside in waiting:
+            ready = not unknown.intersection(_inputs(operator))
+            turn = inside if turn is None and ready else turn
+            if ready and inside == turn:
+                unknown.difference_update(int(t) for t in operator.outputs)
+            else:
+                left.append((operator, inside))
+        if len(left) == len(waiting):
+            break  # a circle, which LiteRT refuses
+        pieces += bool(turn)
+        waiting = left
+    return pieces
 
 
 def _is_left_out(graph: Graph, operator: schema.OperatorT) -> bool:

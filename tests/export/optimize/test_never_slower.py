@@ -79,25 +79,27 @@ def test_no_random_graph_becomes_slower(target, model, threads):
 
 
 NETWORKS = {
-    **{f"v1 g{g}": lambda int8, g=g: build.shufflenet_v1(int8, g) for g in (2, 3, 8)},
-    "v1 g3, rank 5": lambda int8: build.shufflenet_v1(int8, 3, rank=5, shuffle_first=False, relu_after=False),
+    **{f"v1 g{g}": lambda int8, g=g: build.shufflenet_v1(int8, g, size=24) for g in (2, 3, 8)},
+    "v1 g3, rank 5": lambda int8: build.shufflenet_v1(int8, 3, 24, rank=5, shuffle_first=False, relu_after=False),
     **{
-        f"v2 {wiring}": lambda int8, wiring=wiring: build.shufflenet_v2(int8, wiring=wiring)
+        f"v2 {wiring}": lambda int8, wiring=wiring: build.shufflenet_v2(int8, (16, 32), (2, 2), wiring, size=24)
         for wiring in ("tensorpack", "megvii", "torchvision")
     },
 }
+# Floats are alike on all phones.
+CASES = [(True, target) for target in names()] + [(False, "phone"), (False, "x86_avx2")]
 
 
-@pytest.mark.parametrize("target", names())
-@pytest.mark.parametrize("int8", [True, False], ids=["int8", "float"])
+@pytest.mark.parametrize("int8, target", CASES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_no_network_becomes_slower(network, int8, target):
     model = NETWORKS[network](int8)
-    result, _ = check(model, target)
+    result, steps = check(model, target)
     difference = verify.compare(model, result, 4)
     assert difference.quanta == 0 and difference.relative <= verify.TOLERANCE
     cost = CostModel(1, Target.of(target))
-    assert account(Graph(result), cost).cost < 0.97 * account(Graph(model), cost).cost, "shuffles cost something everywhere"
+    # In floating point a shuffle may cost less than what would replace it, or the file would grow too much.
+    assert not int8 or account(Graph(result), cost).cost < 0.97 * account(Graph(model), cost).cost, steps
 
 
 def test_where_nothing_helps_the_bytes_come_back_and_it_is_said():
