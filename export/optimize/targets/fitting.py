@@ -63,7 +63,7 @@ def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict
             try:
                 costs[type_][operator], median, worst = _fit_operator(operator, own)
             except RuntimeError:  # of SciPy, that it finds no end
-                raise InvalidTimes(f"The times of {type_} {operator} don't depend on its size as those of a processor.") from None
+                raise InvalidTimes(f"The times of {type_} {operator} follow from no costs.") from None
             fits.append(Fit(type_, operator, len(own), median, worst))
         partition = partition if type_ != "int8" else _chain(rows.get((type_, PARTITION), []), f"{type_} {PARTITION}")[1] - each
     return costs, float(f"{max(partition, 0.0):.4g}"), fits

@@ -1,5 +1,7 @@
 """Average pooling as depthwise convolutions: the pieces cover the map, and each number is the very same."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tflite_builder as build
@@ -48,7 +50,7 @@ def test_segments_are_all_outputs_in_order_and_see_what_windows_see(axis):
         assert len(part) == (segment.outputs - 1) * stride + segment.taps, "nothing is left over"
         made += [float(window.mean()) for window in own]
     np.testing.assert_allclose(made, averages(values, kernel, stride, same))
-    assert all(a.taps != b.taps or b.start != a.start + a.outputs * stride for a, b in zip(found, found[1:], strict=False))
+    assert all(a.taps != b.taps or b.start != a.start + a.outputs * stride for a, b in itertools.pairwise(found))
 
 
 def test_the_average_is_that_of_the_runtime():

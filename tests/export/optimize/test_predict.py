@@ -1,20 +1,23 @@
 """What is predicted of a graph: what its operators are, how long their runs are, and in how many pieces it is delegated."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-import test_random_graphs
+import random_converted_graphs
+import random_graphs
 import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from export import anatomy
 from export.optimize import predict, verify
 from export.optimize.cost import CostModel
+from export.optimize.delegate import is_left_out, partitions
 from export.optimize.graph import Graph
-from export.optimize.predict import account, collapsed, operator_cost, partitions
+from export.optimize.predict import account, collapsed, operator_cost
 from export.optimize.targets import Target, names
 
 SHAPES = st.lists(st.sampled_from([1, 1, 2, 3, 4]), min_size=1, max_size=6).map(tuple)
@@ -29,7 +32,7 @@ def test_a_collapsed_transpose_is_the_same_one_of_fewest_axes(data, shape):
     expected = values.transpose(permutation).ravel()
     np.testing.assert_array_equal(values.reshape(fewer).transpose(order).ravel(), expected)
     assert len(fewer) == 1 or 1 not in fewer
-    assert all(b != a + 1 for a, b in zip(order, order[1:], strict=False)), "what stays together is one axis"
+    assert all(b != a + 1 for a, b in itertools.pairwise(order)), "what stays together is one axis"
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -48,6 +51,18 @@ def test_runs_are_those_of_a_part(data, whole):
 
 def test_parts_of_another_rank_are_taken_as_one_run():
     assert predict._runs((3, 4), (2, 3, 4)) == (1, 12)
+
+
+SIZES = [(1, 1), (1, 2), (2, 1), (2, 3)]  # kernel, stride
+
+
+def as_delegated(model: bytes) -> None:
+    """Checks that LiteRT does what is predicted."""
+    count, outside = anatomy.delegation(verify.interpreter(model))
+    graph = Graph(model)
+    left = [graph.kind(operator) for operator in graph.operators if is_left_out(graph, operator)]
+    assert sorted(left) == sorted(kind for kind, n in outside.items() for _ in range(n))
+    assert partitions(graph) == count
 
 
 def _with_softmax(net: build.Net, x: int) -> int:
@@ -76,13 +91,31 @@ BUILT = {
 @pytest.mark.parametrize("int8", [True, False], ids=["int8", "float"])
 @pytest.mark.parametrize("network", BUILT)
 def test_the_runtime_delegates_as_many_pieces_as_predicted(network, int8):
-    model = BUILT[network](int8)
-    runner = verify.interpreter(model)
-    count, outside = anatomy.delegation(runner)
-    graph = Graph(model)
-    left = [graph.kind(operator) for operator in graph.operators if predict._is_left_out(graph, operator)]
-    assert sorted(left) == sorted(kind for kind, n in outside.items() for _ in range(n))
-    assert partitions(graph) == count
+    as_delegated(BUILT[network](int8))
+
+
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.one_of(random_graphs.models(), random_converted_graphs.models()))
+def test_random_graphs_are_delegated_as_predicted(model):
+    as_delegated(model)
+
+
+@pytest.mark.parametrize("int8", [True, False], ids=["int8", "float"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(lambda net, n=n: net.split(net.input, n) for n in (1, 2, 4, 6)),
+        *(lambda net, n=n: [net.concat(*[net.input] * n)] for n in (2, 5, 6)),
+        *(lambda net, k=k, s=s, kind=kind: [net.pool(net.input, kind, k, s)] for kind in ("MAX", "AVERAGE") for k, s in SIZES),
+        *(lambda net, step=step: [net.strided_slice(net.input, 1, 9, step)] for step in (1, 2)),
+        lambda net: [net.gather(net.input, [1, 0])],
+        lambda net: net.split_v(net.input, 5, 7),
+        *(lambda net, kind=kind: [net.op(kind, [net.input], net.shape(net.input))] for kind in ("ABS", "ELU", "EXP", "NEG")),
+    ],
+)
+def test_limits_of_the_delegate(make, int8):
+    net = build.Net((1, 8, 8, 12), int8)
+    as_delegated(net.done(*make(net)))
 
 
 @pytest.mark.parametrize("source, made", [("INT8", "UINT8"), ("UINT8", "INT8"), ("INT8", "INT8"), ("FLOAT32", "INT8")])
@@ -95,11 +128,12 @@ def test_quantizing_is_delegated_unless_it_recodes(source, made):
     net.graph.subgraph.inputs = ends[:1]
     net.graph.operators.append(net.graph.operator("QUANTIZE", ends[:1], ends[1:], schema.QuantizeOptionsT()))
     model = net.done(ends[1])
-    assert partitions(Graph(model)) == anatomy.delegation(verify.interpreter(model))[0] == (source == made or source == "FLOAT32")
+    expected = source != "UINT8" and made != "UINT8"
+    assert partitions(Graph(model)) == anatomy.delegation(verify.interpreter(model))[0] == expected
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(test_random_graphs.models())
+@given(random_graphs.models())
 def test_multiply_adds_are_those_of_the_anatomy_and_constants_count_once(model):
     graph = Graph(model)
     found = account(graph, CostModel())
