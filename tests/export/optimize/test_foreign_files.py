@@ -110,6 +110,7 @@ def test_an_open_batch_stays_open_where_there_is_nothing_to_gain():
     model = net.done(int(net.graph.operators[0].outputs[0]))
     result = optimize(model)
     assert result.model == model and result.steps[-1][0] == "batch" and "left open after all" in result.steps[-1][1]
+    assert result.ratio == 1 and result.predicted[0].multiply_adds > 0
 
 
 def test_other_open_sides_are_left_alone():

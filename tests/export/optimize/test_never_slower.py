@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from export.optimize import optimize, pipeline, report, timing, verify
 from export.optimize.cost import CostModel
+from export.optimize.fold import reshape
 from export.optimize.graph import Graph
+from export.optimize.passes import Pass
 from export.optimize.pipeline import NOTHING, Pipeline
 from export.optimize.predict import account
 from export.optimize.targets import Target, names
@@ -120,6 +122,30 @@ def test_the_report_tells_predictions_from_measurements():
     assert predicted.startswith("predicted for phone (Arm Cortex-A76") and "modelled, not measured" in predicted
     assert f"({after.milliseconds / before.milliseconds:.2f}) ms" in predicted and result.ratio < 1
     assert measured.startswith("measured on this machine: ") and f"{result.measured[1]:.2f}" in measured
+
+
+def _in_vain(graph: Graph, model: CostModel) -> str:
+    """Puts a needless RESHAPE before each convolution."""
+    for operator in [o for o in graph.operators if graph.kind(o) == "CONV_2D"]:
+        x = int(operator.inputs[0])
+        same = graph.add_tensor(graph.shape(x), graph.type(x), "same", graph.quantization(x))
+        graph.operators.insert(0 if x in graph.inputs else graph.producers()[x] + 1, reshape(graph, x, same))
+        operator.inputs = [same, *map(int, operator.inputs[1:])]
+    return "in vain"
+
+
+@pytest.mark.parametrize("role", ["prepares", "delegates", "neither"])
+def test_a_pass_that_does_not_pay_is_left_out_and_the_others_stay(small, monkeypatch, role):
+    passes = (Pass("vanity", _in_vain, **{role: True} if role != "neither" else {}), *pipeline.PASSES)
+    expected, _ = Pipeline(CostModel()).run(small)
+    monkeypatch.setattr(pipeline, "PASSES", passes)
+    result, steps = Pipeline(CostModel()).run(small)
+    assert result == expected != small
+    # Of a pass that prepares others the whole way decides, on which another one took the RESHAPE away again.
+    assert dict(steps)["vanity"].startswith("in vain" if role == "prepares" else "no gain on phone")
+    monkeypatch.setattr(pipeline, "PASSES", passes[:1])
+    result, steps = Pipeline(CostModel()).run(small)
+    assert result is small and [told.startswith("no gain on phone") for _, told in steps] == [True]
 
 
 @pytest.fixture(scope="module")
