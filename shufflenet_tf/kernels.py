@@ -51,7 +51,10 @@ def grouped_convolution(x: tf.Tensor, kernel: tf.Tensor, strides, padding: str) 
         def gradient(upstream):
             return _gradient(x, kernel, upstream, strides, padding)
 
-        return tf.nn.conv2d(x, kernel, strides, padding), gradient
+        y = tf.nn.conv2d(x, kernel, strides, padding)
+        # TensorFlow would fuse it with the batch normalization or bias behind it, and its plain fused kernel refuses groups:
+        # a SavedModel could not be served without oneDNN. A check of what is known is in the way, and costs nothing.
+        return tf.ensure_shape(y, y.shape), gradient
 
     return convolve(x, kernel)
 

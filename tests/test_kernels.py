@@ -126,6 +126,18 @@ def test_layer_learns_under_mixed_precision_and_comes_back_from_a_saved_model(po
     np.testing.assert_array_equal(tf.cast(served.serve(x), tf.float32), tf.cast(model(x), tf.float32))
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_what_stands_behind_it_is_not_fused(bias):
+    """TensorFlow's fused kernel without oneDNN refuses groups, so that V1 could neither predict nor be served."""
+    inputs = tf.keras.Input((6, 6, 12))
+    x = kernels.GroupedConv2D(24, 1, groups=3, use_bias=bias)(inputs)
+    x = x if bias else tf.keras.layers.BatchNormalization()(x)
+    model = tf.keras.Model(inputs, tf.keras.layers.ReLU()(x))
+    images = random(1, 4, 6, 6, 12)
+    np.testing.assert_allclose(model.predict(images, verbose=0), model(images), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(tf.function(lambda x: model(x, training=False))(images), model(images), rtol=1e-5, atol=1e-6)
+
+
 def test_second_derivatives():
     """Of the sum of y^3 along a line: 6 y y'^2."""
     x, along, kernel = (random(i, *shape) for i, shape in enumerate([(2, 3, 3, 6), (2, 3, 3, 6), (1, 1, 2, 6)]))

@@ -13,6 +13,8 @@ from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
 from export.optimize.passes import PASSES
 
+pytestmark = pytest.mark.kernels
+
 MOVING = {"TRANSPOSE", "SPLIT", "SPLIT_V", "GATHER", "STRIDED_SLICE"}
 
 
