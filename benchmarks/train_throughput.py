@@ -130,7 +130,7 @@ def main() -> None:
         (sys.executable, "tensorflow", "TF_ENABLE_ONEDNN_OPTS=0", plain),
     ]
     if args.torch_python != sys.executable or importlib.util.find_spec("torch"):
-        groups.append((args.torch_python, "torch", "OMP_WAIT_POLICY=PASSIVE", ["torchvision", "torchvision, channels-last"]))
+        groups.append((args.torch_python, "torch", "TF_CPP_MIN_LOG_LEVEL=3", ["torchvision", "torchvision, channels-last"]))
     else:
         print("PyTorch is not installed here: give --torch_python for its rows.", file=sys.stderr)
     seconds = {}
@@ -145,9 +145,7 @@ def main() -> None:
         worker.wait()
 
     clock = ", CPU time" if args.cpu_time else ""
-    print(
-        f"{args.size} px, batch {args.batch}{clock}, {os.cpu_count()} cores, medians of {args.rounds} interleaved measurements\n"
-    )
+    print(f"{args.size} px, batch {args.batch}{clock}, {os.cpu_count()} cores, {args.rounds} interleaved measurements\n")
     print(f"{'':66}  images/s   ours is faster by")
     for variant, times in seconds.items():
         ours = seconds[next(name for name in (v1_g8, v1, v2) if variant.startswith(name) or name == v2)]
