@@ -93,9 +93,14 @@ def serve(framework: str, size: int, batch: int, variants: list[str], cpu_time: 
         print((clock() - start) / STEPS, flush=True)
 
 
-def start(python: str, framework: str, setting: str, args: argparse.Namespace, variants: list[str]) -> subprocess.Popen:
-    """Starts a worker with `setting`, NAME=VALUE, in its environment."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), **dict([setting.split("=")])}
+def start(python: str, framework: str, settings: str, args: argparse.Namespace, variants: list[str]) -> subprocess.Popen:
+    """Starts a worker with `settings`, NAME=VALUE …, in its environment."""
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": str(ROOT),
+        **dict(pair.split("=") for pair in settings.split()),
+    }
     command = [python, __file__, f"--worker={framework}", f"--size={args.size}", f"--batch={args.batch}", *variants]
     command += ["--cpu_time"] if args.cpu_time else []
     worker = subprocess.Popen(
@@ -126,7 +131,7 @@ def main() -> None:
     plain = [name + WITHOUT for name in (v2, v1, keras_grouped, v1_g8)]
     groups = [
         (sys.executable, "tensorflow", "TF_ENABLE_ONEDNN_OPTS=1", keras3),
-        (sys.executable, "tensorflow", "TF_USE_LEGACY_KERAS=1", [f"{v2}, tf_keras"]),
+        (sys.executable, "tensorflow", "TF_ENABLE_ONEDNN_OPTS=1 TF_USE_LEGACY_KERAS=1", [f"{v2}, tf_keras"]),
         (sys.executable, "tensorflow", "TF_ENABLE_ONEDNN_OPTS=0", plain),
     ]
     if args.torch_python != sys.executable or importlib.util.find_spec("torch"):

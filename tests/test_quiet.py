@@ -27,6 +27,8 @@ PROGRAMS = {
     "weights": ["-m", "shufflenet_tf.weights", "--help"],
     "export": ["-m", "export.tflite", "--help"],
     "verify": ["-mexport.verify", "--help"],
+    "qat": ["-m", "export.qat", "--help"],
+    "latency": ["-m", "export.latency", "--help"],
 }
 OWN = ["-c", "import shufflenet_tf"]
 
