@@ -38,12 +38,12 @@ ROWS = [
 def test_the_table_has_ratios_within_a_group_and_a_reason_for_each_missing_time():
     lines = [[cell.strip() for cell in line.split("|")[3:-1]] for line in report.table(ROWS).splitlines()[2:]]
     assert lines == [
-        ["1", "Ours", "2.00", "1.80", "", "0.0e+00"],
-        ["1", "Slow", "3.00", "3.60", "0.67", "0.0e+00"],
-        ["1", "Fast", "4.00", "1.50", "0.50", "0.0e+00"],
+        ["1", "Ours", "2.00 / 2.00", "1.80 / 1.80", "", "0.0e+00"],
+        ["1", "Slow", "3.00 / 3.00", "3.60 / 3.60", "0.67", "0.0e+00"],
+        ["1", "Fast", "4.00 / 4.00", "1.50 / 1.50", "0.50", "0.0e+00"],
         ["1", "Absent", "", "", "", "not installed: there is no module absent"],
-        ["2", "Fast", "2.00", "9.00", "1.50", "0.0e+00"],
-        ["2", "Ours", "3.00", "5.00", "", "0.0e+00"],
+        ["2", "Fast", "2.00 / 2.00", "9.00 / 9.00", "1.50", "0.0e+00"],
+        ["2", "Ours", "3.00 / 3.00", "5.00 / 5.00", "", "0.0e+00"],
     ]
 
 

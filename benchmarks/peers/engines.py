@@ -55,7 +55,7 @@ class Ready:
     logits: Callable[[], np.ndarray]
 
 
-# What has to outlive the networks that use it: ncnn crashes when its memory goes before its tensors.
+# What has to outlive the networks that use it, and nobody else holds: inputs, and the memory of ncnn's tensors.
 _ALIVE: list[Any] = []
 
 
@@ -152,10 +152,8 @@ def _onnxruntime(job: Job) -> Ready:
     for name, bind, values in (("image", binding.bind_input, image), ("logits", binding.bind_output, logits)):
         bind(name, "cpu", 0, np.float32, values.shape, values.ctypes.data)
 
-    def run(image=image):  # which has to stay alive
-        session.run_with_iobinding(binding)
-
-    return Ready(run, logits.copy)
+    _ALIVE.extend((image, logits))
+    return Ready(lambda: session.run_with_iobinding(binding), logits.copy)
 
 
 def _convert_openvino(job: Job) -> None:
@@ -186,7 +184,7 @@ def _openvino(job: Job) -> Ready:
     }
     path = job.folder / ("float32.onnx" if job.precision == "float32" else "int8.xml")
     request = ov.Core().compile_model(path, "CPU", settings).create_infer_request()
-    request.set_input_tensor(ov.Tensor(job.image()))
+    request.set_input_tensor(ov.Tensor(job.image()))  # a copy
     return Ready(request.infer, lambda: request.get_output_tensor().data.copy())
 
 
@@ -206,6 +204,7 @@ def _mnn(job: Job) -> Ready:
     image, made = job.image(), interpreter.getSessionOutput(session)
 
     def host(values: np.ndarray) -> Any:
+        _ALIVE.append(values)
         return MNN.Tensor(values.shape, MNN.Halide_Type_Float, values, MNN.Tensor_DimensionType_Caffe)
 
     interpreter.getSessionInput(session).copyFrom(host(image))
@@ -237,13 +236,13 @@ def _ncnn(job: Job) -> Ready:
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
     if net.load_param(str(job.folder / "ncnn/network.ncnn.param")) or net.load_model(str(job.folder / "ncnn/network.ncnn.bin")):
         raise RuntimeError("ncnn can't load what pnnx has written")
-    image, last = ncnn.Mat(job.image()[0]).clone(), {}
-
-    _ALIVE.append(allocators)
+    image, last = job.image()[0], {}
+    _ALIVE.extend((allocators, image))
+    given = ncnn.Mat(image)  # which holds no copy
 
     def run():
         extractor = net.create_extractor()
-        extractor.input("in0", image)
+        extractor.input("in0", given)
         _, last["logits"] = extractor.extract("out0")
 
     return Ready(run, lambda: np.array(last["logits"]))

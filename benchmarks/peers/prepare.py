@@ -35,6 +35,7 @@ def prepare(name: str, wiring: str, side: int, threads: list[int], folder: pathl
     Raises:
       UserError: the network is unknown, or none that the peers are built as.
     """
+    tf.keras.utils.set_random_seed(0)
     model = st.create_model(name, input_shape=(side, side, 3), wiring=wiring, classifier_activation=None)
     images = textured(side, IMAGES)
     for layer in model._flatten_layers():

@@ -59,7 +59,7 @@ def ratio(row: Row, group: Sequence[Row], cpu_time: bool) -> float | None:
 def table(rows: Sequence[Row], cpu_time: bool = False) -> str:
     """Returns all rows as Markdown, the fastest of each group first and those without times last."""
     lines = [
-        "| network | precision | threads | engine | ms | CPU ms | ours / it | difference from Keras |",
+        "| network | precision | threads | engine | ms: min / median | CPU ms: min / median | ours / it | difference from Keras |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for group in groups(rows):
@@ -70,7 +70,7 @@ def table(rows: Sequence[Row], cpu_time: bool = False) -> str:
                 cells += ["", "", "", row.reason.replace("|", "/")]
             else:
                 compared = ratio(row, group, cpu_time)
-                cells += [f"{statistics.median(times):.2f}" for times in (row.wall, row.cpu)]
+                cells += [f"{min(times):.2f} / {statistics.median(times):.2f}" for times in (row.wall, row.cpu)]
                 cells += ["" if compared is None or row.engine == OURS else f"{compared:.2f}", f"{row.difference:.1e}"]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -104,6 +104,7 @@ def write_csv(rows: Sequence[Row], path: str | os.PathLike, cpu_time: bool = Fal
             line |= {"runs": len(row.wall)}
             line |= {"wall_ms": round(statistics.median(row.wall), 4) if known else ""}
             line |= {"wall_min_ms": round(min(row.wall), 4) if known else ""}
+            line |= {"cpu_min_ms": round(min(row.cpu), 4) if known else ""}
             line |= {"cpu_ms": round(statistics.median(row.cpu), 4) if known else ""}
             line |= {"ours_of_it": "" if compared is None else round(compared, 4)}
             line |= {"difference": f"{row.difference:.3e}" if known else "", "reason": row.reason, "processor": machine}
