@@ -58,10 +58,8 @@ def ratio(row: Row, group: Sequence[Row], cpu_time: bool) -> float | None:
 
 def table(rows: Sequence[Row], cpu_time: bool = False) -> str:
     """Returns all rows as Markdown, the fastest of each group first and those without times last."""
-    lines = [
-        "| network | precision | threads | engine | ms: min / median | CPU ms: min / median | ours / it | difference from Keras |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    columns = ("network", "precision", "threads", "engine", "ms: min / median", "CPU ms", "ours / it", "difference from Keras")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for group in groups(rows):
         known = sorted((row for row in group if not row.reason), key=lambda row: row.median(cpu_time))
         for row in [*known, *(row for row in group if row.reason)]:
