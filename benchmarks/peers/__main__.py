@@ -51,6 +51,7 @@ flags.DEFINE_string("csv", None, "A table to write, a line an engine.", flag_val
 flags.DEFINE_bool("cpu_time", False, "Compare what one thread computes, not what passes.", flag_values=FLAGS)
 
 PRECISIONS = ("float32", "int8")
+BUSY = 0.5  # processes a core that make times of several threads worthless
 TIMEOUT = 900  # seconds of a conversion, or of a measurement besides its runs
 
 
@@ -136,6 +137,8 @@ def main(arguments: list[str]) -> None:
             threads = [int(count) for count in dict.fromkeys(FLAGS.threads)]
             rows += measure(model, list(dict.fromkeys(FLAGS.engines)), threads, pathlib.Path(folder))
     print(f"{report.processor()}; load {before[0]:.1f} before, {os.getloadavg()[0]:.1f} after.")
+    if before[0] > BUSY * os.cpu_count():
+        print("Other programs were at work: compare one thread's CPU time only, for several threads wait for each other.")
     print(f"{report.versions(rows)}.")
     compared = "CPU time of one thread, the time that passes of more" if FLAGS.cpu_time else "the time that passes"
     print(f"Wiring {FLAGS.wiring}, {FLAGS.size} px, medians of {FLAGS.runs} runs in turns, compared by {compared}.\n")
