@@ -37,8 +37,9 @@ lint: .venv/installed ## Check format and style; repair with .venv/bin/ruff form
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m ruff check .
 
-benchmark: .venv/installed ## Measure every speed that the README states; needs an otherwise idle machine
+benchmark: .venv/installed ## Measure every speed that the README states; needs an otherwise idle machine; PEERS=a Python with others' engines
 	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit 1; done
+	@echo "== benchmarks/peers"; $(RUN) -m benchmarks.peers $(if $(PEERS),--peers_python="$(PEERS)")
 
 clean: ## Remove the virtual environment and all caches; runs/ stays
 	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
