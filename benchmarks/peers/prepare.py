@@ -10,6 +10,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 import shufflenet_tf as st
 from benchmarks.peers.network import Weights
 from export.optimize import optimize
+from export.optimize.targets import HOST
 from shufflenet_tf import quiet
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.layers import EPSILON
@@ -49,7 +50,7 @@ def prepare(name: str, wiring: str, side: int, threads: list[int], folder: pathl
         content = as_converted(model, precision, images)
         (folder / f"litert_{precision}.tflite").write_bytes(content)
         for count in threads:
-            faster = optimize(content, threads=count).model
+            faster = optimize(content, threads=count, target=HOST).model
             (folder / f"ours_{precision}_{count}.tflite").write_bytes(faster)
 
 
