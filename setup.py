@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 ROOT = pathlib.Path(__file__).resolve().parent
 
 EXTRAS = {
-    "export": ["ai-edge-litert>=2.1,<3", "tensorflow-model-optimization>=0.8,<0.9"],
+    "export": ["ai-edge-litert>=2.1,<3", "scipy>=1.13", "tensorflow-model-optimization>=0.8,<0.9"],
     "dev": ["hypothesis>=6.100", "packaging>=23", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.15"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

@@ -18,7 +18,6 @@ What is printed last says how well the costs predict operators that they were no
 """
 
 import json
-import math
 import os
 import pathlib
 import sys
@@ -48,6 +47,8 @@ flags.DEFINE_float(
     "gigahertz", None, "Of --times: they are cycles, modelled, of a clock of so many GHz.", 0.01, 10, flag_values=FLAGS
 )
 
+_LEAST, _MOST = 1e-6, 1e12  # microseconds that can be meant
+
 
 def main(arguments: list[str]) -> None:
     if arguments:
@@ -59,12 +60,14 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"--output={output} is no .json file: give a name such as laptop.json.")
     if FLAGS.times is not None and FLAGS.output is None:
         raise UserError("--times is of another machine, and would replace this one's target: give --output=NAME.json.")
-    check_writable(output.parent)
-    began = time.monotonic()
-    times = host.measure(host.progress_bar) if FLAGS.times is None else read_times(FLAGS.times)
     if FLAGS.times is None and FLAGS.gigahertz is not None:
         raise UserError("--gigahertz is of --times that are cycles; this machine is measured in microseconds.")
-    save(times, output, FLAGS.processor or "", FLAGS.litert or "", FLAGS.gigahertz)
+    times = None if FLAGS.times is None else read_times(FLAGS.times)
+    check_writable(output.parent)
+    began = time.monotonic()
+    times = host.measure(host.progress_bar) if times is None else times
+    processor = FLAGS.processor or ("" if FLAGS.times is None else f"not named (the times are {FLAGS.times})")
+    save(times, output, processor, FLAGS.litert or "", FLAGS.gigahertz)
     print(
         f"{output}, after {time.monotonic() - began:.0f} s: give it as --target={'host' if FLAGS.output is None else output}."
     )
@@ -115,8 +118,10 @@ def read_times(path: str | os.PathLike) -> dict[str, float]:
     if not isinstance(times, dict) or not times:
         raise UserError(f'--times={path} is no table: give a file such as {{"slice_28_60.int8": 12.5, …}}.')
     for name, value in times.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not (0 < value < math.inf):
-            raise UserError(f"--times={path} has {value!r} for {name!r}: microseconds are expected, a number above 0.")
+        if not isinstance(value, int | float) or isinstance(value, bool) or not (_LEAST <= value <= _MOST):
+            raise UserError(
+                f"--times={path} has {str(value)[:40]} for {name[:40]!r}: microseconds are expected, a number above 0."
+            )
     return {name: float(value) for name, value in times.items()}
 
 

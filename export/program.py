@@ -30,7 +30,7 @@ def define_target(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "target",
         PHONE,
-        f"Processor to make the files fast on: {', '.join(names())} (modelled), {HOST} (this machine, measured on first use), "
+        f"Processor to make the files fast on: {', '.join(names())}, {HOST} (this machine, measured on first use), "
         "or a .json file of export.calibrate.",
         flag_values=values,
     )

@@ -73,14 +73,9 @@ def main() -> None:
             steps.append(("batch", "left open after all, since there is nothing to gain"))
     content = data if optimized in (None, start) else archive.attach(optimized, files)
     after = flatbuffer if content is data else optimized
-    say(
-        {
-            "steps": steps,
-            "before": before,
-            "after": Graph(after).counts(),
-            **_figures(start or flatbuffer, after, cost, seconds),
-        }
-    )
+    # Of an open batch nothing is known: both figures are of a batch of 1, also where it was left open after all.
+    figures = _figures(start or flatbuffer, (start or flatbuffer) if content is data else after, cost, seconds)
+    say({"steps": steps, "before": before, "after": Graph(after).counts(), **figures})
     answer.write(b"\0" + content)
     answer.close()
 

@@ -34,7 +34,7 @@ def test_measuring_and_drawing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shufflenet_v2, "REPEATS", (1, 1, 1))
     table, files = tmp_path / "latency.csv", tmp_path / "files"
     given = ["export.latency", "--models=shufflenet_v2_0.5x", "--runs=2", "--cpu_time", f"--output={table}", f"--files={files}"]
-    table.write_text(f"{','.join(COLUMNS)}\nshufflenet_v2_1.0x,int8,224,224,1,0.9,1.0,100,1,\n")
+    table.write_text(f"{','.join(COLUMNS)}\nshufflenet_v2_1.0x,int8,224,224,1,0.9,1.0,100,1,,phone\n")
     assert latency.run([*given, "--sizes=32x64"]) == 0
     rows = read(table)
     assert [(row.network, row.kind, row.size) for row in rows] == [

@@ -7,7 +7,6 @@ measured.
 import dataclasses
 import functools
 import json
-import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +29,8 @@ COEFFICIENTS = {
 }
 INT8_ONLY = ("rescale", "quantize", "dequantize", "recode")  # from one type to another: held by the table of int8
 _COUNTS = ("rows", "columns", "depth", "lanes")
+_MOST = 1e12  # of any number: beyond, sums of costs would not be finite
+_LONGEST = 1000  # letters of a text
 
 
 class InvalidTarget(ValueError):
@@ -79,18 +80,28 @@ class Target:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @staticmethod
-    @functools.cache
     def of(name: str) -> "Target":
         """Returns the target of that name, or that of a JSON file.
 
         Raises:
           InvalidTarget: there is no such target, or the file is no target's.
         """
-        path = FOLDER / f"{name}.json" if name in names() else pathlib.Path(name)
-        if path.suffix != ".json":
+        if name in names():
+            return _shipped(name)
+        path = pathlib.Path(name)
+        if path.suffix != ".json" or "\0" in name:
             raise InvalidTarget(
                 f"There is no target {name!r}: give {', '.join(names())}, host, or a .json file of export.calibrate."
             )
+        return Target.read(path)
+
+    @staticmethod
+    def read(path: pathlib.Path) -> "Target":
+        """Returns the target that a JSON file describes.
+
+        Raises:
+          InvalidTarget: the file can't be read, or is no target's.
+        """
         try:
             return Target.from_json(path.read_text(encoding="utf-8"), str(path))
         except OSError as error:
@@ -112,7 +123,8 @@ class Target:
         except (ValueError, RecursionError):
             raise InvalidTarget(f"{path} is no JSON, or it is cut off: give a .json file of export.calibrate.") from None
         _check(fields, path)
-        return Target(**{field.name: fields[field.name] for field in dataclasses.fields(Target) if field.name in fields})
+        known = {field.name: fields[field.name] for field in dataclasses.fields(Target) if field.name in fields}
+        return Target(**{**known, "costs": {type_: _known(type_, fields["costs"][type_]) for type_ in TYPES.values()}})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +149,21 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
+@functools.cache
+def _shipped(name: str) -> Target:
+    return Target.read(FOLDER / f"{name}.json")
+
+
+def _operators(type_: str) -> dict[str, tuple[str, ...]]:
+    """Returns the operators that have costs on elements of that type, with the names of their coefficients."""
+    return {kind: keys for kind, keys in COEFFICIENTS.items() if type_ == "int8" or kind not in INT8_ONLY}
+
+
+def _known(type_: str, rows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Returns the coefficients that formulas use; a file may hold more, such as remarks."""
+    return {kind: {key: rows[kind][key] for key in keys} for kind, keys in _operators(type_).items()}
+
+
 def _check(fields: Any, path: str) -> None:
     def require(condition: bool, reason: str) -> None:
         if not condition:
@@ -144,30 +171,29 @@ def _check(fields: Any, path: str) -> None:
 
     require(isinstance(fields, dict), "it holds no table")
     for field in dataclasses.fields(Target):
-        value = fields.get(field.name)
-        if field.type is str or field.type == "str":
-            require(isinstance(value, str) and value != "", f"it has no {field.name!r}")
-    require(
-        _is_number(fields.get("per_millisecond")) and fields["per_millisecond"] > 0, "'per_millisecond' is no positive number"
-    )
+        if field.type is str:
+            value = fields.get(field.name)
+            told = isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable()
+            require(told, f"its {field.name!r} is no text of one line")
+    rate = fields.get("per_millisecond")
+    require(_is_number(rate, 1 / _MOST), f"'per_millisecond' is no number above 0, up to {_MOST:.0e}")
     for name in ("partition", "synchronization"):
-        require(_is_number(fields.get(name)), f"{name!r} is no number from 0 on")
-    require(_is_number(fields.get("growth", 1)) and fields.get("growth", 1) >= 1, "'growth' is no number from 1 on")
+        require(_is_number(fields.get(name)), f"{name!r} is no number from 0 to {_MOST:.0e}")
+    require(_is_number(fields.get("growth", 1), 1), f"'growth' is no number from 1 to {_MOST:.0e}")
     require(isinstance(fields.get("measured", False), bool), "'measured' is neither true nor false")
     costs = fields.get("costs")
     require(isinstance(costs, dict), "it has no 'costs'")
     for type_ in TYPES.values():
-        for kind, keys in COEFFICIENTS.items():
-            if type_ != "int8" and kind in INT8_ONLY:
-                continue
+        for kind, keys in _operators(type_).items():
             row = costs.get(type_)
             row = row.get(kind) if isinstance(row, dict) else None
             where = f"'costs' of {type_} {kind}"
             require(isinstance(row, dict), f"{where} are missing")
             for key in keys:
-                require(_is_number(row.get(key)), f"{where} have no number {key!r} from 0 on")
-                require(key not in _COUNTS or row[key] >= 1, f"{where}: {key!r} is below 1")
+                require(_is_number(row.get(key)), f"{where} have no number {key!r} from 0 to {_MOST:.0e}")
+                whole = row[key] >= 1 and row[key] == int(row[key])
+                require(key not in _COUNTS or whole, f"{where}: {key!r} is no whole number from 1 on")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+def _is_number(value: Any, least: float = 0) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= _MOST

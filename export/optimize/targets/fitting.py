@@ -107,7 +107,7 @@ def _forms(operator: str) -> Iterable[tuple[dict[str, int], Terms]]:
     elif operator == "depthwise":
         for lanes in _LANES:
             yield {"lanes": lanes}, lambda s, n=lanes: depthwise_terms(s["pixels"], s["channels"], s["taps"], n)
-    elif operator == "concatenation":
+    elif operator in ("concatenation", "split"):
         yield {}, lambda s: linear_terms(s["pixels"] * s["parts"], s["channels"] / s["parts"])
     else:
         yield {}, lambda s: linear_terms(s["pixels"], s["channels"])

@@ -12,10 +12,9 @@ from collections.abc import Callable
 import numpy as np
 
 from export.optimize import verify
-from export.optimize.targets import HOST, Target
+from export.optimize.targets import HOST, InvalidTarget, Target
 from export.optimize.targets.fitting import Fit, fit
 from export.optimize.targets.specimens import specimens
-from shufflenet_tf.files import atomic_path
 
 _ROUNDS = 4  # through all specimens, so that a busy moment does not meet all runs of one
 _SECONDS = 0.03  # of timed runs a specimen and round
@@ -114,11 +113,26 @@ def this_machine() -> Target:
     """Returns the target of this machine, measured and kept on first use.
 
     Raises:
-      InvalidTarget: the file that it is kept in is damaged.
+      InvalidTarget: the file that it is kept in is damaged, or its folder can't be written.
     """
+    # Imported here because the library loads TensorFlow, which all other targets do without.
+    from shufflenet_tf.errors import UserError
+    from shufflenet_tf.files import atomic_path, check_writable
+
     path = cache_path()
     if path.exists():
-        return Target.of(str(path))
+        try:
+            return Target.read(path)
+        except InvalidTarget:
+            raise InvalidTarget(
+                f"What was measured of this machine is damaged: delete {path}, and it's measured anew."
+            ) from None
+    try:
+        check_writable(path.parent)
+    except UserError:
+        raise InvalidTarget(
+            f"What is measured of this machine can't be kept in {path.parent}: set XDG_CACHE_HOME to a folder that can be written."
+        ) from None
     print(f"Measuring what operators cost on this machine, once (kept in {path}) …", file=sys.stderr, flush=True)
     made, _ = target(measure(progress_bar))
     with atomic_path(path) as temporary:

@@ -126,10 +126,10 @@ def _on_maps(side: int, c: int) -> dict[str, tuple[int, int, Callable]]:
     def on(function: Callable, *arguments, **named) -> Callable:
         return functools.partial(_apply, (1, side, side, c), function, arguments, named)
 
-    pixels, half = side * side, c // 2
+    pixels, fewer, half = side * side, (-(-side // 2)) ** 2, c // 2
     made = {
         "depthwise:3": (pixels, c, on(Net.depthwise)),
-        "depthwise:s3": ((side // 2) ** 2, c, on(Net.depthwise, stride=2)),
+        "depthwise:s3": (fewer, c, on(Net.depthwise, stride=2)),
         "slice": (pixels, half, on(Net.slice, 0, half)),
         "slice:odd": (pixels, c // 3, on(Net.slice, c // 3, c // 3)),
         "split:2": (pixels, c, on(lambda net, x: tuple(net.split(x, 2)))),
@@ -140,8 +140,8 @@ def _on_maps(side: int, c: int) -> dict[str, tuple[int, int, Callable]]:
         "add": (pixels, c, functools.partial(_addition, side, c)),
         "multiply": (pixels, c, on(_multiply)),
         "clamp": (pixels, c, on(Net.relu)),
-        "max_pool": ((side // 2) ** 2, c, on(Net.pool)),
-        "average_pool": ((side // 2) ** 2, c, on(Net.pool, "AVERAGE")),
+        "max_pool": (fewer, c, on(Net.pool)),
+        "average_pool": (fewer, c, on(Net.pool, "AVERAGE")),
         "mean": (pixels, c, on(Net.mean)),
         "function": (pixels, c, on(_like, "HARD_SWISH", schema.HardSwishOptionsT)),
         "softmax": (pixels, c, on(_like, "SOFTMAX", functools.partial(options, schema.SoftmaxOptionsT, beta=1.0))),
