@@ -29,8 +29,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import flags
 
 from export import program
-from export.optimize.targets import HOST, host
-from export.optimize.targets.fitting import Fit, TooFewTimes
+from export.optimize.targets import HOST, InvalidTarget, Target, host
+from export.optimize.targets.fitting import Fit, InvalidTimes
 from export.optimize.targets.specimens import specimens
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
@@ -90,10 +90,14 @@ def save(
     name = HOST if output == host.cache_path() else output.stem
     try:
         target, fits = host.target(times, name, processor, litert, gigahertz)
-    except TooFewTimes as error:
+    except InvalidTimes as error:
         raise UserError(f"{error} `export.calibrate --write=FOLDER` writes the graphs to measure.") from None
+    try:
+        text = Target.from_json(target.to_json()).to_json()
+    except InvalidTarget as error:
+        raise UserError(f"This gives no target that could be used: {error}") from None
     with atomic_path(output) as path:
-        path.write_text(target.to_json(), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     print(f"{target.processor}, LiteRT {target.litert}\n{table(fits)}")
 
 

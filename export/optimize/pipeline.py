@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from export.optimize import structure, timing, verify
 from export.optimize.cost import CostModel
+from export.optimize.delegate import partitions
 from export.optimize.graph import Graph
 from export.optimize.passes import PASSES, Pass
-from export.optimize.predict import account, partitions
+from export.optimize.predict import account
 
 NOTHING = "nothing to do"
 CHECKS = 8  # random inputs, unless the model is slow

@@ -7,16 +7,14 @@ from collections.abc import Callable
 from ai_edge_litert import schema_py_generated as schema
 
 from export.optimize.cost import CostModel
+from export.optimize.delegate import partitions, recodes
 from export.optimize.graph import Graph
 from export.optimize.targets import Account
 
 _CLAMPS = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "ABS", "NEG", "MINIMUM", "MAXIMUM", "LEAKY_RELU", "PRELU", "CAST")
 _SLICES = ("SLICE", "STRIDED_SLICE", "GATHER")
 _JOINS = ("CONCATENATION", "PACK")
-_DELEGATED = ("ADD", "SUB", "RESIZE_BILINEAR", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "TRANSPOSE_CONV")  # besides those with costs
-_FLOAT_ONLY = ("AVERAGE_POOL_2D", "HARD_SWISH", "SOFTMAX", "RELU", "RELU6", "RELU_N1_TO_1", "PRELU", "DIV")  # in XNNPACK
 POOL_TAPS = 9  # of the pooling that targets are fitted to, 3x3
-_INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8)
 _FREE = ("EXPAND_DIMS", "SQUEEZE")
 
 
@@ -27,22 +25,6 @@ def account(graph: Graph, model: CostModel) -> Account:
     constants = {int(t) for o in graph.operators for t in _inputs(o) if t >= 0 and graph.constant(int(t)) is not None}
     parameters = sum(graph.constant(t).nbytes for t in constants)
     return Account(cost, model.milliseconds(cost), sum(multiply_adds(graph, o) for o in graph.operators), parameters)
-
-
-def partitions(graph: Graph) -> int:
-    """Returns how many pieces XNNPACK's delegate runs of the graph, as far as its operators tell."""
-    inside = [not _is_left_out(graph, operator) for operator in graph.operators]
-    return sum(now and not before for before, now in itertools.pairwise([False, *inside]))
-
-
-def _is_left_out(graph: Graph, operator: schema.OperatorT) -> bool:
-    """Whether the delegate leaves an operator to the interpreter: of integers some kinds, and what it has no kernel for."""
-    kind, outputs = graph.kind(operator), [int(t) for t in operator.outputs]
-    if kind not in _COSTS and kind not in _DELEGATED:
-        return True
-    quantized = any(graph.type(t) in _INTEGERS for t in outputs)
-    recoding = kind == "QUANTIZE" and quantized and _kind_of_quantize(graph, operator) == "recode"
-    return recoding or (quantized and kind in _FLOAT_ONLY)
 
 
 def multiply_adds(graph: Graph, operator: schema.OperatorT) -> int:
@@ -165,8 +147,7 @@ def _quantize(graph: Graph, operator, model: CostModel, size: int) -> float:
 
 def _kind_of_quantize(graph: Graph, operator: schema.OperatorT) -> str:
     types = [graph.type(t) for t in (_inputs(operator)[0], int(operator.outputs[0]))]
-    integers = [type_ for type_ in types if type_ in _INTEGERS]
-    return "quantize" if len(integers) < 2 else "rescale" if types[0] == types[1] else "recode"
+    return "recode" if recodes(graph, operator) else "rescale" if types[0] == types[1] else "quantize"
 
 
 def _reshape(graph: Graph, operator, model: CostModel, size: int) -> float:

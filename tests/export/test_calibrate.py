@@ -11,7 +11,7 @@ from export.optimize.cost import CostModel
 from export.optimize.graph import Graph
 from export.optimize.predict import operator_cost
 from export.optimize.targets import HOST, Target, host, names
-from export.optimize.targets.fitting import TooFewTimes
+from export.optimize.targets.fitting import InvalidTimes
 from export.optimize.targets.specimens import INVOKE, PARTITION, specimens
 from shufflenet_tf.errors import UserError
 
@@ -147,8 +147,26 @@ def test_too_few_graphs_are_refused_by_operator(times, tmp_path, capsys, operato
     told = complaint(capsys)
     assert f"There are 0 times of int8 {operator}" in told and "--write=FOLDER" in told
     assert not (tmp_path / "out.json").exists()
-    with pytest.raises(TooFewTimes):
+    with pytest.raises(InvalidTimes):
         host.target(few)
+
+
+def test_no_target_is_written_that_could_not_be_read(times, tmp_path, capsys):
+    (tmp_path / "times.json").write_text(json.dumps(times))
+    given = [f"--times={tmp_path / 'times.json'}", f"--output={tmp_path / 'out.json'}", "--processor=two\nlines"]
+    assert run(*given) == 2
+    assert "'processor' is no text of one line" in complaint(capsys) and not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize("same", [1e-6, 5, 1e12])
+def test_times_without_rhyme_or_reason_end_in_a_target_or_a_line(tmp_path, capsys, same):
+    (tmp_path / "times.json").write_text(json.dumps(dict.fromkeys(ALL, same)))
+    output = tmp_path / "out.json"
+    if run(f"--times={tmp_path / 'times.json'}", f"--output={output}"):
+        told = complaint(capsys)
+        assert ("follow from no costs" in told or "no target that could be used" in told) and not output.exists()
+    else:
+        assert Target.of(str(output)).name == "out"
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_a_run_is_exported_with_its_own_images(trained, capsys):
     assert all(row["bytes"] > 0 and row["milliseconds"] > 0 for row in rows.values())
     text = (folder / "report.md").read_text()
     assert text in capsys.readouterr().out and "| model_int8.tflite |" in text
+    check_predictions(report, rows, text)
     assert "| layer, signal to noise in dB | min-max | best |" in text and "| mean of " in text
     for kind in ("float32", "float16", "int8"):
         classifier = LiteClassifier(folder / f"model_{kind}.tflite")
@@ -79,6 +80,26 @@ def test_a_run_is_exported_with_its_own_images(trained, capsys):
     assert st.load(folder / "model_int8.tflite").size == (32, 32)
     with zipfile.ZipFile(folder / "model_int8.tflite") as packed:
         assert packed.read("labels.txt").decode() == (folder / "labels.txt").read_text()
+
+
+def check_predictions(report: dict, rows: dict[str, dict], text: str) -> None:
+    """A person sees at once which figures are a phone's, predicted, and which are this machine's, measured."""
+    assert report["target"] == "phone" and report["threads"] == 1
+    for name, row in rows.items():
+        if name.endswith("as converted"):
+            assert row["predicted_ratio"] is None
+        else:
+            assert 0 < row["predicted_ratio"] <= 1
+            assert row["predicted_milliseconds"] == pytest.approx(row["predicted_ratio"] * row["predicted_as_converted"])
+    head = next(line for line in text.splitlines() if line.startswith("| file |"))
+    columns = [column.strip() for column in head.strip("|").split("|")]
+    assert columns[7:] == ["phone, predicted: ms", "of as converted", "this machine, measured: ms", "of as converted"]
+    for line in text.splitlines():
+        if line.startswith("| model_") or (" as converted |" in line and line != head):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            assert len(cells) == len(columns) and all(float(cell) > 0 for cell in cells[7:]), line
+    assert "phone: Arm Cortex-A76" in text and "(a model, not a measurement: " in text
+    assert "This machine: 1 thread(s), medians of 2 interleaved runs" in text
 
 
 def test_any_photos_serve_and_one_kind_is_enough(trained, photos, tmp_path, capsys):

@@ -32,8 +32,8 @@ class Fit:
     worst: float
 
 
-class TooFewTimes(ValueError):
-    """The times of an operator are missing; the message is a sentence."""
+class InvalidTimes(ValueError):
+    """The times of an operator are missing, or no costs come near them; the message is a sentence."""
 
 
 def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict, float, list[Fit]]:
@@ -44,7 +44,7 @@ def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict
       times: of one run each, by name, in any unit; the costs are in the same.
 
     Raises:
-      TooFewTimes: an operator has fewer than three times.
+      InvalidTimes: an operator has fewer than three times, or such that no costs come near them.
     """
     rows: dict[tuple[str, str], list[tuple[Mapping[str, int], float]]] = {}
     for specimen in specimens:
@@ -59,8 +59,11 @@ def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict
                 continue
             own = [(sizes, max(time - invoke, 1e-3 * time)) for sizes, time in rows.get((type_, operator), [])]
             if len(own) < 3:
-                raise TooFewTimes(f"There are {len(own)} times of {type_} {operator}, and three or more are needed.")
-            costs[type_][operator], median, worst = _fit_operator(operator, own)
+                raise InvalidTimes(f"There are {len(own)} times of {type_} {operator}, and three or more are needed.")
+            try:
+                costs[type_][operator], median, worst = _fit_operator(operator, own)
+            except RuntimeError:  # of SciPy, that it finds no end
+                raise InvalidTimes(f"The times of {type_} {operator} follow from no costs.") from None
             fits.append(Fit(type_, operator, len(own), median, worst))
         partition = partition if type_ != "int8" else _chain(rows.get((type_, PARTITION), []), f"{type_} {PARTITION}")[1] - each
     return costs, float(f"{max(partition, 0.0):.4g}"), fits
@@ -69,7 +72,7 @@ def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict
 def _chain(rows: Sequence[tuple[Mapping[str, int], float]], what: str) -> tuple[float, float]:
     """Returns what a run of a graph takes besides its operators, and what each adds, from chains of 1, 5 and 9 small ones."""
     if len(rows) < 2:
-        raise TooFewTimes(f"There are {len(rows)} times of {what}, and two or more are needed.")
+        raise InvalidTimes(f"There are {len(rows)} times of {what}, and two or more are needed.")
     counts, times = zip(*((next(iter(sizes.values())), time) for sizes, time in rows), strict=True)
     slope, intercept = np.polyfit(counts, times, 1)
     return float(np.clip(intercept, 0, min(times))), float(max(slope, 0.0))

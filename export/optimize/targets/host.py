@@ -95,7 +95,7 @@ def target(
       gigahertz: clock of a processor whose cycles were modelled.
 
     Raises:
-      TooFewTimes: an operator lacks times.
+      InvalidTimes: an operator lacks times, or they are none of a processor.
     """
     costs, partition, fits = fit(specimens(), times)
     graphs = f"{len(times)} graphs of one operator each, one thread"
@@ -131,7 +131,7 @@ def this_machine() -> Target:
         check_writable(path.parent)
     except UserError:
         raise InvalidTarget(
-            f"What is measured of this machine can't be kept in {path.parent}: set XDG_CACHE_HOME to a folder that can be written."
+            f"This machine's target can't be kept in {path.parent}: set XDG_CACHE_HOME to a folder that can be written."
         ) from None
     print(f"Measuring what operators cost on this machine, once (kept in {path}) …", file=sys.stderr, flush=True)
     made, _ = target(measure(progress_bar))

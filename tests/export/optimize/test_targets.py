@@ -1,4 +1,4 @@
-"""Targets are files: each that comes with the project is whole, a new file is a new target, and a bad one is told in one sentence."""
+"""Targets are files: each that is shipped is whole, a new file is a new target, a bad one is told in one sentence."""
 
 import copy
 import json
