@@ -16,7 +16,7 @@ from export.optimize.targets import HOST, InvalidTarget, Target
 from export.optimize.targets.fitting import Fit, fit
 from export.optimize.targets.specimens import specimens
 
-_ROUNDS = 4  # through all specimens, so that a busy moment does not meet all runs of one
+_ROUNDS = 12  # through all specimens, so that a busy moment does not meet all runs of one
 _SECONDS = 0.03  # of timed runs a specimen and round
 _RUNS = (3, 100)  # of a specimen in a round, at least and at most
 _QUANTILE = 0.1  # of its times: what runs take on an undisturbed machine, without hanging on one lucky run
