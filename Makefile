@@ -1,14 +1,14 @@
 # Commands for a checkout; `make` lists them. All of them run in the virtual environment .venv, made on first use.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo android install test lint benchmark clean
+.PHONY: help demo android install test test-processors lint benchmark clean
 PYTHON ?= python3
 PYTEST := -m pytest -n 2 --dist=worksteal
 RUN := .venv/bin/python
 
 help: ## List these commands
 	@echo "Each command first makes a virtual environment in .venv, once; PYTHON=python3.12 chooses its Python."
-	@awk -F ' *:.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/installed ## Train ShuffleNetV2 on drawn signs, a few minutes; leaves model and pictures in runs/v2
 	@$(RUN) train_main.py --flagfile=v2.flags
@@ -25,12 +25,21 @@ test: .venv/installed ## Run all tests, then those of both Keras generations aga
 	@$(RUN) $(PYTEST)
 	@TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m both_generations
 
+test-processors: .venv/installed ## Run the tests that depend on the processor's kernels with those of lesser ones too
+	@echo "TensorFlow's own kernels, without oneDNN:"
+	@TF_ENABLE_ONEDNN_OPTS=0 $(RUN) $(PYTEST) -m kernels
+	@TF_ENABLE_ONEDNN_OPTS=0 TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m "kernels and both_generations" tests/test_kernels.py
+	@if [[ "$$(uname -m)" != x86_64 ]]; then echo "Skipped: oneDNN with AVX2 needs an x86 processor."; \
+	elif ! grep -qs avx512 /proc/cpuinfo; then echo "Skipped: oneDNN with AVX2 is what this processor runs in make test anyway."; \
+	else echo "oneDNN with AVX2:"; TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(RUN) $(PYTEST) -m kernels; fi
+
 lint: .venv/installed ## Check format and style; repair with .venv/bin/ruff format and .venv/bin/ruff check --fix
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m ruff check .
 
-benchmark: .venv/installed ## Measure every speed that the README states; needs an otherwise idle machine
+benchmark: .venv/installed ## Measure every speed that the README states; needs an otherwise idle machine; PEERS=a Python with others' engines
 	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit 1; done
+	@echo "== benchmarks/peers"; $(RUN) -m benchmarks.peers $(if $(PEERS),--peers_python="$(PEERS)")
 
 clean: ## Remove the virtual environment and all caches; runs/ stays
 	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,11 +1,12 @@
-"""Images per second of one training step of the same network: our layers, Keras's own, tf_keras, and PyTorch.
+"""Images per second of one training step: our layers, Keras's own, tf_keras, TensorFlow without oneDNN, and PyTorch.
 
 Usage:
-  python benchmarks/train_throughput.py [--torch_python=PATH]
+  python benchmarks/train_throughput.py [--torch_python=PATH] [--cpu_time]
 
 ShuffleNet V2 0.5x (and V1 0.5x, g = 3, for grouped convolutions), forward, backward and SGD with momentum, on the same
 random batch. Each framework has a process of its own, and the processes take turns, so that the noise of a shared machine
-meets all of them alike; compare the ratios, not the figures of two days. PyTorch's rows are torchvision's model; they are
+meets all of them alike; compare the ratios, not the figures of two days. --cpu_time counts what the cores compute, for a
+machine that others use too. PyTorch's rows are torchvision's model; they are
 left out where neither this Python nor --torch_python has torch and torchvision.
 """
 
@@ -20,6 +21,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STEPS = 5  # a measurement
+WITHOUT = ", without oneDNN"
 
 
 def tensorflow_steps(size: int, batch: int, variants: list[str]) -> dict:
@@ -38,7 +40,7 @@ def tensorflow_steps(size: int, batch: int, variants: list[str]) -> dict:
         """What `kernels.GroupedConv2D` replaces."""
 
     def step(variant: str):
-        network, _, own = variant.partition(", ")
+        network, _, own = variant.removesuffix(WITHOUT).partition(", ")
         layers.BatchNorm = tf.keras.layers.BatchNormalization if own == "Keras's batch norm" else kernels.BatchNorm
         layers.GroupedConv2D = KerasGroupedConv2D if own == "Keras's grouped convolution" else kernels.GroupedConv2D
         trainer = Trainer(st.create_model(network, input_shape=(size, size, 3), classes=10))
@@ -75,24 +77,32 @@ def torch_steps(size: int, batch: int, variants: list[str]) -> dict:
     return {variant: step(variant) for variant in variants}
 
 
-def serve(framework: str, size: int, batch: int, variants: list[str]) -> None:
+def serve(framework: str, size: int, batch: int, variants: list[str], cpu_time: bool) -> None:
     """A worker: measures a variant whenever its number comes in, and answers with seconds a step."""
     steps = list((torch_steps if framework == "torch" else tensorflow_steps)(size, batch, variants).values())
     for step in steps:
         step(), step()
     print("ready", flush=True)
+    clock = time.process_time if cpu_time else time.perf_counter
     for line in sys.stdin:
         step = steps[int(line)]
         step()  # what another variant has put into the caches is not this one's fault
-        start = time.perf_counter()
+        start = clock()
         for _ in range(STEPS):
             step()
-        print((time.perf_counter() - start) / STEPS, flush=True)
+        print((clock() - start) / STEPS, flush=True)
 
 
-def start(python: str, framework: str, legacy: bool, args: argparse.Namespace, variants: list[str]) -> subprocess.Popen:
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": str(int(legacy)), "PYTHONPATH": str(ROOT)}
+def start(python: str, framework: str, settings: str, args: argparse.Namespace, variants: list[str]) -> subprocess.Popen:
+    """Starts a worker with `settings`, NAME=VALUE …, in its environment."""
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": str(ROOT),
+        **dict(pair.split("=") for pair in settings.split()),
+    }
     command = [python, __file__, f"--worker={framework}", f"--size={args.size}", f"--batch={args.batch}", *variants]
+    command += ["--cpu_time"] if args.cpu_time else []
     worker = subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -107,18 +117,25 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="of the images, pixels")
     parser.add_argument("--batch", type=int, default=64, help="images a step")
     parser.add_argument("--rounds", type=int, default=10, help=f"measurements of {STEPS} steps each, a variant")
+    parser.add_argument("--cpu_time", action="store_true", help="seconds of all cores together instead of those that pass")
     parser.add_argument("--torch_python", default=sys.executable, help="a Python that has torch and torchvision")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("variants", nargs="*", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        return serve(args.worker, args.size, args.batch, args.variants)
+        return serve(args.worker, args.size, args.batch, args.variants, args.cpu_time)
 
-    v2, v1 = "shufflenet_v2_0.5x", "shufflenet_v1_0.5x_g3"
-    keras3 = [v2, f"{v2}, Keras's batch norm", v1, f"{v1}, Keras's grouped convolution"]
-    groups = [(sys.executable, "tensorflow", False, keras3), (sys.executable, "tensorflow", True, [f"{v2}, tf_keras"])]
+    v2, v1, v1_g8 = "shufflenet_v2_0.5x", "shufflenet_v1_0.5x_g3", "shufflenet_v1_0.5x_g8"
+    keras_grouped = f"{v1}, Keras's grouped convolution"
+    keras3 = [v2, f"{v2}, Keras's batch norm", v1, keras_grouped, v1_g8]
+    plain = [name + WITHOUT for name in (v2, v1, keras_grouped, v1_g8)]
+    groups = [
+        (sys.executable, "tensorflow", "TF_ENABLE_ONEDNN_OPTS=1", keras3),
+        (sys.executable, "tensorflow", "TF_ENABLE_ONEDNN_OPTS=1 TF_USE_LEGACY_KERAS=1", [f"{v2}, tf_keras"]),
+        (sys.executable, "tensorflow", "TF_ENABLE_ONEDNN_OPTS=0", plain),
+    ]
     if args.torch_python != sys.executable or importlib.util.find_spec("torch"):
-        groups.append((args.torch_python, "torch", False, ["torchvision", "torchvision, channels-last"]))
+        groups.append((args.torch_python, "torch", "TF_CPP_MIN_LOG_LEVEL=3", ["torchvision", "torchvision, channels-last"]))
     else:
         print("PyTorch is not installed here: give --torch_python for its rows.", file=sys.stderr)
     seconds = {}
@@ -132,12 +149,13 @@ def main() -> None:
         worker.stdin.close()
         worker.wait()
 
-    print(f"{args.size} px, batch {args.batch}, {os.cpu_count()} cores, medians of {args.rounds} interleaved measurements\n")
-    print(f"{'':50}  images/s   ours is faster by")
+    clock = ", CPU time" if args.cpu_time else ""
+    print(f"{args.size} px, batch {args.batch}{clock}, {os.cpu_count()} cores, {args.rounds} interleaved measurements\n")
+    print(f"{'':66}  images/s   ours is faster by")
     for variant, times in seconds.items():
-        ours = seconds[v1 if variant.startswith(v1) else v2]
+        ours = seconds[next(name for name in (v1_g8, v1, v2) if variant.startswith(name) or name == v2)]
         ratio = statistics.median(b / a for a, b in zip(ours, times, strict=True))
-        print(f"{variant:50}  {args.batch / statistics.median(times):8.0f}   {ratio:.2f}")
+        print(f"{variant:66}  {args.batch / statistics.median(times):8.0f}   {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import platform
 import random
 import sys
 
@@ -10,6 +11,10 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# What the programs choose for themselves (shufflenet_tf.quiet.choose_kernels), as most of what is tested here is theirs.
+if platform.machine().lower() in ("x86_64", "amd64"):
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 # Continuous integration tries the same examples every time; everyone else looks for new ones.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)

@@ -11,7 +11,8 @@ FOLDERS = ("android_demo", "benchmarks", "export", "shufflenet_tf", "tests")
 ROOTS = {("tests",), ("android_demo", "tools")}  # folders that are on the path of imports
 DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl_py"}
 SHARED = "tests/bazel/run_pytest.py"  # the main file of every test, so of many targets
-RIVALS = {"torch", "torchvision"}  # benchmarks measure them where they happen to be installed
+# Benchmarks measure these where they happen to be installed.
+RIVALS = {"MNN", "_tools", "ncnn", "nncf", "onnx", "onnxruntime", "openvino", "pnnx", "torch", "torchvision"}
 UNBUILT = {"setup.py"}  # pip's, not Bazel's
 
 

@@ -10,6 +10,8 @@ from shufflenet_tf import imagenet
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.weights import compare, published
 
+pytestmark = pytest.mark.kernels
+
 # File, the registered network, and how many parameters its authors count.
 FILES = {
     "tensorpack/shufflenet_v1_0.5x_g3.npz": ("shufflenet_v1_0.5x_g3", 718_324),

@@ -69,30 +69,6 @@ def test_fused_batch_normalization_is_keras_own():
     np.testing.assert_array_equal(fused(x, training=True), fused(x, training=False))
 
 
-@pytest.mark.parametrize("native", [True, False])
-@pytest.mark.parametrize(("groups", "kernel", "strides"), [(2, 1, 1), (3, 1, 2), (4, 3, 1), (8, 3, 2)])
-def test_grouped_convolution_is_a_convolution_of_each_group(monkeypatch, native, groups, kernel, strides):
-    if native and not kernels._native_grouped_gradient():
-        pytest.skip("TensorFlow without oneDNN has no native gradient of grouped convolutions")
-    monkeypatch.setattr(kernels, "_native_grouped_gradient", lambda: native)
-    x = tf.random.stateless_normal((2, 6, 7, 24), (1, 2))
-    weights = tf.random.stateless_normal((kernel, kernel, 24 // groups, 48), (3, 4))
-
-    def by_group(x, weights):
-        pieces = zip(tf.split(x, groups, -1), tf.split(weights, groups, -1), strict=True)
-        return tf.concat([tf.nn.conv2d(a, b, strides, "SAME") for a, b in pieces], -1)
-
-    results = []
-    for convolve in (lambda x, w: kernels.grouped_convolution(x, w, strides, "SAME"), by_group):
-        with tf.GradientTape() as tape:
-            tape.watch((x, weights))
-            y = convolve(x, weights)
-            loss = tf.reduce_sum(y**2)
-        results.append((y, *tape.gradient(loss, (x, weights))))
-    for a, b in zip(*results, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-2)
-
-
 @pytest.mark.parametrize(
     "layer",
     [

@@ -48,11 +48,11 @@ class Pass:
 
 
 PASSES = (
-    Pass("leftovers", tidy),
+    Pass("leftovers", tidy, prepares=True),
     Pass("layouts", change_layouts, prepares=True),
     Pass("split convolutions", regroup, prepares=True),
-    Pass("padding", absorb_pads),
-    Pass("ReLU", fuse_relu),
+    Pass("padding", absorb_pads, prepares=True),
+    Pass("ReLU", fuse_relu, prepares=True),
     Pass("rescaling ReLU", float_relu, rounds=True, delegates=True),
     Pass("softmax", float_softmax, rounds=True, delegates=True),
     Pass("hard swish", float_hard_swish, rounds=True, delegates=True),

@@ -17,6 +17,7 @@ NOTHING = "nothing to do"
 CHECKS = 8  # random inputs, unless the model is slow
 _CHECK_SECONDS = 20.0  # for all random inputs of a check together; a slow model is checked on fewer
 _ALTERNATIVES = ("channel movement", "average pool", "folded columns")  # passes whose gain a measurement may deny
+_GAIN = 2e-3  # of the whole cost: what is predicted to gain less may as well lose
 _PIECE = 1e-3  # of the whole cost
 Steps = list[tuple[str, str]]
 
@@ -166,7 +167,7 @@ def apply(
         after = account(Graph(candidate), cost).cost
     except Exception as error:  # a graph of a kind that nobody thought of is left alone, whatever it is
         return model, f"left alone: it isn't understood ({type(error).__name__}: {str(error)[:100]})"
-    if after >= before and not (p.delegates or p.prepares):
+    if after > (1 - _GAIN) * before and not (p.delegates or p.prepares):
         return model, f"no gain on {cost.target.name}: {done} ({after / max(before, 1e-9):.3f} of the cost)"
     if len(candidate) > limit:
         return model, f"left alone: the file would have {len(candidate):,} bytes, and {int(limit):,} are the limit ({done})"

@@ -60,6 +60,8 @@ def _convolution(graph: Graph, operator, model: CostModel, size: int) -> float:
         return 0.0
     if graph.kind(operator) == "DEPTHWISE_CONV_2D":
         return model.depthwise(math.prod(y[:-1]), y[-1], size, math.prod(weights[1:3]))
+    if math.prod(y[:-1]) == 1 and x[-1] == weights[-1]:
+        return model.linear("dense", y[-1], math.prod(weights[1:]), size)
     groups = max(1, x[-1] // weights[-1]) if graph.kind(operator) == "CONV_2D" else 1
     return model.convolution(math.prod(y[:-1]), weights[-1], y[-1] // groups, size, math.prod(weights[1:-1]), groups)
 

@@ -15,6 +15,8 @@ from shufflenet_tf.lite import LiteClassifier
 from shufflenet_tf.weights import canonical
 from shufflenet_tf.zoo import alexnet
 
+pytestmark = pytest.mark.kernels
+
 
 @pytest.fixture(scope="module", autouse=True)
 def few_units():

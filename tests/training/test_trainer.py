@@ -8,7 +8,7 @@ import shufflenet_tf as st
 from shufflenet_tf import shufflenet_v1, shufflenet_v2
 from shufflenet_tf.training.trainer import Trainer
 
-pytestmark = pytest.mark.both_generations
+pytestmark = [pytest.mark.both_generations, pytest.mark.kernels]
 
 IMAGES = np.random.default_rng(0).normal(size=(8, 32, 32, 3)).astype(np.float32)
 LABELS = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0, 1, 2, 3]]

@@ -11,6 +11,7 @@ from export.optimize.cost import convolution_terms, depthwise_terms, linear_term
 from export.optimize.targets import COEFFICIENTS, INT8_ONLY, TYPES
 from export.optimize.targets.specimens import INVOKE, PARTITION, Specimen
 
+_SLACK = 0.25  # of what running a graph takes at all: operators that take less can't be told from it
 FOLDS = 5  # one operator in so many is held out, in turn, to see how well the others predict it
 _ROWS, _COLUMNS, _DEPTHS, _LANES = (1, 2, 4, 6, 8, 16), (8, 16, 32, 64), (1, 4, 8, 64), (4, 8, 16, 32)
 Terms = Callable[[Mapping[str, int]], dict[str, float]]
@@ -57,11 +58,11 @@ def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict
         for operator in COEFFICIENTS:
             if type_ != "int8" and operator in INT8_ONLY:
                 continue
-            own = [(sizes, max(time - invoke, 1e-3 * time)) for sizes, time in rows.get((type_, operator), [])]
+            own = [(sizes, max(time - invoke, 0.0)) for sizes, time in rows.get((type_, operator), [])]
             if len(own) < 3:
                 raise InvalidTimes(f"There are {len(own)} times of {type_} {operator}, and three or more are needed.")
             try:
-                costs[type_][operator], median, worst = _fit_operator(operator, own)
+                costs[type_][operator], median, worst = _fit_operator(operator, own, _SLACK * invoke)
             except RuntimeError:  # of SciPy, that it finds no end
                 raise InvalidTimes(f"The times of {type_} {operator} follow from no costs.") from None
             fits.append(Fit(type_, operator, len(own), median, worst))
@@ -78,17 +79,19 @@ def _chain(rows: Sequence[tuple[Mapping[str, int], float]], what: str) -> tuple[
     return float(np.clip(intercept, 0, min(times))), float(max(slope, 0.0))
 
 
-def _fit_operator(operator: str, rows: Sequence[tuple[Mapping[str, int], float]]) -> tuple[dict[str, float], float, float]:
+def _fit_operator(
+    operator: str, rows: Sequence[tuple[Mapping[str, int], float]], slack: float
+) -> tuple[dict[str, float], float, float]:
     """Returns the coefficients, and the median and the worst relative error of what was held out."""
     best = None
     for shape, terms in _forms(operator):
         matrix = np.array([list({"call": 1.0, **terms(sizes)}.values()) for sizes, _ in rows])
         names = list({"call": 1.0, **terms(rows[0][0])})
         times = np.array([time for _, time in rows])
-        errors = _held_out(matrix, times)
+        errors = _held_out(matrix, times, slack)
         score = float(np.sqrt(np.mean(errors**2)))
         if best is None or score < best[0]:
-            best = (score, shape, names, _solve(matrix, times), errors)
+            best = (score, shape, names, _solve(matrix, times, slack), errors)
     _, shape, names, values, errors = best
     found = {**shape, **dict(zip(names, (float(f"{value:.4g}") for value in values), strict=True))}
     return found, float(np.median(errors)), float(errors.max())
@@ -116,15 +119,17 @@ def _forms(operator: str) -> Iterable[tuple[dict[str, int], Terms]]:
         yield {}, lambda s: linear_terms(s["pixels"], s["channels"])
 
 
-def _solve(matrix: np.ndarray, times: np.ndarray) -> np.ndarray:
+def _solve(matrix: np.ndarray, times: np.ndarray, slack: float) -> np.ndarray:
     """Non-negative coefficients of the least relative error."""
-    return nnls(matrix / times[:, None], np.ones(len(times)))[0]
+    scale = times + slack
+    return nnls(matrix / scale[:, None], times / scale)[0]
 
 
-def _held_out(matrix: np.ndarray, times: np.ndarray) -> np.ndarray:
+def _held_out(matrix: np.ndarray, times: np.ndarray, slack: float) -> np.ndarray:
     """Relative errors of each time, predicted from the others."""
     errors = np.empty(len(times))
     for n in range(min(FOLDS, len(times))):
         out = np.arange(len(times)) % FOLDS == n
-        errors[out] = np.abs(matrix[out] @ _solve(matrix[~out], times[~out]) / times[out] - 1)
+        predicted = matrix[out] @ _solve(matrix[~out], times[~out], slack)
+        errors[out] = np.abs(predicted - times[out]) / (times[out] + slack)
     return errors

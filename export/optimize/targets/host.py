@@ -16,7 +16,7 @@ from export.optimize.targets import HOST, InvalidTarget, Target
 from export.optimize.targets.fitting import Fit, fit
 from export.optimize.targets.specimens import specimens
 
-_ROUNDS = 4  # through all specimens, so that a busy moment does not meet all runs of one
+_ROUNDS = 12  # through all specimens, so that a busy moment does not meet all runs of one
 _SECONDS = 0.03  # of timed runs a specimen and round
 _RUNS = (3, 100)  # of a specimen in a round, at least and at most
 _QUANTILE = 0.1  # of its times: what runs take on an undisturbed machine, without hanging on one lucky run
@@ -113,7 +113,7 @@ def this_machine() -> Target:
     """Returns the target of this machine, measured and kept on first use.
 
     Raises:
-      InvalidTarget: the file that it is kept in is damaged, or its folder can't be written.
+      InvalidTarget: the folder that it is kept in can't be written.
     """
     # Imported here because the library loads TensorFlow, which all other targets do without.
     from shufflenet_tf.errors import UserError
@@ -123,10 +123,8 @@ def this_machine() -> Target:
     if path.exists():
         try:
             return Target.read(path)
-        except InvalidTarget:
-            raise InvalidTarget(
-                f"What was measured of this machine is damaged: delete {path}, and it's measured anew."
-            ) from None
+        except InvalidTarget:  # of an earlier version of this project, or damaged
+            print(f"What was kept of this machine in {path} can't be used.", file=sys.stderr, flush=True)
     try:
         check_writable(path.parent)
     except UserError:

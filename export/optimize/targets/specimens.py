@@ -72,6 +72,10 @@ _TRANSPOSES += (
 )
 
 
+# (inputs, outputs) of matrix products with one row, and of convolutions of one pixel
+_DENSE = ((1024, 1000), (480, 100), (960, 240), (192, 10), (96, 384))
+
+
 def specimens(types: tuple[str, ...] = ("int8", "float32")) -> Iterator[Specimen]:
     """Yields all graphs, with weights from a fixed seed."""
     for type_ in types:
@@ -102,6 +106,9 @@ def _all() -> Iterator[tuple[str, str, dict[str, int], Callable]]:
         }
         make = functools.partial(_convolution, side, inputs, filters=outputs, kernel=kernel, groups=groups)
         yield f"convolution{kernel}_{side}_{inputs}_{outputs}_g{groups}", "convolution", sizes, make
+    for inputs, outputs in _DENSE:
+        make = functools.partial(_dense, inputs, outputs)
+        yield f"dense_{inputs}_{outputs}", "dense", {"pixels": outputs, "channels": inputs}, make
     for width, channels, filters, kernel, stride in _OF_IMAGES:
         pixels = 56 * ((width - kernel[1]) // stride[1] + 1)
         sizes = {"pixels": pixels, "inputs": channels, "outputs": filters, "taps": kernel[0] * kernel[1], "groups": 1}
@@ -182,6 +189,10 @@ def _interrupted(net: Net, length: int) -> int:
 
 def _convolution(side: int, channels: int, net: Net, **named) -> int:
     return net.conv(_input(net, (1, side, side, channels)), **named)
+
+
+def _dense(inputs: int, outputs: int, net: Net) -> int:
+    return net.dense(_input(net, (1, inputs)), outputs)
 
 
 def _of_image(shape: tuple[int, ...], net: Net, **named) -> int:

@@ -14,6 +14,8 @@ from export.optimize.graph import Graph
 from export.optimize.passes import PASSES
 from export.optimize.targets import PHONE, Target
 
+pytestmark = pytest.mark.kernels
+
 MOVING = {"TRANSPOSE", "SPLIT", "SPLIT_V", "GATHER", "STRIDED_SLICE"}
 
 

@@ -1,0 +1,134 @@
+"""The result: rows of a table, how ours compares with the best of the others, and which processor it was."""
+
+import csv
+import dataclasses
+import os
+import pathlib
+import platform
+import statistics
+from collections.abc import Iterator, Sequence
+
+OURS = "ours"
+# Instructions that decide how fast these networks are, as Linux calls them on x86 and on ARM.
+ISA = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "sve", "sve2")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One engine on one network.
+
+    Attributes:
+      model, precision, threads: what was run.
+      engine, title: which engine, as --engines and as the table call it.
+      wall, cpu: milliseconds of each timed run, passed and computed; none: see `reason`.
+      difference: of its logits from Keras in float32, relative.
+      version: of the engine's package.
+      reason: why it was not timed; empty: it was.
+    """
+
+    model: str
+    precision: str
+    threads: int
+    engine: str
+    title: str
+    wall: tuple[float, ...] = ()
+    cpu: tuple[float, ...] = ()
+    difference: float = 0.0
+    version: str = ""
+    reason: str = ""
+
+    def median(self, cpu_time: bool) -> float:
+        """Returns the median that is compared: of what one thread computes where `cpu_time` asks so, else of what passes."""
+        return statistics.median(self.cpu if cpu_time and self.threads == 1 else self.wall)
+
+
+def groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Yields the rows that may be compared with each other: of one network, precision and number of threads."""
+    for key in dict.fromkeys((row.model, row.precision, row.threads) for row in rows):
+        yield [row for row in rows if (row.model, row.precision, row.threads) == key]
+
+
+def ratio(row: Row, group: Sequence[Row], cpu_time: bool) -> float | None:
+    """Returns our time relative to a row's; None: one of the two was not timed."""
+    ours = next((other for other in group if other.engine == OURS), None)
+    if ours is None or ours.reason or row.reason:
+        return None
+    return ours.median(cpu_time) / row.median(cpu_time)
+
+
+def table(rows: Sequence[Row], cpu_time: bool = False) -> str:
+    """Returns all rows as Markdown, the fastest of each group first and those without times last."""
+    columns = ("network", "precision", "threads", "engine", "ms: min / median", "CPU ms", "ours / it", "difference from Keras")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for group in groups(rows):
+        known = sorted((row for row in group if not row.reason), key=lambda row: row.median(cpu_time))
+        for row in [*known, *(row for row in group if row.reason)]:
+            cells = [row.model, row.precision, str(row.threads), row.title]
+            if row.reason:
+                cells += ["", "", "", row.reason.replace("|", "/")]
+            else:
+                compared = ratio(row, group, cpu_time)
+                cells += [f"{min(times):.2f} / {statistics.median(times):.2f}" for times in (row.wall, row.cpu)]
+                cells += ["" if compared is None or row.engine == OURS else f"{compared:.2f}", f"{row.difference:.1e}"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def verdicts(rows: Sequence[Row], cpu_time: bool = False) -> list[str]:
+    """Returns a sentence a group: ours against the fastest of the others."""
+    sentences = []
+    for group in groups(rows):
+        about = f"{group[0].model} {group[0].precision}, {group[0].threads} thread{'s' * (group[0].threads > 1)}"
+        others = [row for row in group if row.engine != OURS and not row.reason]
+        if not others:
+            sentences.append(f"{about}: there is nothing to compare with.")
+            continue
+        best = min(others, key=lambda row: row.median(cpu_time))
+        compared = ratio(best, group, cpu_time)
+        said = "ours was not timed" if compared is None else f"ours takes {compared:.2f} of the time of the best, {best.title}"
+        sentences.append(f"{about}: {said}.")
+    return sentences
+
+
+def write_csv(rows: Sequence[Row], path: str | os.PathLike, cpu_time: bool = False) -> None:
+    """Writes a line a row, with the processor in each."""
+    from shufflenet_tf.files import atomic_path
+
+    machine, lines = processor(), []
+    for group in groups(rows):
+        for row in group:
+            line = {name: getattr(row, name) for name in ("model", "precision", "threads", "engine", "version")}
+            compared, known = ratio(row, group, cpu_time), not row.reason
+            line |= {"runs": len(row.wall)}
+            line |= {"wall_ms": round(statistics.median(row.wall), 4) if known else ""}
+            line |= {"wall_min_ms": round(min(row.wall), 4) if known else ""}
+            line |= {"cpu_min_ms": round(min(row.cpu), 4) if known else ""}
+            line |= {"cpu_ms": round(statistics.median(row.cpu), 4) if known else ""}
+            line |= {"ours_of_it": "" if compared is None else round(compared, 4)}
+            line |= {"difference": f"{row.difference:.3e}" if known else "", "reason": row.reason, "processor": machine}
+            lines.append(line)
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, lines[0])
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def versions(rows: Sequence[Row]) -> str:
+    """Returns the engines' versions as text."""
+    return ", ".join(dict.fromkeys(f"{row.title.partition(',')[0]} {row.version}" for row in rows if row.version))
+
+
+def processor(path: str | os.PathLike = "/proc/cpuinfo") -> str:
+    """Returns the processor's name, how many cores the system has, and which of the instructions of `ISA` it has."""
+    fields: dict[str, str] = {}
+    try:
+        for line in pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            fields.setdefault(key.strip(), value.strip())
+    except OSError:
+        pass  # not Linux
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    having = set((fields.get("flags") or fields.get("Features") or "").split())
+    family = "".join(f", {key} {fields[key]}" for key in ("cpu family", "model") if key in fields)
+    known = " ".join(flag for flag in ISA if flag in having) or "no known instruction sets"
+    return f"{name}{family}, {os.cpu_count()} cores, {known}"
