@@ -1,7 +1,7 @@
 """Latency of ShuffleNets as converted, optimized, and of their convolutions alone, in turns in one process.
 
 Usage:
-  python benchmarks/optimize.py [--models=shufflenet_v2_1.0x,…] [--precisions=int8,float32] [--threads=1] [--runs=60]
+  python benchmarks/optimize.py [--models=shufflenet_v2_1.0x,…] [--precisions=int8,float32] [--threads=1] [--runs=60] [--target=host]
 
 Three graphs a model take turns, so that the noise of a shared machine meets all of them alike; compare the ratios, not
 the figures of two days. "Convolutions only" is a wrong network: the same operators without anything that moves channels
@@ -30,6 +30,7 @@ from ai_edge_litert import schema_py_generated as schema
 from export.optimize import optimize, verify
 from export.optimize.channels import analyse
 from export.optimize.graph import Graph
+from export.optimize.targets import HOST
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("models", ["shufflenet_v2_1.0x"], "Names of the registry (also NAME:paper), or .tflite files.")
@@ -37,6 +38,7 @@ flags.DEFINE_list("precisions", ["int8", "float32"], "int8, float32 or both.")
 flags.DEFINE_string("wiring", "tensorpack", "tensorpack, megvii or torchvision.")
 flags.DEFINE_integer("size", 224, "Side of the input in pixels.", lower_bound=32)
 flags.DEFINE_integer("threads", 1, "Threads of the interpreter.", lower_bound=1)
+flags.DEFINE_string("target", HOST, "Processor that the optimizer chooses for; only host's files should be timed here.")
 flags.DEFINE_integer("runs", 60, "Timed runs of each graph.", lower_bound=1)
 
 # Operators that need the quantization of their input at their output.
@@ -175,7 +177,7 @@ def measure(models: list[bytes], threads: int, runs: int) -> list[list[float]]:
 
 def _row(name: str, model: bytes) -> tuple[str, float]:
     """Returns a line of the table and the median of the optimized model."""
-    result = optimize(model, FLAGS.threads).model
+    result = optimize(model, FLAGS.threads, FLAGS.target).model
     times = measure([model, result, convolutions_only(model)], FLAGS.threads, FLAGS.runs)
     before, after, floor = (statistics.median(t) for t in times)
     cells = [f"{min(t):.2f} / {statistics.median(t):.2f}" for t in times]
