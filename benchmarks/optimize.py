@@ -1,7 +1,8 @@
 """Latency of ShuffleNets as converted, optimized, and of their convolutions alone, in turns in one process.
 
 Usage:
-  python benchmarks/optimize.py [--models=shufflenet_v2_1.0x,…] [--precisions=int8,float32] [--threads=1] [--runs=60] [--target=host]
+  python benchmarks/optimize.py [--models=shufflenet_v2_1.0x,…] [--precisions=int8,float32] [--threads=1] [--runs=60]
+    [--target=host]
 
 Three graphs a model take turns, so that the noise of a shared machine meets all of them alike; compare the ratios, not
 the figures of two days. "Convolutions only" is a wrong network: the same operators without anything that moves channels
@@ -30,7 +31,7 @@ from ai_edge_litert import schema_py_generated as schema
 from export.optimize import optimize, verify
 from export.optimize.channels import analyse
 from export.optimize.graph import Graph
-from export.optimize.targets import HOST
+from export.optimize.targets import HOST, host
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("models", ["shufflenet_v2_1.0x"], "Names of the registry (also NAME:paper), or .tflite files.")
@@ -187,6 +188,7 @@ def _row(name: str, model: bytes) -> tuple[str, float]:
 def main(argv: list[str]) -> None:
     """Prints a Markdown table of all models."""
     del argv
+    print(f"{host.processor()}, files for {FLAGS.target}.")
     print(f"LiteRT with XNNPACK, {FLAGS.threads} thread(s), {FLAGS.runs} runs in turns, milliseconds: min / median\n")
     print("| model | as converted | optimized | convolutions only | optimized / converted | optimized / convolutions |")
     print("|---|---|---|---|---|---|")
