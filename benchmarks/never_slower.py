@@ -1,0 +1,88 @@
+"""No network is predicted to be slower after the optimizer than before, on any target: shown for the whole registry.
+
+Usage:
+  python benchmarks/never_slower.py [--models='shufflenet_*,…'] [--size=224] [--targets=phone,phone_old,…] [--csv=FILE]
+
+Each network is converted to float32 and int8 with random weights, and taken through the optimizer once a target, without timing
+anything; a line says what the target is predicted to need relative to the file as converted, and how multiply-adds and bytes
+changed. The exit status is 1 if anything is above 1.00. All 90 networks at 224 px take hours; --models takes shell wildcards.
+"""
+
+import csv
+import fnmatch
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from absl import app, flags
+
+from export.optimize.cost import CostModel
+from export.optimize.graph import Graph
+from export.optimize.pipeline import Pipeline
+from export.optimize.predict import account
+from export.optimize.targets import Target, names
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("models", ["*"], "Names of the registry, with shell wildcards.")
+flags.DEFINE_list("targets", names(), "Targets to optimize for.")
+flags.DEFINE_integer("size", 224, "Side of the input in pixels.", lower_bound=32)
+flags.DEFINE_string("csv", None, "A table to write, a line a file.")
+
+
+def conversions(name: str, size: int):
+    """Yields (kind, flatbuffer) of a network with random weights, as converted."""
+    from export.convert import convert, trace
+    from export.latency import untrained
+    from export.quantize import Quantization
+
+    bundle, images = untrained(name, (size, size))
+    traced = trace(bundle.model)
+    for kind in ("float32", "int8"):
+        yield kind, convert(traced, Quantization(kind, calibration=images if kind == "int8" else ()))
+
+
+def rows(name: str, size: int, targets: list[str]):
+    """Yields a row for each conversion and target."""
+    for kind, model in conversions(name, size):
+        for target in targets:
+            cost = CostModel(1, Target.of(target))
+            result, _ = Pipeline(cost, reference=False, limit=cost.target.growth * len(model)).run(model)
+            before, after = account(Graph(model), cost), account(Graph(result), cost)
+            yield {
+                "network": name,
+                "kind": kind,
+                "target": target,
+                "cost": after.cost / before.cost,
+                "multiply_adds": after.multiply_adds / max(1, before.multiply_adds),
+                "bytes": len(result) / len(model),
+            }
+
+
+def main(argv: list[str]) -> None:
+    """Prints the table and exits with 1 if a file is predicted to be slower."""
+    del argv
+    import shufflenet_tf as st
+
+    found = []
+    for name in st.list_models():
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in FLAGS.models):
+            for row in rows(name, FLAGS.size, FLAGS.targets):
+                found.append(row)
+                changes = f"{row['multiply_adds']:.2f} of the multiply-adds, {row['bytes']:.3f} of the bytes"
+                figures = f"{row['cost']:.3f} of the cost, {changes}"
+                print(f"{name:34} {row['kind']:8} {row['target']:11} {figures}", flush=True)
+    if FLAGS.csv:
+        with open(FLAGS.csv, "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, found[0])
+            table.writeheader()
+            table.writerows(found)
+    slower = [row for row in found if row["cost"] > 1]
+    print(f"{len(found)} files; the dearest after optimization: {max((row['cost'] for row in found), default=1.0):.3f}.")
+    sys.exit(1 if slower else 0)
+
+
+if __name__ == "__main__":
+    app.run(main)
