@@ -207,7 +207,7 @@ def main(arguments: list[str]) -> None:
         _say(f"Proving them on {sum(len(pixels) for pixels, _ in proof)} images")
         proven = verify.verify(bundle, paths, proof, FLAGS.threads)
         _say("Timing them")
-        timed = benchmark(paths, FLAGS.threads, FLAGS.runs)
+        timed = benchmark(paths, FLAGS.threads, FLAGS.runs, cpu_time=FLAGS.threads == 1)
     rows = [tflite_report.row(file, c, t) for file, c, t in zip(files, proven.comparisons, timed, strict=True)]
     about = tflite_report.About(bundle, target, FLAGS.threads, FLAGS.runs, proven)
     report = tflite_report.text(about, rows, {file.name: file.layers for file in files})

@@ -81,7 +81,8 @@ def text(about: About, rows: Sequence[dict[str, Any]], layers: Mapping[str, str]
     lines += [
         "",
         f"{about.proven.images:,} images. {target.name}: {target.processor} ({kind}: {target.source}). This machine: "
-        f"{about.threads} thread(s), medians of {about.runs} interleaved runs.",
+        f"{about.threads} thread(s), medians of {about.runs} interleaved runs"
+        f"{', CPU time' if about.threads == 1 else ''}.",
         "",
     ]
     for after in rows[1::2]:

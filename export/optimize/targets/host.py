@@ -98,7 +98,7 @@ def target(
       InvalidTimes: an operator lacks times, or they are none of a processor.
     """
     costs, partition, fits = fit(specimens(), times)
-    graphs = f"{len(times)} graphs of one operator each, one thread"
+    graphs = f"{sum(specimen.name in times for specimen in specimens())} graphs of one operator each, one thread"
     unit, rate, source = "microseconds", 1e3, f"measured by export.calibrate: {graphs}"
     if gigahertz is not None:
         unit, rate, source = "cycles", gigahertz * 1e6, f"modelled cycles (benchmarks/arm) at {gigahertz} GHz: {graphs}"
