@@ -64,7 +64,7 @@ def read(path: str | os.PathLike) -> list[Latency]:
         raise UserError(f"{os.fspath(path)} has no measurements: {remedy}")
     found = []
     for number, line in enumerate(lines, 2):
-        line.setdefault("target", "")  # tables from before there were targets lack it
+        line["target"] = line.get("target") or ""  # tables from before there were targets lack it
         if missing := [name for name in COLUMNS if line.get(name) is None]:
             raise UserError(f"{os.fspath(path)}, line {number}, has no {missing[0]}: {remedy}")
         try:
