@@ -105,7 +105,7 @@ def test_no_network_becomes_slower(network, int8, target):
 
 
 def test_where_nothing_helps_the_bytes_come_back_and_it_is_said():
-    net = build.Net((1, 6, 6, 16), True)
+    net = build.Net((1, 7, 7, 16), True)
     model = net.done(net.conv(net.depthwise(net.conv(net.input, 16)), 16))
     for target in names():
         result = optimize(model, target=target)
