@@ -32,7 +32,7 @@ def partitions(graph: Graph) -> int:
     while waiting:
         turn, left = None, []
         for operator, inside in waiting:
-            ready = not unknown.intersection(_inputs(operator))
+            ready = not unknown.intersection(inputs_of(operator))
             turn = inside if turn is None and ready else turn
             if ready and inside == turn:
                 unknown.difference_update(int(t) for t in operator.outputs)
@@ -57,11 +57,12 @@ def is_left_out(graph: Graph, operator: schema.OperatorT) -> bool:
 
 def recodes(graph: Graph, operator: schema.OperatorT) -> bool:
     """Whether a QUANTIZE makes uint8 of int8 or the other way round."""
-    types = graph.type(_inputs(operator)[0]), graph.type(int(operator.outputs[0]))
+    types = graph.type(inputs_of(operator)[0]), graph.type(int(operator.outputs[0]))
     return types[0] != types[1] and all(type_ in _INTEGERS for type_ in types)
 
 
-def _inputs(operator: schema.OperatorT) -> list[int]:
+def inputs_of(operator: schema.OperatorT) -> list[int]:
+    """Returns the tensors that an operator reads; -1 stands for one that is left out."""
     return [] if operator.inputs is None else [int(t) for t in operator.inputs]
 
 
@@ -72,7 +73,7 @@ def _skips(graph: Graph, operator: schema.OperatorT) -> bool:
 
 
 def _strides(graph: Graph, operator: schema.OperatorT) -> bool:
-    strides = graph.constant(_inputs(operator)[3])
+    strides = graph.constant(inputs_of(operator)[3])
     return strides is None or bool((strides != 1).any())
 
 

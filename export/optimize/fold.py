@@ -13,6 +13,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.optimize.cost import CostModel
+from export.optimize.edit import reshape
 from export.optimize.graph import Graph
 from export.optimize.padding import absorbed, padding_of
 
@@ -198,10 +199,3 @@ def _widen(graph: Graph, operator: schema.OperatorT, columns: int) -> None:
     tensor.shape = [int(side) for side in tensor.shape]
     tensor.shape[2] += columns
     tensor.shapeSignature = None
-
-
-def reshape(graph: Graph, x: int, y: int) -> schema.OperatorT:
-    """Returns the operator that gives `x` the shape of `y`."""
-    options = schema.ReshapeOptionsT()
-    options.newShape = list(graph.shape(y))
-    return graph.operator("RESHAPE", [x, graph.add_constant(np.array(graph.shape(y), np.int32), "shape")], [y], options)

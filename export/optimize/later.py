@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.optimize.cost import CostModel
-from export.optimize.fold import reshape
+from export.optimize.edit import like, reshape, transpose
 from export.optimize.graph import Graph
 from export.optimize.movement import data_inputs, move
 
@@ -41,8 +41,7 @@ def _swap(graph: Graph, depthwise: schema.OperatorT) -> bool:
     constants = [t if t < 0 else _taken(graph, t, order) for t in (weights, *bias)]
     depthwise.inputs = [source, *constants]
     y = int(depthwise.outputs[0])
-    kind, quantized = graph.type(y), graph.quantization(y)
-    unshuffled = graph.add_tensor(made, kind, f"{graph.name(y)}/unshuffled", quantized)
+    unshuffled = like(graph, y, made, "/unshuffled")
     depthwise.outputs = [unshuffled]
     at = next(i for i, operator in enumerate(graph.operators) if operator is depthwise) + 1
     graph.operators[at:at] = _shuffle(graph, unshuffled, y, rows)
@@ -95,12 +94,6 @@ def _rows(permutation: np.ndarray | None) -> int | None:
 def _shuffle(graph: Graph, x: int, y: int, rows: int) -> list[schema.OperatorT]:
     """Returns the operators that shuffle `x` to `y`: a transpose of the channels as a matrix of `rows` rows."""
     n, h, w, c = graph.shape(x)
-    kind, quantization = graph.type(x), graph.quantization(x)
-    split = graph.add_tensor((n, h * w, rows, c // rows), kind, f"{graph.name(y)}/split", quantization)
-    turned = graph.add_tensor((n, h * w, c // rows, rows), kind, f"{graph.name(y)}/turned", quantization)
-    axes = graph.add_constant(np.array([0, 1, 3, 2], np.int32), "axes")
-    return [
-        reshape(graph, x, split),
-        graph.operator("TRANSPOSE", [split, axes], [turned], schema.TransposeOptionsT()),
-        reshape(graph, turned, y),
-    ]
+    split = like(graph, y, (n, h * w, rows, c // rows), "/split")
+    turned = like(graph, y, (n, h * w, c // rows, rows), "/turned")
+    return [reshape(graph, x, split), transpose(graph, split, turned, (0, 1, 3, 2)), reshape(graph, turned, y)]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ai_edge_litert import schema_py_generated as schema
 
 from export.optimize.cost import CostModel
-from export.optimize.delegate import partitions, recodes
+from export.optimize.delegate import inputs_of, partitions, recodes
 from export.optimize.graph import Graph
 from export.optimize.targets import Account
 
@@ -22,7 +22,7 @@ def account(graph: Graph, model: CostModel) -> Account:
     """Returns what `graph` asks of the processor of `model`."""
     cost = sum(operator_cost(graph, operator, model) for operator in graph.operators)
     cost += model.target.partition * partitions(graph)
-    constants = {int(t) for o in graph.operators for t in _inputs(o) if t >= 0 and graph.constant(int(t)) is not None}
+    constants = {int(t) for o in graph.operators for t in inputs_of(o) if t >= 0 and graph.constant(int(t)) is not None}
     parameters = sum(graph.constant(t).nbytes for t in constants)
     return Account(cost, model.milliseconds(cost), sum(multiply_adds(graph, o) for o in graph.operators), parameters)
 
@@ -42,19 +42,15 @@ def operator_cost(graph: Graph, operator: schema.OperatorT, model: CostModel) ->
     """Returns the cost of one operator; of an unknown one, that of touching each element of its result."""
     kind = graph.kind(operator)
     outputs = [graph.shape(int(t)) for t in operator.outputs]
-    inputs = [graph.shape(int(t)) for t in _inputs(operator) if t >= 0]
+    inputs = [graph.shape(int(t)) for t in inputs_of(operator) if t >= 0]
     if any(shape is None for shape in (*outputs, *inputs)) or not outputs or not inputs:
         return 0.0
     size = graph.bytes_per_element(int(operator.outputs[0]))
     return _COSTS.get(kind, _elementwise("add"))(graph, operator, model, size)
 
 
-def _inputs(operator: schema.OperatorT) -> list[int]:
-    return [] if operator.inputs is None else [int(t) for t in operator.inputs]
-
-
 def _convolution(graph: Graph, operator, model: CostModel, size: int) -> float:
-    x, weights = (graph.shape(t) for t in _inputs(operator)[:2])
+    x, weights = (graph.shape(t) for t in inputs_of(operator)[:2])
     y = graph.shape(int(operator.outputs[0]))
     if len(weights) < 2 or not y:
         return 0.0
@@ -67,19 +63,19 @@ def _convolution(graph: Graph, operator, model: CostModel, size: int) -> float:
 
 
 def _slices(graph: Graph, operator, model: CostModel, size: int) -> float:
-    pixels, channels = _runs(graph.shape(int(operator.outputs[0])), graph.shape(_inputs(operator)[0]))
+    pixels, channels = _runs(graph.shape(int(operator.outputs[0])), graph.shape(inputs_of(operator)[0]))
     return model.copy(pixels, channels, size)
 
 
 def _split(graph: Graph, operator, model: CostModel, size: int) -> float:
-    x = graph.shape(_inputs(operator)[1 if graph.kind(operator) == "SPLIT" else 0])
+    x = graph.shape(inputs_of(operator)[1 if graph.kind(operator) == "SPLIT" else 0])
     runs = [_runs(graph.shape(int(t)), x) for t in operator.outputs]
     return model.linear("split", 1, 0, size) + sum(model.linear("split", *run, size, calls=0) for run in runs)
 
 
 def _join(graph: Graph, operator, model: CostModel, size: int) -> float:
     y = graph.shape(int(operator.outputs[0]))
-    runs = [_runs(graph.shape(t), y) for t in _inputs(operator)]
+    runs = [_runs(graph.shape(t), y) for t in inputs_of(operator)]
     return model.linear("concatenation", 0, 0, size) + sum(model.joined(*run, size) for run in runs)
 
 
@@ -93,7 +89,7 @@ def _runs(part: tuple[int, ...], whole: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _transpose(graph: Graph, operator, model: CostModel, size: int) -> float:
-    x, axes = graph.shape(_inputs(operator)[0]), graph.constant(_inputs(operator)[1])
+    x, axes = graph.shape(inputs_of(operator)[0]), graph.constant(inputs_of(operator)[1])
     if axes is None or axes.size != len(x):
         return _elementwise("add")(graph, operator, model, size)
     shape, permutation = collapsed(x, [int(axis) for axis in axes.ravel()])
@@ -139,7 +135,7 @@ def _pool(name: str) -> Callable:
 
 
 def _reduced(graph: Graph, operator, model: CostModel, size: int) -> float:
-    x = graph.shape(_inputs(operator)[0])
+    x = graph.shape(inputs_of(operator)[0])
     return model.linear("mean", math.prod(x[:-1]), x[-1] if x else 1, size)
 
 
@@ -148,7 +144,7 @@ def _quantize(graph: Graph, operator, model: CostModel, size: int) -> float:
 
 
 def _kind_of_quantize(graph: Graph, operator: schema.OperatorT) -> str:
-    types = [graph.type(t) for t in (_inputs(operator)[0], int(operator.outputs[0]))]
+    types = [graph.type(t) for t in (inputs_of(operator)[0], int(operator.outputs[0]))]
     return "recode" if recodes(graph, operator) else "rescale" if types[0] == types[1] else "quantize"
 
 

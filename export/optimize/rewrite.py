@@ -3,6 +3,7 @@
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from export.optimize import edit
 from export.optimize.assembly import Key
 from export.optimize.channels import Channels, Read
 from export.optimize.graph import Graph
@@ -121,8 +122,7 @@ class Rewriter:
         return copy
 
     def _new_tensor(self, shape, like: int, suffix: str) -> int:
-        graph = self.graph
-        return graph.add_tensor(shape, graph.type(like), graph.name(like) + suffix, graph.quantization(like))
+        return edit.like(self.graph, like, shape, suffix)
 
     def _materialize(self, read: Read, source: Source) -> int:
         tensor = self._tensor(source.key)
@@ -134,12 +134,8 @@ class Rewriter:
     def _reshaped(self, key: Key, tensor: int, shape: tuple[int, ...]) -> int:
         key = ("reshape", key, shape)
         if key not in self.tensors:
-            output = self._new_tensor(shape, tensor, "/reshape")
-            target = self.graph.add_constant(np.array(shape, np.int32), "shape")
-            options = schema.ReshapeOptionsT()
-            options.newShape = list(shape)
-            self.operators.append(self.graph.operator("RESHAPE", [tensor, target], [output], options))
-            self.tensors[key] = output
+            self.tensors[key] = self._new_tensor(shape, tensor, "/reshape")
+            self.operators.append(edit.reshape(self.graph, tensor, self.tensors[key]))
         return self.tensors[key]
 
     def _tensor(self, key: Key) -> int:

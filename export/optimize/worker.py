@@ -72,11 +72,12 @@ def main() -> None:
         steps += told
         if start is not flatbuffer and optimized == start:
             steps.append(("batch", "left open after all, since there is nothing to gain"))
-    content = data if optimized in (None, start) else archive.attach(optimized, files)
-    after = flatbuffer if content is data else optimized
+    changed = optimized not in (None, start)
+    content = archive.attach(optimized, files) if changed else data
     # Of an open batch nothing is known: both figures are of a batch of 1, also where it was left open after all.
-    figures = _figures(start or flatbuffer, (start or flatbuffer) if content is data else after, cost, seconds)
-    say({"steps": steps, "before": before, "after": Graph(after).counts(), **figures})
+    known = start or flatbuffer
+    figures = _figures(known, optimized if changed else known, cost, seconds)
+    say({"steps": steps, "before": before, "after": Graph(optimized).counts() if changed else before, **figures})
     answer.write(b"\0" + content)
     answer.close()
 
