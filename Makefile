@@ -28,7 +28,7 @@ test: .venv/installed ## Run all tests, then those of both Keras generations aga
 test-processors: .venv/installed ## Run the tests that depend on the processor's kernels with those of lesser ones too
 	@echo "TensorFlow's own kernels, without oneDNN:"
 	@TF_ENABLE_ONEDNN_OPTS=0 $(RUN) $(PYTEST) -m kernels
-	@TF_ENABLE_ONEDNN_OPTS=0 TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m "kernels and both_generations" tests/test_kernels.py
+	@TF_ENABLE_ONEDNN_OPTS=0 TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m "kernels and both_generations" tests/models/test_kernels.py
 	@if [[ "$$(uname -m)" != x86_64 ]]; then echo "Skipped: oneDNN with AVX2 needs an x86 processor."; \
 	elif ! grep -qs avx512 /proc/cpuinfo; then echo "Skipped: oneDNN with AVX2 is what this processor runs in make test anyway."; \
 	else echo "oneDNN with AVX2:"; TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(RUN) $(PYTEST) -m kernels; fi

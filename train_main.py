@@ -34,12 +34,12 @@ from absl import app, flags, logging
 import shufflenet_tf as st  # isort: skip
 import tensorflow as tf  # isort: skip
 
+from shufflenet_tf.cli import told
 from shufflenet_tf.data import open_source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.files import check_writable
-from shufflenet_tf.model import MIN_SIZE
+from shufflenet_tf.models.image_classifier import MIN_SIZE
 from shufflenet_tf.preprocessing import PREPROCESSINGS
-from shufflenet_tf.program import told
 from shufflenet_tf.training import schedules
 from shufflenet_tf.training.fit import Settings, train
 from shufflenet_tf.training.report import write_report

@@ -24,12 +24,12 @@ import numpy as np
 from absl import logging
 
 from export.benchmark import benchmark, delegated
-from export.guidelines import draw, graphs, words
-from export.guidelines.breakdown import Breakdown, breakdown
-from export.guidelines.experiments import BLOCKS, EXPERIMENTS, SIZE, Experiment
-from export.latency import untrained
-from export.quantize import Quantization
+from export.convert.precision import Quantization
 from export.tflite import export
+from papers.guidelines import draw, graphs, verdicts
+from papers.guidelines.breakdown import Breakdown, breakdown
+from papers.guidelines.experiments import BLOCKS, EXPERIMENTS, SIZE, Experiment
+from papers.latency import untrained
 from shufflenet_tf.files import atomic_path, check_writable
 
 PARTS = (*(experiment.key for experiment in EXPERIMENTS), "breakdown")
@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             writer.writeheader()
             writer.writerows(lines)
         draw.guidelines(chosen, measured, args.output / "guidelines.png")
-        print("\n".join(words.sentences(chosen, measured)))
+        print("\n".join(verdicts.sentences(chosen, measured)))
     if "breakdown" in parts:
         found = breakdowns(args.threads, args.runs, args.cpu_time)
         draw.breakdowns(found, args.output / "breakdown.png")

@@ -19,9 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from export.benchmark import benchmark
-from export.latency import untrained
-from export.quantize import Quantization
+from export.convert.precision import Quantization
 from export.tflite import export
+from papers.latency import untrained
 
 SIZE = (224, 224, 3)
 

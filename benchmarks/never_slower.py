@@ -19,11 +19,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import app, flags
 
-from export.optimize.cost import CostModel
-from export.optimize.graph import Graph
-from export.optimize.pipeline import Pipeline
+from export.flatbuffer.graph import Graph
+from export.optimize.pass_manager import Pipeline
 from export.optimize.predict import account
 from export.optimize.targets import Target, names
+from export.optimize.targets.cost_model import CostModel
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("models", ["*"], "Names of the registry, with shell wildcards.")
@@ -34,9 +34,9 @@ flags.DEFINE_string("csv", None, "A table to write, a line a file.")
 
 def conversions(name: str, size: int):
     """Yields (kind, flatbuffer) of a network with random weights, as converted."""
-    from export.convert import convert, trace
-    from export.latency import untrained
-    from export.quantize import Quantization
+    from export.convert.from_keras import convert, trace
+    from export.convert.precision import Quantization
+    from papers.latency import untrained
 
     bundle, images = untrained(name, (size, size))
     traced = trace(bundle.model)

@@ -28,9 +28,10 @@ import numpy as np
 from absl import app, flags
 from ai_edge_litert import schema_py_generated as schema
 
-from export.optimize import optimize, verify
-from export.optimize.channels import analyse
-from export.optimize.graph import Graph
+from export.flatbuffer import runtime
+from export.flatbuffer.graph import Graph
+from export.optimize import optimize
+from export.optimize.channels.identities import analyse
 from export.optimize.targets import HOST, host
 
 FLAGS = flags.FLAGS
@@ -53,7 +54,7 @@ def _network(name: str, wiring: str, size: int):
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     import shufflenet_tf as st
-    from shufflenet_tf.layers import flatten
+    from shufflenet_tf.models.layers import flatten
 
     name, _, form = name.partition(":")
     with _paper_units() if form == "paper" else _as_it_is():
@@ -80,7 +81,7 @@ def _paper_units():
     """Returns a context in which V1's stride-2 units end with concat, ReLU."""
     from unittest import mock
 
-    from shufflenet_tf.shufflenet_v1 import ShuffleNetV1Unit
+    from shufflenet_tf.models.v1 import ShuffleNetV1Unit
 
     original = ShuffleNetV1Unit.call
 
@@ -163,8 +164,8 @@ def measure(models: list[bytes], threads: int, runs: int) -> list[list[float]]:
     """Returns milliseconds of `runs` runs of each model, taken in turns."""
     runners = []
     for model in models:
-        runner = verify.interpreter(model, threads)
-        verify.run(runner, verify.random_inputs(runner, 1)[0])
+        runner = runtime.interpreter(model, threads)
+        runtime.run(runner, runtime.random_inputs(runner, 1)[0])
         runners.append(runner)
     times: list[list[float]] = [[] for _ in models]
     for _ in range(runs):

@@ -27,14 +27,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 
 import shufflenet_tf as st
-from export import mixed
-from export.convert import convert, trace
-from export.logits import distance, expected_drop, logits
-from export.ptq import BEST, BEST_INT16, Recipe, Result, quantize, report
-from export.ptq.tune import Tuning
-from export.qat.report import AS_CONVERTED
-from export.quantize import Quantization, calibration_images
-from shufflenet_tf import quiet
+from export.convert.from_keras import convert, trace
+from export.convert.precision import Quantization, calibration_images
+from export.measure.logit_metrics import distance, expected_drop, logits
+from export.ptq import BEST, BEST_INT16, Recipe, Result, mixed_precision, quantize
+from export.ptq.layer_tuning import Tuning
+from export.qat.comparison import AS_CONVERTED
+from export.report import layer_table
+from shufflenet_tf import startup
 from shufflenet_tf.data import photos
 
 _CORRECT = Tuning(correct=True)
@@ -69,7 +69,7 @@ def measure(path: str, args: argparse.Namespace) -> None:
     bundle = st.load(path)
     calibration = calibration_images(args.calibration, bundle, args.images)
     test = [photos.read(file, bundle.preprocessing, bundle.size) for file in photos.find(args.test)]
-    with quiet.held_back():
+    with startup.held_back():
         traced = trace(bundle.model)
         real = convert(traced)
         given = convert(traced, Quantization("int8", calibration=calibration))
@@ -77,7 +77,7 @@ def measure(path: str, args: argparse.Namespace) -> None:
     print(f"\n{bundle.model.name}: {len(calibration)} photos to quantize with, {len(test)} others to test on\n")
     print("| | agreement | divergence | expected drop | s |\n|---|---|---|---|---|")
 
-    def show(name: str, make: Callable[[], Result], silence: Callable = quiet.held_back) -> Result:
+    def show(name: str, make: Callable[[], Result], silence: Callable = startup.held_back) -> Result:
         began = time.monotonic()
         with silence():
             result = make()
@@ -94,7 +94,7 @@ def measure(path: str, args: argparse.Namespace) -> None:
     def mixture() -> Result:
         aside = len(calibration) // 3
         best = quantize(real, given, calibration[aside:], BEST, args.threads)
-        return Result(mixed.mix(best, calibration[:aside], args.max_drop / 100, args.threads).model, real)
+        return Result(mixed_precision.mix(best, calibration[:aside], args.max_drop / 100, args.threads).model, real)
 
     def in_16_bits() -> Result:
         int16 = convert(traced, Quantization("int16", calibration=calibration))
@@ -109,7 +109,7 @@ def measure(path: str, args: argparse.Namespace) -> None:
         show("best, activations in 16 bits", in_16_bits)
     if args.layers:
         shown = {name: results[name] for name in ("TensorFlow's min-max", *list(RECIPES)[-5:])}
-        print(f"\n{report.markdown(report.layer_rows(shown, test[:12]))}", flush=True)
+        print(f"\n{layer_table.markdown(layer_table.layer_rows(shown, test[:12]))}", flush=True)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ def tensorflow_steps(size: int, batch: int, variants: list[str]) -> dict:
     import tensorflow as tf
 
     import shufflenet_tf as st
-    from shufflenet_tf import kernels, layers
+    from shufflenet_tf.models import kernels, layers
     from shufflenet_tf.training.trainer import Trainer
 
     images = np.random.default_rng(0).normal(size=(batch, size, size, 3)).astype(np.float32)

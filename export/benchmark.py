@@ -21,14 +21,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from absl import flags
 
-from export import anatomy, memory, pictures, program
-from export.optimize.timing import take_turns
+from export import cli
+from export.flatbuffer import inspection
+from export.measure import memory
+from export.measure.timing import take_turns
+from export.report import pictures
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
-from shufflenet_tf.lite import _interpreter
+from shufflenet_tf.tflite_classifier import _interpreter
 
-FLAGS = program.flag_values()
-program.define_timing(FLAGS, runs=50)
+FLAGS = cli.flag_values()
+cli.define_timing(FLAGS, runs=50)
 flags.DEFINE_integer("warmup", 5, "Runs of each file before these.", 0, flag_values=FLAGS)
 flags.DEFINE_string("csv", None, "A table to write, a line a file.", flag_values=FLAGS)
 flags.DEFINE_string("plot", None, "A picture to draw, .png, .pdf or .svg.", flag_values=FLAGS)
@@ -45,7 +48,7 @@ class Result:
       operators: how many there are of each kind, most first.
       partitions: pieces that the delegate (XNNPACK) runs as one.
       outside: operators that it leaves to the interpreter, by kind.
-      peak_memory: bytes by which a process grows that runs this file alone (`export.memory.peak`); None: not known.
+      peak_memory: bytes by which a process grows that runs this file alone (`export.measure.memory.peak`); None: not known.
       file_size: bytes.
       multiply_adds: of convolutions and fully connected layers as the graph performs them, zeros included.
       threads: of the interpreter.
@@ -127,7 +130,7 @@ def benchmark(
     if cpu_time and threads > 1:
         raise UserError(f"CPU time can't be measured of {threads} threads: give 1, or measure the time that passes.")
     names = [os.fspath(path) for path in paths]
-    graphs = {name: anatomy.read(name) for name in dict.fromkeys(names)}
+    graphs = {name: inspection.read(name) for name in dict.fromkeys(names)}
     # First, as it is what protects this process from files on which the interpreter crashes.
     peaks = {name: memory.peak(name, threads) for name in graphs}
     interpreters = [_ready(name, threads) for name in names]
@@ -140,10 +143,10 @@ def benchmark(
             ratio=float(np.median(own) / np.median(first)),
             ratio_of_minima=min(own) / min(first),
             operators=dict(Counter(graphs[name].counts()).most_common()),
-            **dict(zip(("partitions", "outside"), anatomy.delegation(interpreter), strict=True)),
+            **dict(zip(("partitions", "outside"), inspection.delegation(interpreter), strict=True)),
             peak_memory=peaks[name],
             file_size=os.path.getsize(name),
-            multiply_adds=anatomy.multiply_adds(graphs[name]),
+            multiply_adds=inspection.multiply_adds(graphs[name]),
             threads=threads,
         )
         for name, interpreter, own in zip(names, interpreters, times, strict=True)
@@ -227,4 +230,4 @@ def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(program.run("export.benchmark", __doc__, FLAGS, main, sys.argv))
+    sys.exit(cli.run("export.benchmark", __doc__, FLAGS, main, sys.argv))

@@ -28,14 +28,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import flags
 
-from export import program
+from export import cli
 from export.optimize.targets import HOST, InvalidTarget, Target, host
 from export.optimize.targets.fitting import Fit, InvalidTimes
 from export.optimize.targets.specimens import specimens
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 
-FLAGS = program.flag_values()
+FLAGS = cli.flag_values()
 flags.DEFINE_string("output", None, "The target's file, .json; default: where --target=host looks for it.", flag_values=FLAGS)
 flags.DEFINE_string("write", None, "Folder to write the graphs into instead of measuring them.", flag_values=FLAGS)
 flags.DEFINE_string("times", None, "JSON file {graph: microseconds} that was measured elsewhere.", flag_values=FLAGS)
@@ -142,7 +142,7 @@ def _write(folder: pathlib.Path) -> None:
 
 def run(argv: list[str]) -> int:
     """Runs the program and returns its exit status."""
-    return program.run("export.calibrate", __doc__, FLAGS, main, argv)
+    return cli.run("export.calibrate", __doc__, FLAGS, main, argv)
 
 
 if __name__ == "__main__":

@@ -29,19 +29,22 @@ import numpy as np
 from absl import flags
 
 import shufflenet_tf as st
-from export import metadata, mixed, program, ptq, tflite_report, verify
+from export import cli, ptq, verify
 from export.benchmark import benchmark
-from export.convert import convert, trace
+from export.convert.from_keras import convert, trace
+from export.convert.precision import CALIBRATED, KINDS, Quantization, calibration_images
+from export.flatbuffer import metadata
 from export.optimize import Result, optimize, resolve
 from export.optimize.targets import PHONE, Target
-from export.ptq import report as layer_report
-from export.qat.report import trained as trained_int8
-from export.quantize import CALIBRATED, KINDS, Quantization, calibration_images
+from export.ptq import mixed_precision
+from export.qat.comparison import trained as trained_int8
+from export.report import layer_table as layer_report
+from export.report import tables
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 
-FLAGS = program.flag_values()
+FLAGS = cli.flag_values()
 flags.DEFINE_string(
     "model", None, "The folder of a run, a .keras file, or a checkpoint (.npz, .pth, .pth.tar).", flag_values=FLAGS
 )
@@ -77,7 +80,7 @@ flags.DEFINE_float(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("threads", 1, "Threads of the interpreter that the files are made for.", 1, flag_values=FLAGS)
-program.define_target(FLAGS)
+cli.define_target(FLAGS)
 flags.DEFINE_integer("runs", 30, "Timed runs of each file.", 1, flag_values=FLAGS)
 
 
@@ -122,7 +125,7 @@ def export(
       quantizations: one a file.
       threads: of the interpreter that the files are made for.
       best: whether int8's and int16's numbers are chosen anew, by `ptq.quantize`.
-      max_drop: how much accuracy int8 may lose, 0-1; see `mixed.mix`. None: all of it stays in int8.
+      max_drop: how much accuracy int8 may lose, 0-1; see `mixed_precision.mix`. None: all of it stays in int8.
       unseen: uint8 images [H, W, 3] to measure that on; none: those that int8 was calibrated with.
       trained: the int8 graph that the network has learnt to be, as converted; None: it has not.
       target: the processor to make the files fast on; see `optimize`.
@@ -156,7 +159,7 @@ def export(
                     compared = {"min-max": ptq.Result(content, floats), "best": chosen}
                     noise = layer_report.markdown(layer_report.layer_rows(compared, quantization.calibration[:_LOOKED_AT]))
                 if mixed_too:
-                    mixture = mixed.mix(chosen, unseen if len(unseen) else quantization.calibration, max_drop)
+                    mixture = mixed_precision.mix(chosen, unseen if len(unseen) else quantization.calibration, max_drop)
                     corrected, steps = mixture.model, (*steps, mixture.step)
             converted.append((kind, content, steps, noise, pool.submit(optimize, corrected, threads, target)))
         if trained is not None:
@@ -208,9 +211,9 @@ def main(arguments: list[str]) -> None:
         proven = verify.verify(bundle, paths, proof, FLAGS.threads)
         _say("Timing them")
         timed = benchmark(paths, FLAGS.threads, FLAGS.runs, cpu_time=FLAGS.threads == 1)
-    rows = [tflite_report.row(file, c, t) for file, c, t in zip(files, proven.comparisons, timed, strict=True)]
-    about = tflite_report.About(bundle, target, FLAGS.threads, FLAGS.runs, proven)
-    report = tflite_report.text(about, rows, {file.name: file.layers for file in files})
+    rows = [tables.row(file, c, t) for file, c, t in zip(files, proven.comparisons, timed, strict=True)]
+    about = tables.About(bundle, target, FLAGS.threads, FLAGS.runs, proven)
+    report = tables.text(about, rows, {file.name: file.layers for file in files})
     for file in files:
         if file.steps:
             _write(folder / file.name, file.content)
@@ -252,7 +255,7 @@ def _say(sentence: str) -> None:
 
 def run(argv: list[str]) -> int:
     """Runs the program and returns its exit status."""
-    return program.run("export.tflite", __doc__, FLAGS, main, argv)
+    return cli.run("export.tflite", __doc__, FLAGS, main, argv)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,19 @@ import numpy as np
 from absl import flags
 
 import shufflenet_tf as st
-from export import anatomy, pictures, program
-from export.agreement import Comparison, Report, Tally, markdown
-from export.layers import Layer, layer_noise, matching_layers
+from export import cli
+from export.flatbuffer import inspection
+from export.measure.agreement import Comparison, Report, Tally, markdown
+from export.measure.layer_noise import Layer, layer_noise, matching_layers
+from export.report import pictures
 from shufflenet_tf import imagenet
 from shufflenet_tf.data import Source, Split, open_source
 from shufflenet_tf.data.pipeline import evaluation_images
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
-from shufflenet_tf.lite import LiteClassifier
+from shufflenet_tf.tflite_classifier import LiteClassifier
 
-FLAGS = program.flag_values()
+FLAGS = cli.flag_values()
 flags.DEFINE_string("model", None, "The original: a .keras file, the folder of a run, or a checkpoint.", flag_values=FLAGS)
 flags.DEFINE_string("dataset", None, "Images: folder:PATH, tfds:NAME or shapes; its test part is used.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets are prepared.", flag_values=FLAGS)
@@ -127,7 +129,7 @@ def write(report: Report, folder: str | os.PathLike) -> None:
 
 
 def _classifier(path: str, bundle: st.Bundle, threads: int) -> LiteClassifier:
-    anatomy.read(path)  # refuses what LiteRT would crash on
+    inspection.read(path)  # refuses what LiteRT would crash on
     classifier = LiteClassifier(path, threads)
     classes, size = int(bundle.model.output_shape[-1]), tuple(bundle.size)
     if classifier.output_shape[1] != classes:
@@ -172,8 +174,8 @@ def _noise(names: dict[str, str], pixels: np.ndarray) -> dict[str, tuple[tuple[L
       names: of the files, by path.
       pixels: uint8 [N, H, W, 3].
     """
-    graphs = {path: anatomy.read(path) for path in names}
-    floats = [path for path in names if not anatomy.is_quantized(graphs[path])]
+    graphs = {path: inspection.read(path) for path in names}
+    floats = [path for path in names if not inspection.is_quantized(graphs[path])]
     results = {path: ((), "") for path in floats}
     for path in names.keys() - results.keys():
         shared = {other: len(matching_layers(graphs[other], graphs[path])) for other in floats}
@@ -205,4 +207,4 @@ def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(program.run("export.verify", __doc__, FLAGS, main, sys.argv))
+    sys.exit(cli.run("export.verify", __doc__, FLAGS, main, sys.argv))

@@ -1,24 +1,24 @@
 """The reference ShuffleNet for TensorFlow: networks, training, evaluation and preprocessing in one small library."""
 
-from shufflenet_tf import quiet
+from shufflenet_tf import startup
 
-quiet.load_tensorflow()
+startup.load_tensorflow()
 
 import importlib
 import types
 
-from shufflenet_tf import registry
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.imagenet import decode_predictions, preprocess_input
 from shufflenet_tf.loading import Bundle, load, save_saved_model
-from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.models import registry
+from shufflenet_tf.models.image_classifier import ImageClassifier
+from shufflenet_tf.models.registry import create_model, list_models
+from shufflenet_tf.models.units import ShufflenetStage, ShufflenetUnit1, ShufflenetUnit2
+from shufflenet_tf.models.v1 import ShuffleNetV1, ShuffleNetV1Unit
+from shufflenet_tf.models.v2 import ShuffleNetV2
+from shufflenet_tf.models.zoo.shufflenet_v2_plus import ShuffleNetV2Plus
 from shufflenet_tf.preprocessing import Preprocessing
-from shufflenet_tf.registry import create_model, list_models
-from shufflenet_tf.shufflenet_units import ShufflenetStage, ShufflenetUnit1, ShufflenetUnit2
-from shufflenet_tf.shufflenet_v1 import ShuffleNetV1, ShuffleNetV1Unit
-from shufflenet_tf.shufflenet_v2 import ShuffleNetV2
 from shufflenet_tf.wiring import Wiring
-from shufflenet_tf.zoo.shufflenet_v2_plus import ShuffleNetV2Plus
 
 __version__ = "0.1.0"
 __all__ = [

@@ -30,14 +30,14 @@ from absl import flags, logging
 
 import shufflenet_tf as st
 from shufflenet_tf import imagenet
+from shufflenet_tf.cli import told
 from shufflenet_tf.data import photos as photo_files
 from shufflenet_tf.data.decode import UndecodableError
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.evaluation.classified import MAX_SHOWN, classified
 from shufflenet_tf.evaluation.metrics import shorten
 from shufflenet_tf.files import check_writable
-from shufflenet_tf.lite import label_lines
-from shufflenet_tf.program import told
+from shufflenet_tf.tflite_classifier import label_lines
 
 # Flags of its own, rather than absl's global ones: those of train_main.py have the same names.
 FLAGS = flags.FlagValues()

@@ -159,7 +159,7 @@ def _row(stage: str, members: Sequence[tf.keras.layers.Layer], own: Sequence[Cos
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    from shufflenet_tf.registry import create_model
+    from shufflenet_tf.models.registry import create_model
 
     parser = argparse.ArgumentParser(prog="python -m shufflenet_tf.complexity", description=__doc__.split("\n")[0])
     parser.add_argument("model", nargs="+", help="a registered network, such as shufflenet_v2_1.0x")

@@ -8,13 +8,13 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
-from shufflenet_tf import registry
 from shufflenet_tf.data.decode import decode
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path
-from shufflenet_tf.lite import LiteClassifier
-from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.models import registry
+from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
+from shufflenet_tf.tflite_classifier import LiteClassifier
 from shufflenet_tf.weights import published
 
 MODEL = "model.keras"

@@ -6,6 +6,8 @@ from typing import Any
 
 from shufflenet_tf.errors import UserError
 
+EPSILON = 1e-5  # of batch normalization, the same in all three
+
 _CHOICES = {
     "shuffle_order": ("interleave", "deinterleave"),
     "shuffle_at": ("end", "start"),

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# What the programs choose for themselves (shufflenet_tf.quiet.choose_kernels), as most of what is tested here is theirs.
+# What the programs choose for themselves (shufflenet_tf.startup.choose_kernels), as most of what is tested here is theirs.
 if platform.machine().lower() in ("x86_64", "amd64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 

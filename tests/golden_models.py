@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from lite_models import converted
 
-from export import metadata
+from export.flatbuffer import metadata
 from shufflenet_tf.preprocessing import Preprocessing
 
 LABELS = ("apple", "Birne", "cerise", "жираф", "象")

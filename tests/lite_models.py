@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import shufflenet_tf as st
-from shufflenet_tf.lite import LABELS, PREPROCESSING
+from shufflenet_tf.tflite_classifier import LABELS, PREPROCESSING
 
 SIDE = 32
 COLOURS = ("red", "green", "blue")

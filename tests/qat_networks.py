@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import shufflenet_tf as st
-from shufflenet_tf import shufflenet_v1, shufflenet_v2
+from shufflenet_tf.models import v1, v2
+from shufflenet_tf.models.zoo import shufflenet_v2_plus
 from shufflenet_tf.weights import canonical
-from shufflenet_tf.zoo import shufflenet_v2_plus
 
 CLASSES = ("a", "b", "c", "d", "e")
 # Of V2+ units of each kind: with ReLU and hard swish, plain and separable, with squeeze-and-excitation.
@@ -15,7 +15,7 @@ STAGES = ((3,), ("x",), (5, 3), (7,))
 
 def few_units(patch: pytest.MonkeyPatch) -> None:
     """Makes all networks shallow."""
-    for family in (shufflenet_v1, shufflenet_v2):
+    for family in (v1, v2):
         patch.setattr(family, "REPEATS", (2, 1, 1))
     patch.setattr(shufflenet_v2_plus, "STAGES", STAGES)
 

@@ -15,9 +15,10 @@ from photos import write_photos
 from PIL import Image
 
 import shufflenet_tf as st
-from shufflenet_tf import classify, imagenet, shufflenet_v2
+from shufflenet_tf import classify, imagenet
 from shufflenet_tf.evaluation.classified import classified
-from shufflenet_tf.lite import LiteClassifier
+from shufflenet_tf.models import v2
+from shufflenet_tf.tflite_classifier import LiteClassifier
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -26,7 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def few_units():
     """Four units instead of sixteen: what is tested here does not depend on the depth, but most of the time does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shufflenet_v2, "REPEATS", (2, 1, 1))
+        patch.setattr(v2, "REPEATS", (2, 1, 1))
         yield
 
 

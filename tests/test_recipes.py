@@ -18,7 +18,7 @@ from absl.testing import flagsaver
 
 import shufflenet_tf as st
 import train_main
-from shufflenet_tf import registry, shufflenet_v1, shufflenet_v2
+from shufflenet_tf.models import registry, v1, v2
 from shufflenet_tf.training.schedules import Schedule
 from shufflenet_tf.wiring import Wiring
 
@@ -106,7 +106,7 @@ def count(model: str, wiring: Wiring) -> tuple[int, int]:
     keywords = registry.MODELS[model].keywords
     v1 = "groups" in keywords
     g = keywords.get("groups", 1)
-    stem, *stages = shufflenet_v1.channels(**keywords) if v1 else (shufflenet_v2.STEM, *shufflenet_v2.channels(**keywords))
+    stem, *stages = v1.channels(**keywords) if v1 else (v2.STEM, *v2.channels(**keywords))
     last = stages[2] if v1 else stages.pop()
     convolutions = [(9 * 3, stem, 112)]  # weights an output channel, output channels, side of the output
     c = stem
@@ -181,7 +181,7 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
 @pytest.mark.parametrize("name", RUN)
 def test_runs(name, data_dir, tmp_path, monkeypatch, capsys):
     """Two steps of a network with four units, up to the report (which has tests of its own)."""
-    for family in (shufflenet_v1, shufflenet_v2):
+    for family in (v1, v2):
         monkeypatch.setattr(family, "REPEATS", (2, 1, 1))
     reported = []
     monkeypatch.setattr(train_main, "write_report", lambda network, source, progress, *_: reported.append(progress) or REPORT)

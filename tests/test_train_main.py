@@ -17,7 +17,7 @@ from PIL import Image
 
 import shufflenet_tf as st
 import train_main
-from shufflenet_tf import shufflenet_v2
+from shufflenet_tf.models import v2
 from shufflenet_tf.training import callbacks
 from shufflenet_tf.weights import canonical
 
@@ -29,7 +29,7 @@ SMALL = ("--model=shufflenet_v2_0.5x", "--image_size=32", "--batch_size=8", "--s
 def few_units():
     """Four units instead of sixteen: what is tested here does not depend on the depth, but most of the time does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shufflenet_v2, "REPEATS", (2, 1, 1))
+        patch.setattr(v2, "REPEATS", (2, 1, 1))
         yield
 
 

@@ -1,6 +1,6 @@
 """Small ShuffleNets as .tflite files, built without a converter: random weights, float or int8, any wiring."""
 
-from export.optimize.build import FLOAT, INT8, NONE, RELU, SAME, VALID, Net, Quantization, options
+from export.flatbuffer.builder import FLOAT, INT8, NONE, RELU, SAME, VALID, Net, Quantization, options
 
 __all__ = ["FLOAT", "INT8", "NONE", "RELU", "SAME", "VALID", "Net", "Quantization", "options", "shufflenet_v1", "shufflenet_v2"]
 

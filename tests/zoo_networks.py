@@ -8,8 +8,8 @@ import pytest
 from qat_networks import few_units
 
 import shufflenet_tf as st
-from shufflenet_tf import registry
-from shufflenet_tf.zoo import alexnet, igcv3, shufflenet_large
+from shufflenet_tf.models import registry
+from shufflenet_tf.models.zoo import alexnet, igcv3, shufflenet_large
 
 EVERY = bool(os.environ.get("EVERY_NETWORK"))
 

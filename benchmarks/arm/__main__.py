@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Sequence
 
 from benchmarks.arm import CPUS, Record, Unavailable, counts, equal
-from export.optimize.structure import InvalidModel
+from export.flatbuffer.validation import InvalidModel
 
 INPUTS = 3  # of --equal
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.optimize import structure
-from export.optimize.graph import Graph
+from export.flatbuffer import validation
+from export.flatbuffer.graph import Graph
 
 # Of float32 logits, relative to the largest: other kernels add in another order, and those without FMA round after each
 # multiplication. README.md has what was measured.
@@ -21,7 +21,7 @@ def logits(content: bytes) -> bytes | None:
     Raises:
       InvalidModel: it is no .tflite file.
     """
-    structure.parse(content)
+    validation.parse(content)
     graph = Graph(content)
     softmax = [operator for operator in graph.operators if graph.kind(operator) == "SOFTMAX"]
     if not softmax:

@@ -34,12 +34,12 @@ from absl import flags
 
 from benchmarks.peers import report
 from benchmarks.peers.engines import ENGINES
-from export import program
+from export import cli
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FLAGS = program.flag_values()
+FLAGS = cli.flag_values()
 flags.DEFINE_list("models", ["shufflenet_v2_0.5x", "shufflenet_v2_1.0x"], "Registered ShuffleNets V2.", flag_values=FLAGS)
 flags.DEFINE_list("threads", ["1", "2"], "Numbers of threads, each measured apart.", flag_values=FLAGS)
 flags.DEFINE_integer("runs", 60, "Timed runs of each engine.", 1, flag_values=FLAGS)
@@ -148,4 +148,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(program.run("benchmarks.peers", __doc__, FLAGS, main, sys.argv))
+    sys.exit(cli.run("benchmarks.peers", __doc__, FLAGS, main, sys.argv))

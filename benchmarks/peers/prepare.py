@@ -11,9 +11,9 @@ import shufflenet_tf as st
 from benchmarks.peers.network import Weights
 from export.optimize import optimize
 from export.optimize.targets import HOST
-from shufflenet_tf import quiet
+from shufflenet_tf import startup
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.layers import EPSILON
+from shufflenet_tf.models.layers import EPSILON
 from shufflenet_tf.weights import canonical
 
 IMAGES = 32  # to calibrate with; of all of them, the first is the one that outputs are compared on
@@ -96,7 +96,7 @@ def as_converted(model: tf.keras.Model, precision: str, images: np.ndarray) -> b
     signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, "image")
     traced = tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
     function = convert_variables_to_constants_v2(traced)
-    with quiet.held_back():
+    with startup.held_back():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
         if precision == "int8":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
-from export.optimize import optimize, report
+from export.optimize import optimize, summary
 from export.optimize.targets import HOST, PHONE, names
 
 FLAGS = flags.FLAGS
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
         print(f"{name}: {told}")
     print(f"before: {_counts(result.before)}; {len(data):,} bytes")
     print(f"after:  {_counts(result.after)}; {len(result.model):,} bytes")
-    print("\n".join(report.lines(result)))
+    print("\n".join(summary.lines(result)))
     if result.model == data:
         print("Nothing helps: the file is as it came, byte by byte.")
 

@@ -6,8 +6,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from export.optimize import verify
-from export.optimize.graph import Graph
+from export.flatbuffer import runtime
+from export.flatbuffer.graph import Graph
 
 # Operators that take sizes or positions from a tensor: where that is computed from the input, so is the result's shape.
 _SIZED_NAMES = """
@@ -76,7 +76,7 @@ def _run(data: bytes, shapes: dict[int, list[int]]) -> Interpreter:
     for tensor, shape in shapes.items():
         runner.resize_tensor_input(tensor, shape)
     runner.allocate_tensors()
-    verify.run(runner, verify.random_inputs(runner, 1)[0])
+    runtime.run(runner, runtime.random_inputs(runner, 1)[0])
     return runner
 
 

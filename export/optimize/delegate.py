@@ -2,7 +2,7 @@
 
 from ai_edge_litert import schema_py_generated as schema
 
-from export.optimize.graph import Graph
+from export.flatbuffer.graph import Graph
 
 # Of floats and of int8.
 _ANY_TYPE = {

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from ai_edge_litert import schema_py_generated as schema
 
-from export.optimize.cost import CostModel
+from export.flatbuffer.graph import Graph
 from export.optimize.delegate import inputs_of, partitions, recodes
-from export.optimize.graph import Graph
 from export.optimize.targets import Account
+from export.optimize.targets.cost_model import CostModel
 
 _CLAMPS = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "ABS", "NEG", "MINIMUM", "MAXIMUM", "LEAKY_RELU", "PRELU", "CAST")
 _SLICES = ("SLICE", "STRIDED_SLICE", "GATHER")

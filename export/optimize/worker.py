@@ -11,12 +11,14 @@ import re
 import sys
 import time
 
-from export.optimize import REFERENCE, archive, batch, refusal, structure, timing, verify
-from export.optimize.cost import CostModel
-from export.optimize.graph import Graph
-from export.optimize.pipeline import Pipeline
+from export.flatbuffer import associated_files, refusal, runtime, validation
+from export.flatbuffer.graph import Graph
+from export.measure import timing
+from export.optimize import REFERENCE, batch
+from export.optimize.pass_manager import Pipeline
 from export.optimize.predict import account
 from export.optimize.targets import Target
+from export.optimize.targets.cost_model import CostModel
 
 # A run on the reference kernels that takes longer (they are a hundred times as slow) is not repeated for every pass.
 SLOW_REFERENCE = 2.0
@@ -40,13 +42,13 @@ def main() -> None:
 
     try:
         data = sys.stdin.buffer.read()
-        flatbuffer, files = archive.separate(data)
-        structure.parse(flatbuffer)
+        flatbuffer, files = associated_files.separate(data)
+        validation.parse(flatbuffer)
         graph = Graph(flatbuffer)
         before = graph.counts()
         say({"counts": before, "suspect": refusal.explain(graph)})
         seconds = _check(flatbuffer, threads)
-    except structure.InvalidModel as error:
+    except validation.InvalidModel as error:
         say({"error": str(error)})
         return
     steps, start = [], flatbuffer
@@ -73,7 +75,7 @@ def main() -> None:
         if start is not flatbuffer and optimized == start:
             steps.append(("batch", "left open after all, since there is nothing to gain"))
     changed = optimized not in (None, start)
-    content = archive.attach(optimized, files) if changed else data
+    content = associated_files.attach(optimized, files) if changed else data
     # Of an open batch nothing is known: both figures are of a batch of 1, also where it was left open after all.
     known = start or flatbuffer
     figures = _figures(known, optimized if changed else known, cost, seconds)
@@ -92,17 +94,17 @@ def _figures(before: bytes, after: bytes, cost: CostModel, seconds: float) -> di
 def _check(model: bytes, threads: int, delegate: bool = True) -> float:
     """Runs `model` once and returns the seconds that it took; raises InvalidModel if it can't be run."""
     try:
-        runner = verify.interpreter(model, threads, delegate)
-        inputs = verify.random_inputs(runner, 1)[0]
+        runner = runtime.interpreter(model, threads, delegate)
+        inputs = runtime.random_inputs(runner, 1)[0]
         start = time.monotonic()
-        verify.run(runner, inputs)
+        runtime.run(runner, inputs)
         return time.monotonic() - start
     except (ValueError, RuntimeError, TypeError, MemoryError) as error:
         found = refusal.explain(Graph(model)) if delegate else None
         lines = str(error).strip().splitlines() or ["without a reason"]
         # "Didn't find op for builtin opcode 'ELU' version '1'" is followed by lines that say less.
         reason = next((line for line in lines if "Didn't find op" in line), lines[-1]).strip()[:200]
-        raise structure.InvalidModel(f"LiteRT refuses it: {found}" if found else f"LiteRT refuses it ({reason})") from None
+        raise validation.InvalidModel(f"LiteRT refuses it: {found}" if found else f"LiteRT refuses it ({reason})") from None
 
 
 def _close(model: bytes) -> tuple[bytes | None, str]:
@@ -117,7 +119,7 @@ def _reference(model: bytes) -> str | None:
     """Returns why the reference kernels can't check `model`, or None where they can."""
     try:
         seconds = _check(model, 1, delegate=False)
-    except structure.InvalidModel as error:
+    except validation.InvalidModel as error:
         missing = re.search(r"builtin opcode '(\w+)'", str(error))
         if missing:
             return f"they lack {missing[1]}"

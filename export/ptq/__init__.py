@@ -3,8 +3,8 @@
     from export.ptq import BEST, quantize
     result = quantize(float_model, int8_model, images, BEST)
 
-Both graphs come out of the converter (`export.convert`) and have not been optimized. What the converter chose for the int8
-graph, scales of activations, weights and biases, is derived anew from the float graph.
+Both graphs come out of the converter (`export.convert.from_keras`) and have not been optimized. What the converter
+chose for the int8 graph, scales of activations, weights and biases, is derived anew from the float graph.
 """
 
 import dataclasses
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.ptq import ranges
+from export.ptq import activation_ranges
 from export.ptq.equalize import equalize
-from export.ptq.pair import Pair
-from export.ptq.tune import PLAIN, Tuning, tune
+from export.ptq.graph_pair import Pair
+from export.ptq.layer_tuning import PLAIN, Tuning, tune
 from shufflenet_tf.errors import UserError
 
 
@@ -24,7 +24,7 @@ class Recipe:
     """Which steps are taken.
 
     Attributes:
-      ranges: what int8 covers of an activation: "minmax", "percentile", "mse" or "entropy"; see `ranges.choose`.
+      ranges: what int8 covers of an activation: "minmax", "percentile", "mse" or "entropy"; see `activation_ranges.choose`.
       equalize: strength of cross-layer equalization, 0 (none) to 1.
       tuning: what is done layer by layer.
 
@@ -37,8 +37,8 @@ class Recipe:
     tuning: Tuning = PLAIN
 
     def __post_init__(self):
-        if self.ranges not in ranges.KINDS:
-            raise UserError(f"There are no ranges {self.ranges!r}: use {', '.join(ranges.KINDS)}.")
+        if self.ranges not in activation_ranges.KINDS:
+            raise UserError(f"There are no ranges {self.ranges!r}: use {', '.join(activation_ranges.KINDS)}.")
         if not 0 <= self.equalize <= 1:
             raise UserError(f"The strength of equalization is {self.equalize}: give 0 (none) to 1.")
 
@@ -82,7 +82,7 @@ def quantize(
     """
     pair = Pair(float_model, int8_model)
     pixels = _checked(images, pair)
-    seen = ranges.activations(pair, pixels, threads)
+    seen = activation_ranges.activations(pair, pixels, threads)
     steps = []
     if recipe.equalize:
         seen, what = equalize(pair, seen, recipe.equalize)
@@ -91,7 +91,9 @@ def quantize(
         of_group = [seen[pair.real_of[t]] for t in group if pair.real_of[t] in seen]
         low, high = min(a.low.min() for a in of_group), max(a.high.max() for a in of_group)
         samples = np.concatenate([activation.samples for activation in of_group])
-        pair.set_scale(group, *ranges.scale_of(*ranges.choose(low, high, samples, recipe.ranges), pair.type))
+        pair.set_scale(
+            group, *activation_ranges.scale_of(*activation_ranges.choose(low, high, samples, recipe.ranges), pair.type)
+        )
     steps.append((f"{recipe.ranges} ranges", f"{len(pair.groups)} scales, from {len(pixels)} images"))
     steps += tune(pair, pixels, recipe.tuning, threads)
     return Result(pair.rounded.pack(), pair.real.pack(), tuple(steps))

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from export.optimize.graph import Graph, schema
-from export.optimize.movement import data_inputs, move
-from export.ptq.pair import WEIGHTED, Pair
-from export.ptq.ranges import Activation
+from export.flatbuffer.graph import Graph, schema
+from export.flatbuffer.movement import data_inputs, move
+from export.ptq.activation_ranges import Activation
+from export.ptq.graph_pair import WEIGHTED, Pair
 
 LIMIT = 64.0  # largest factor; dead channels and almost dead ones would need any
 _HOMOGENEOUS = {"PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "RELU", "DEQUANTIZE"}

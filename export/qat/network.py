@@ -9,10 +9,10 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from export.convert import STEM, _check, _edge, _framed
-from shufflenet_tf.kernels import register
-from shufflenet_tf.layers import HardSigmoid, HardSwish, flatten
-from shufflenet_tf.model import ImageClassifier
+from export.convert.from_keras import STEM, _check, _edge, _framed
+from shufflenet_tf.models.image_classifier import ImageClassifier
+from shufflenet_tf.models.kernels import register
+from shufflenet_tf.models.layers import HardSigmoid, HardSwish, flatten
 from shufflenet_tf.weights import canonical
 
 layers = tf.keras.layers

@@ -6,16 +6,16 @@ import time
 from absl import flags
 
 import shufflenet_tf as st
-from export import program, tflite, verify
+from export import cli, tflite, verify
 from export.optimize import resolve
-from export.qat import loading, loop, photos, report, training
+from export.qat import comparison, loading, loop, photos, training
 from export.qat import run as run_
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
 
-FLAGS = program.flag_values()
+FLAGS = cli.flag_values()
 _SETTINGS, _AUGMENTATION = training.Settings(), Augmentation(min_area=0.8, jitter=0.0, lighting=0.0)
 flags.DEFINE_string(
     "model", None, "The folder of a run, a .keras file, or a checkpoint (.npz, .pth, .pth.tar).", flag_values=FLAGS
@@ -24,7 +24,9 @@ flags.DEFINE_string(
     "dataset", None, "Photos: a plain folder, folder:PATH, tfds:NAME or shapes; default: the run's dataset.", flag_values=FLAGS
 )
 flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets are prepared.", flag_values=FLAGS)
-flags.DEFINE_string("output_dir", None, f"Folder of this run; default: {report.FOLDER}/ beside the model.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "output_dir", None, f"Folder of this run; default: {comparison.FOLDER}/ beside the model.", flag_values=FLAGS
+)
 flags.DEFINE_bool("overwrite", False, "Start afresh where --output_dir holds an earlier run.", flag_values=FLAGS)
 flags.DEFINE_bool(
     "distill",
@@ -66,7 +68,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_enum("int8_output", "uint8", ["uint8", "float32"], "Type of the file's probabilities.", flag_values=FLAGS)
 flags.DEFINE_integer("threads", 1, "Threads of the interpreter that the file is made for.", 1, flag_values=FLAGS)
-program.define_target(FLAGS)
+cli.define_target(FLAGS)
 flags.DEFINE_integer("runs", 30, "Timed runs of each file.", 1, flag_values=FLAGS)
 
 
@@ -82,7 +84,7 @@ def main(arguments: list[str]) -> None:
     spec = FLAGS.dataset or tflite._dataset(path)
     if spec is None:
         raise UserError(f"{path} doesn't say what it was trained on: give --dataset=FOLDER; photos without labels will do.")
-    folder = pathlib.Path(FLAGS.output_dir or (path if path.is_dir() else path.parent) / report.FOLDER)
+    folder = pathlib.Path(FLAGS.output_dir or (path if path.is_dir() else path.parent) / comparison.FOLDER)
     check_writable(folder)
     if FLAGS.overwrite:
         (folder / loop.CHECKPOINT).unlink(missing_ok=True)
@@ -135,4 +137,4 @@ def _settings(bundle: st.Bundle, source: Source) -> training.Settings:
 
 def run(description: str, argv: list[str]) -> int:
     """Runs the program and returns its exit status."""
-    return program.run("export.qat", description, FLAGS, main, argv)
+    return cli.run("export.qat", description, FLAGS, main, argv)

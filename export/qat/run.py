@@ -13,11 +13,11 @@ import tensorflow as tf
 
 import shufflenet_tf as st
 from export import ptq, verify
-from export.convert import convert, trace
+from export.convert.from_keras import convert, trace
+from export.convert.precision import Quantization
 from export.optimize.targets import PHONE, Target
-from export.ptq import report as layer_report
-from export.qat import loop, network, numbers, ranges, report, rounding, training
-from export.quantize import Quantization
+from export.qat import comparison, fake_quantization, graph_weights, learned_ranges, loop, network, training
+from export.report import layer_table as layer_report
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.evaluation import pictures
@@ -72,22 +72,22 @@ def learn(
       say: called with each line of progress.
 
     Returns:
-      The network as `rounding.to_tflite` takes it, its history, and what it was before.
+      The network as `fake_quantization.to_tflite` takes it, its history, and what it was before.
 
     Raises:
-      UserError: see `ranges.calibrate`, `ptq.quantize` and `loop.train`.
+      UserError: see `learned_ranges.calibrate`, `ptq.quantize` and `loop.train`.
     """
     teacher = network.folded(bundle.model)
     batches = [np.stack(calibration[i : i + BATCH]) for i in range(0, len(calibration), BATCH)]
-    seen = ranges.calibrate(teacher, batches)
+    seen = learned_ranges.calibrate(teacher, batches)
     converted = Converted.of(bundle, calibration, output)
     if not all((folder / name).exists() for name in (loop.CHECKPOINT, START, REFERENCE)):
         say(f"Starting with post-training quantization on {len(calibration)} photos")
         best = ptq.quantize(converted.real, converted.minmax, calibration)
         _write(folder / START, best.model)
         _write(folder / REFERENCE, best.reference)
-    start = numbers.of_graph((folder / START).read_bytes(), (folder / REFERENCE).read_bytes(), teacher, seen)
-    student = rounding.rounded(teacher, start)
+    start = graph_weights.of_graph((folder / START).read_bytes(), (folder / REFERENCE).read_bytes(), teacher, seen)
+    student = fake_quantization.rounded(teacher, start)
     about = {
         "model": {key: value for key, value in canonical.config(bundle.model).items() if key != "labels"},
         "labels": source.labels,
@@ -124,7 +124,7 @@ def write(
       runs: timed runs of each file.
       target: the processor to make the files fast on; see `export.optimize.optimize`.
     """
-    content = rounding.to_tflite(student, output)
+    content = fake_quantization.to_tflite(student, output)
     best = ptq.Result((folder / START).read_bytes(), (folder / REFERENCE).read_bytes())
     conversions = {
         "float32": converted.real,
@@ -132,12 +132,12 @@ def write(
         "int8, post-training, best": best.model,
         "int8, trained": content,
     }
-    rows, proven = report.measure(bundle, conversions, images, threads, runs, target)
-    named = {name: variable.numpy() for name, variable in rounding.named_variables(student).items()}
+    rows, proven = comparison.measure(bundle, conversions, images, threads, runs, target)
+    named = {name: variable.numpy() for name, variable in fake_quantization.named_variables(student).items()}
     canonical.assign(bundle.model, network.unfolded(bundle.model, named))
     ends = {name: float(value) for name, value in named.items() if name.endswith(("/low", "/high"))}
     model = bundle.model
-    lines = [f"# {model.name}, {bundle.size[0]}x{bundle.size[1]} px, int8", "", report.table(rows, proven)]
+    lines = [f"# {model.name}, {bundle.size[0]}x{bundle.size[1]} px, int8", "", comparison.table(rows, proven)]
     lines += ["", f"{proven.images:,} images, {threads} thread(s), medians of {runs} interleaved runs."]
     lines.append(
         "Divergence is of the logits' softmax, the expected drop what changed answers cost if the float network is right"
@@ -152,8 +152,8 @@ def write(
     figures["files"] = [row.to_json() for row in rows]
     canonical.save(model, folder / "model.npz")
     _write(folder / "ranges.json", (json.dumps(ends, indent=1) + "\n").encode())
-    _write(folder / report.AS_CONVERTED, content)
-    _write(folder / report.FINISHED, rows[-1].content)
+    _write(folder / comparison.AS_CONVERTED, content)
+    _write(folder / comparison.FINISHED, rows[-1].content)
     _write(folder / "labels.txt", "".join(f"{label}\n" for label in proven.labels).encode())
     _write(folder / "report.md", ("\n".join(lines) + "\n").encode())
     _write(folder / "report.json", (json.dumps(figures, indent=1) + "\n").encode())

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from export.qat.numbers import Start
-from export.qat.rounding import named_variables
+from export.qat.fake_quantization import named_variables
+from export.qat.graph_weights import Start
 from shufflenet_tf.training.schedules import Schedule
 
 _BETAS = (0.9, 0.99)  # the second one short, as the runs are

@@ -15,8 +15,8 @@ from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.data.pipeline import evaluation_batches, training_batches
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.kernels import LEGACY_KERAS
-from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.models.image_classifier import ImageClassifier
+from shufflenet_tf.models.kernels import LEGACY_KERAS
 from shufflenet_tf.training import checkpoint
 from shufflenet_tf.training.callbacks import BEST, Keeper
 from shufflenet_tf.training.schedules import Schedule

@@ -13,7 +13,7 @@ from shufflenet_tf.evaluation import pictures
 from shufflenet_tf.evaluation.metrics import Evaluation, evaluate, worst_mistakes
 from shufflenet_tf.files import atomic_path
 from shufflenet_tf.loading import MODEL, save_saved_model
-from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.training.checkpoint import Progress
 
 

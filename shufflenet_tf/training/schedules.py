@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.kernels import register
+from shufflenet_tf.models.kernels import register
 
 KINDS = ("linear", "cosine", "step", "constant")
 

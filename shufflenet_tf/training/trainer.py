@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from shufflenet_tf.kernels import LEGACY_KERAS
+from shufflenet_tf.models.kernels import LEGACY_KERAS
 
 
 class Trainer(tf.keras.Model):

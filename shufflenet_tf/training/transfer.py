@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.model import ImageClassifier
+from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.weights import canonical
 from shufflenet_tf.weights.published import Checkpoint
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.layers import EPSILON
+from shufflenet_tf.wiring import EPSILON
 
 # Convolutions of a unit by our names, as "branch.index" of the originals' sequences; a normalization follows each of them.
 _UNIT_V1 = {"conv1": "main_1.0", "dconv": "main_1.3", "conv2": "main_2.0"}

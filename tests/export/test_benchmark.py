@@ -7,8 +7,10 @@ import pytest
 import tensorflow as tf
 from tiny_classifier import convert, network
 
-from export import anatomy, benchmark, pictures, program
-from export.optimize.timing import take_turns
+from export import benchmark, cli
+from export.flatbuffer import inspection
+from export.measure.timing import take_turns
+from export.report import pictures
 from shufflenet_tf.errors import UserError
 
 
@@ -33,7 +35,7 @@ def results(folder):
 
 
 def run(*argv) -> int:
-    return program.run("export.benchmark", "", benchmark.FLAGS, benchmark.main, ["benchmark", *map(str, argv)])
+    return cli.run("export.benchmark", "", benchmark.FLAGS, benchmark.main, ["benchmark", *map(str, argv)])
 
 
 def test_figures_of_the_graph(results, folder):
@@ -60,8 +62,8 @@ def test_without_delegate_all_is_outside(folder):
     kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(str(folder / "float.tflite"), experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
-    partitions, outside = anatomy.delegation(interpreter)
-    assert partitions == 0 and outside == anatomy.read(folder / "float.tflite").counts()
+    partitions, outside = inspection.delegation(interpreter)
+    assert partitions == 0 and outside == inspection.read(folder / "float.tflite").counts()
 
 
 def test_statistics_follow_from_the_times(results):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from export import calibrate
-from export.optimize import resolve, verify
-from export.optimize.cost import CostModel
-from export.optimize.graph import Graph
+from export.flatbuffer import runtime
+from export.flatbuffer.graph import Graph
+from export.optimize import resolve
 from export.optimize.predict import operator_cost
 from export.optimize.targets import HOST, Target, host, names
+from export.optimize.targets.cost_model import CostModel
 from export.optimize.targets.fitting import InvalidTimes
 from export.optimize.targets.specimens import INVOKE, PARTITION, specimens
 from shufflenet_tf.errors import UserError
@@ -59,8 +60,8 @@ def test_all_graphs_are_written_and_run(tmp_path, capsys):
     assert written.keys() == ALL.keys() and len(ALL) > 300
     sample = {specimen.type + specimen.operator: name for name, specimen in ALL.items()}  # one of each operator and type
     for name in sample.values():
-        runner = verify.interpreter(written[name].read_bytes())
-        outputs = verify.run(runner, verify.random_inputs(runner, 1)[0])
+        runner = runtime.interpreter(written[name].read_bytes())
+        outputs = runtime.run(runner, runtime.random_inputs(runner, 1)[0])
         assert all(np.isfinite(values).all() for values in outputs), name
 
 

@@ -12,16 +12,16 @@ from photos import COLOURS, write_photos
 
 import shufflenet_tf as st
 from export import tflite
-from export.convert import convert
-from export.quantize import Quantization
-from shufflenet_tf import shufflenet_v2
-from shufflenet_tf.lite import LiteClassifier
+from export.convert.from_keras import convert
+from export.convert.precision import Quantization
+from shufflenet_tf.models import v2
+from shufflenet_tf.tflite_classifier import LiteClassifier
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_units():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shufflenet_v2, "REPEATS", (2, 1, 1))
+        patch.setattr(v2, "REPEATS", (2, 1, 1))
         yield
 
 

@@ -9,10 +9,11 @@ from photos import COLOURS, write_photos
 from tiny_classifier import CLASSES, PIXELS, convert, images, network, packed
 
 import shufflenet_tf as st
-from export import pictures, program, verify
-from export.agreement import Tally, markdown
-from export.layers import layer_noise, matching_layers
-from export.optimize.graph import Graph
+from export import cli, verify
+from export.flatbuffer.graph import Graph
+from export.measure.agreement import Tally, markdown
+from export.measure.layer_noise import layer_noise, matching_layers
+from export.report import pictures
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 
@@ -64,7 +65,7 @@ def bundle_targets(bundle, pixels):
 
 
 def run(*argv) -> int:
-    return program.run("export.verify", "", verify.FLAGS, verify.main, ["verify", *map(str, argv)])
+    return cli.run("export.verify", "", verify.FLAGS, verify.main, ["verify", *map(str, argv)])
 
 
 def test_the_float_file_is_equal_and_the_int8_file_nearly(report):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import shufflenet_tf as st
-from shufflenet_tf import shufflenet_v1, shufflenet_v2
+from shufflenet_tf.models import v1, v2
 from shufflenet_tf.training.trainer import Trainer
 
 pytestmark = [pytest.mark.both_generations, pytest.mark.kernels]
@@ -18,8 +18,8 @@ LABELS = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0, 1, 2, 3]]
 def few_units():
     """Four units instead of sixteen: a step is the same, and traced four times as fast."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shufflenet_v1, "REPEATS", (2, 1, 1))
-        patch.setattr(shufflenet_v2, "REPEATS", (2, 1, 1))
+        patch.setattr(v1, "REPEATS", (2, 1, 1))
+        patch.setattr(v2, "REPEATS", (2, 1, 1))
         yield
 
 

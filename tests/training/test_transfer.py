@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 import shufflenet_tf as st
-from shufflenet_tf import shufflenet_v2
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.models import v2
 from shufflenet_tf.training.trainer import Trainer
 from shufflenet_tf.training.transfer import freeze, transfer
 from shufflenet_tf.weights import canonical, published
@@ -21,7 +21,7 @@ def network(labels):
 @pytest.fixture(scope="module", autouse=True)
 def shallow():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shufflenet_v2, "REPEATS", (2, 1, 1))
+        patch.setattr(v2, "REPEATS", (2, 1, 1))
         yield
 
 

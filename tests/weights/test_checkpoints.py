@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import shufflenet_tf as st
-from shufflenet_tf import imagenet, registry, shufflenet_v2
+from shufflenet_tf import imagenet
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.models import registry, v2
 from shufflenet_tf.weights import canonical, download, layouts, published, torch_file
 
 
@@ -229,7 +230,7 @@ def test_imagenet_is_announced_verified_and_kept(web, monkeypatch, capsys, state
     torch_file.write(tmp_path / "w.pth", state)
     name = publish(monkeypatch, (tmp_path / "w.pth").read_bytes(), folder)
     monkeypatch.setattr(download, "ADDRESS", address)
-    monkeypatch.setattr(shufflenet_v2, "REPEATS", (4, 8, 4))
+    monkeypatch.setattr(v2, "REPEATS", (4, 8, 4))
     model = st.ShuffleNetV2((32, 32, 3), alpha=0.5, classes=5, weights="imagenet")
     told = capsys.readouterr().err
     assert f"{address}{name}" in told and "MiB" in told and str(cache / name) in told

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from scipy.optimize import nnls
 
-from export.optimize.cost import convolution_terms, depthwise_terms, linear_terms, transpose_terms
 from export.optimize.targets import COEFFICIENTS, INT8_ONLY, TYPES
+from export.optimize.targets.cost_model import convolution_terms, depthwise_terms, linear_terms, transpose_terms
 from export.optimize.targets.specimens import INVOKE, PARTITION, Specimen
 
 _SLACK = 0.25  # of what running a graph takes at all: operators that take less can't be told from it

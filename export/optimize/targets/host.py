@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from export.optimize import verify
+from export.flatbuffer import runtime
 from export.optimize.targets import HOST, InvalidTarget, Target
 from export.optimize.targets.fitting import Fit, fit
 from export.optimize.targets.specimens import specimens
@@ -59,8 +59,8 @@ def measure(progress: Progress = lambda done, total, name: None) -> dict[str, fl
     runners = []
     chosen = list(specimens())
     for specimen in chosen:
-        runners.append(verify.interpreter(specimen.make()))
-        verify.run(runners[-1], verify.random_inputs(runners[-1], 1)[0])
+        runners.append(runtime.interpreter(specimen.make()))
+        runtime.run(runners[-1], runtime.random_inputs(runners[-1], 1)[0])
     times: dict[str, list[int]] = {specimen.name: [] for specimen in chosen}
     total = _ROUNDS * len(chosen)
     for n in range(total):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from export.optimize.build import NONE, VALID, Net, Quantization, options
+from export.flatbuffer.builder import NONE, VALID, Net, Quantization, options
 from export.optimize.targets import INT8_ONLY
 
 INVOKE = "invoke"  # the specimens that tell what running a graph costs besides its operators

@@ -7,11 +7,11 @@ import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
 from nchw_builder import Nchw
 
-from export import anatomy
-from export.optimize import pipeline, verify
-from export.optimize.cost import CostModel
-from export.optimize.graph import Graph
+from export.flatbuffer import inspection, runtime
+from export.flatbuffer.graph import Graph
+from export.optimize import pass_manager
 from export.optimize.passes import PASSES
+from export.optimize.targets.cost_model import CostModel
 
 FIRST = ("leftovers", "layouts", "split convolutions", "padding", "ReLU")
 
@@ -20,7 +20,7 @@ def cleaned(model: bytes, names: tuple[str, ...] = FIRST) -> bytes:
     """Applies these passes, none of which may fail."""
     for p in PASSES:
         if p.name in names:
-            model, told = pipeline.apply(p, model, CostModel())
+            model, told = pass_manager.apply(p, model, CostModel())
             assert not told.startswith(("undone", "left alone")), f"{p.name}: {told}"
     return model
 
@@ -32,7 +32,7 @@ def counts(model: bytes, *kinds: str) -> dict[str, int]:
 
 
 def assert_equal(model: bytes, result: bytes) -> None:
-    difference = verify.compare(model, result, count=6)
+    difference = runtime.compare(model, result, count=6)
     assert difference.quanta == 0 and difference.relative <= 1e-5, difference
 
 
@@ -46,7 +46,7 @@ def test_shufflenet_v1_of_a_channels_first_converter_becomes_small(int8, split_f
     assert sum(counts(result).values()) <= 125, counts(result)
     assert counts(result, "CONV_2D", "SPLIT", "TRANSPOSE", "RELU") == {"CONV_2D": 33, "TRANSPOSE": 17}
     assert_equal(model, result)
-    assert anatomy.delegation(verify.interpreter(result))[1].keys() <= {"AVERAGE_POOL_2D"}
+    assert inspection.delegation(runtime.interpreter(result))[1].keys() <= {"AVERAGE_POOL_2D"}
 
 
 def _with_constant(kind: str, opts):
@@ -184,7 +184,7 @@ def test_split_convolutions_become_a_grouped_one(int8, make, groups, filters, ke
     depthwise = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1}
     assert counts(result) == (depthwise if each == 1 else {"CONV_2D": 2})
     assert_equal(model, result)
-    assert anatomy.delegation(verify.interpreter(result)) == (1, {})
+    assert inspection.delegation(runtime.interpreter(result)) == (1, {})
 
 
 def test_split_depthwise_convolutions_are_joined():

@@ -11,8 +11,9 @@ import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
 
 import export.optimize as optimizer
-from export.optimize import optimize, process, structure
-from export.optimize.graph import Graph
+from export.flatbuffer import validation
+from export.flatbuffer.graph import Graph
+from export.optimize import optimize, process
 from export.optimize.targets import Account
 from shufflenet_tf.errors import UserError
 
@@ -88,8 +89,8 @@ def _no_scale(graph):
     ],
 )
 def test_what_is_wrong_inside_is_named(model, change, reason):
-    with pytest.raises(structure.InvalidModel, match=reason):
-        structure.parse(_changed(model, change))
+    with pytest.raises(validation.InvalidModel, match=reason):
+        validation.parse(_changed(model, change))
 
 
 def test_mutated_models_never_get_past_the_checks_and_crash_the_parser(model):
@@ -99,8 +100,8 @@ def test_mutated_models_never_get_past_the_checks_and_crash_the_parser(model):
         for _ in range(rng.integers(1, 6)):
             data[rng.integers(8, len(data))] ^= 1 << rng.integers(0, 8)
         try:
-            structure.parse(bytes(data[: rng.integers(len(data) // 2, len(data) + 1)]))
-        except structure.InvalidModel as error:
+            validation.parse(bytes(data[: rng.integers(len(data) // 2, len(data) + 1)]))
+        except validation.InvalidModel as error:
             assert "\n" not in str(error)
 
 

@@ -10,10 +10,10 @@ import tensorflow as tf
 import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
 
-from export import anatomy
 from export.benchmark import benchmark
-from export.optimize import batch, flat, optimize, refusal, structure, verify, worker
-from export.optimize.graph import Graph
+from export.flatbuffer import inspection, packed, refusal, runtime, validation
+from export.flatbuffer.graph import Graph
+from export.optimize import batch, optimize, worker
 from shufflenet_tf.errors import UserError
 
 
@@ -41,9 +41,9 @@ def test_weights_behind_the_flatbuffer_are_read_and_come_back_inside(outside, tm
     result = optimize(outside)
     assert "TRANSPOSE" in result.before and "TRANSPOSE" not in result.after
     assert not any(b.offset for b in schema.ModelT.InitFromPackedBuf(bytearray(result.model), 0).buffers)
-    assert verify.compare(outside, result.model).tolerable
+    assert runtime.compare(outside, result.model).tolerable
     (tmp_path / "outside.tflite").write_bytes(outside)
-    assert anatomy.multiply_adds(anatomy.read(tmp_path / "outside.tflite")) > 0
+    assert inspection.multiply_adds(inspection.read(tmp_path / "outside.tflite")) > 0
     assert benchmark([tmp_path / "outside.tflite"], runs=1, warmup=0)[0].partitions == 1
 
 
@@ -53,14 +53,14 @@ def test_labels_behind_weights_behind_the_flatbuffer_are_kept(outside):
         archive.writestr("labels.txt", "cat\ndog\n")
     result = optimize(target.getvalue()).model
     assert zipfile.ZipFile(io.BytesIO(result)).read("labels.txt") == b"cat\ndog\n"
-    assert verify.compare(outside, result).tolerable
+    assert runtime.compare(outside, result).tolerable
 
 
 def _moved(data: bytes, change) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
     change(next(b for b in model.buffers if b.offset > 1), len(data))
     builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), file_identifier=flat.IDENTIFIER)
+    builder.Finish(model.Pack(builder), file_identifier=packed.IDENTIFIER)
     return bytes(builder.Output()).ljust(len(data), b"\0")
 
 
@@ -73,8 +73,8 @@ def _moved(data: bytes, change) -> bytes:
     ],
 )
 def test_weights_that_are_not_where_the_file_says_are_refused(outside, change, reason):
-    with pytest.raises(structure.InvalidModel, match=reason):
-        structure.parse(_moved(outside, change))
+    with pytest.raises(validation.InvalidModel, match=reason):
+        validation.parse(_moved(outside, change))
 
 
 def test_large_options_of_custom_operators_are_read_too():
@@ -83,7 +83,7 @@ def test_large_options_of_custom_operators_are_read_too():
     operator = net.graph.operators[0]
     operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize = 1 << 16, 5
     data = net.done(int(operator.outputs[0])).ljust(1 << 16, b"\0") + b"hello"
-    found = flat.parse(data).subgraphs[0].operators[0]
+    found = packed.parse(data).subgraphs[0].operators[0]
     assert bytes(found.customOptions) == b"hello" and found.largeCustomOptionsOffset == 0
 
 
@@ -96,10 +96,10 @@ def test_an_open_batch_is_taken_as_one(flatten):
     assert not {"SHAPE", "PACK", "STRIDED_SLICE"} & result.after.keys()
     graph = Graph(result.model)
     assert all(graph.shape(t) is not None for t in range(len(graph.subgraph.tensors)))
-    runner = verify.interpreter(result.model)
+    runner = runtime.interpreter(result.model)
     runner.resize_tensor_input(runner.get_input_details()[0]["index"], [1, 16, 16, 3])
     runner.allocate_tensors()
-    assert verify.compare(model, result.model).tolerable
+    assert runtime.compare(model, result.model).tolerable
 
 
 def test_an_open_batch_stays_open_where_there_is_nothing_to_gain():
@@ -189,4 +189,4 @@ def test_scales_that_can_be_computed_with_are_not_blamed(scale):
     x = net.conv(net.input, 4, scale=scale)
     model = net.done(net.op("ADD", [x, x], net.shape(x), schema.AddOptionsT(), scale=scale))
     assert refusal.explain(Graph(model)) is None
-    assert len(np.ravel(verify.run(verify.interpreter(model), [np.zeros((1, 8, 8, 4), np.int8)])[0])) == 256
+    assert len(np.ravel(runtime.run(runtime.interpreter(model), [np.zeros((1, 8, 8, 4), np.int8)])[0])) == 256

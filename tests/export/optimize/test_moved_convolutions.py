@@ -7,17 +7,18 @@ import pytest
 import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
 
-from export.optimize import fold, pipeline, verify
-from export.optimize.cost import CostModel
-from export.optimize.graph import Graph
-from export.optimize.later import shuffle_later
-from export.optimize.passes import PASSES
+from export.flatbuffer import runtime
+from export.flatbuffer.graph import Graph
+from export.optimize import pass_manager
+from export.optimize.passes import PASSES, fold_columns
+from export.optimize.passes.shuffle_later import shuffle_later
 from export.optimize.targets import Target
+from export.optimize.targets.cost_model import CostModel
 
 
 def equal(model: bytes, result: bytes) -> bool:
-    difference = verify.compare(model, result, count=4)
-    return difference.quanta == 0 and difference.relative <= verify.TOLERANCE
+    difference = runtime.compare(model, result, count=4)
+    return difference.quanta == 0 and difference.relative <= runtime.TOLERANCE
 
 
 def order(graph: Graph) -> list[str]:
@@ -63,7 +64,7 @@ def test_other_shuffles_stay_where_they_are(case):
 def test_the_pipeline_takes_the_later_shuffle_where_it_pays():
     net = build.Net((1, 28, 28, 24), True)
     model = net.done(net.depthwise(net.shuffle(net.input, 3), 3, 2))  # nothing could take the shuffle up
-    result, told = pipeline.apply(next(p for p in PASSES if p.name == "later shuffles"), model, CostModel())
+    result, told = pass_manager.apply(next(p for p in PASSES if p.name == "later shuffles"), model, CostModel())
     assert told.startswith("1 shuffles behind") and "bit-identical" in told and result != model
 
 
@@ -95,7 +96,7 @@ def _concatenated(net: build.Net, height: int, width: int) -> int:
 @pytest.mark.parametrize("border", ["SAME", "PAD", "CONCATENATION"])
 @pytest.mark.parametrize("int8", [True, False], ids=["int8", "float"])
 def test_pairs_of_columns_become_channels(int8, border, width, kernel, monkeypatch):
-    monkeypatch.setattr(fold, "_FACTORS", (1,))
+    monkeypatch.setattr(fold_columns, "_FACTORS", (1,))
     net = build.Net((1, 20, width, 3), int8)
     make = {"SAME": lambda: net.input, "PAD": lambda: net.pad(net.input), "CONCATENATION": lambda: _concatenated(net, 1, 1)}
     padded = make[border]()
@@ -103,7 +104,7 @@ def test_pairs_of_columns_become_channels(int8, border, width, kernel, monkeypat
     pairs, columns = net.shape(x)[2] + (kernel - 1) // 2, net.shape(padded)[2]
     model = net.done(net.conv(x, 4))
     graph = Graph(model)
-    told = fold.fold_columns(graph, by_taps()) or ""
+    told = fold_columns.fold_columns(graph, by_taps()) or ""
     assert equal(model, graph.pack())
     # With SAME all columns must be in pairs; a border may be widened, but an input that is too wide stays as it is.
     possible = width % 2 == 0 if border == "SAME" else 2 * pairs >= columns

@@ -8,14 +8,16 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from export.optimize import optimize, pipeline, report, timing, verify
-from export.optimize.cost import CostModel
-from export.optimize.fold import reshape
-from export.optimize.graph import Graph
+from export.flatbuffer import runtime
+from export.flatbuffer.graph import Graph
+from export.measure import timing
+from export.optimize import optimize, pass_manager, summary
+from export.optimize.pass_manager import NOTHING, Pipeline
 from export.optimize.passes import Pass
-from export.optimize.pipeline import NOTHING, Pipeline
+from export.optimize.passes.fold_columns import reshape
 from export.optimize.predict import account
 from export.optimize.targets import Target, names
+from export.optimize.targets.cost_model import CostModel
 
 # Graphs that the other property tests draw, and those whose maps shrink, so that pools, borders and later shuffles occur.
 ANY = st.one_of(random_graphs.models(), random_converted_graphs.models())
@@ -48,7 +50,7 @@ def shrinking(draw) -> bytes:
 _QUANTIZATIONS = st.sampled_from([{}, {"scale": 0.03, "zero_point": -128}, {"scale": 0.1, "zero_point": 12}])
 
 
-def check(model: bytes, target: str, threads: int = 1) -> tuple[bytes, pipeline.Steps]:
+def check(model: bytes, target: str, threads: int = 1) -> tuple[bytes, pass_manager.Steps]:
     """Optimizes and checks everything that is promised of the result."""
     cost = CostModel(threads, Target.of(target))
     limit = cost.target.growth * len(model)
@@ -64,12 +66,12 @@ def check(model: bytes, target: str, threads: int = 1) -> tuple[bytes, pipeline.
         assert all(told.startswith(("no gain on ", "left alone: the file would have")) for told in done), steps
     else:
         rounding = {name for name, told in steps if "differs by at most" in told and "quanta" in told}
-        difference = verify.compare(model, result, 4, threads)
+        difference = runtime.compare(model, result, 4, threads)
         assert difference.tolerable or (rounding and rounding <= _ROUNDS), (str(difference), steps)
     return result, steps
 
 
-_ROUNDS = {p.name for p in pipeline.PASSES if p.rounds}
+_ROUNDS = {p.name for p in pass_manager.PASSES if p.rounds}
 
 
 @pytest.mark.parametrize("target", names())
@@ -97,8 +99,8 @@ CASES = [(True, target) for target in names()] + [(False, "phone"), (False, "x86
 def test_no_network_becomes_slower(network, int8, target):
     model = NETWORKS[network](int8)
     result, steps = check(model, target)
-    difference = verify.compare(model, result, 4)
-    assert difference.quanta == 0 and difference.relative <= verify.TOLERANCE
+    difference = runtime.compare(model, result, 4)
+    assert difference.quanta == 0 and difference.relative <= runtime.TOLERANCE
     cost = CostModel(1, Target.of(target))
     # In floating point a shuffle may cost less than what would replace it, or the file would grow too much.
     assert not int8 or account(Graph(result), cost).cost < 0.97 * account(Graph(model), cost).cost, steps
@@ -110,13 +112,13 @@ def test_where_nothing_helps_the_bytes_come_back_and_it_is_said():
     for target in names():
         result = optimize(model, target=target)
         assert result.model == model and result.ratio == 1
-        told = "\n".join(report.lines(result))
+        told = "\n".join(summary.lines(result))
         assert f"predicted for {target} " in told and "(1.00) ms" in told and "measured on this machine: " in told
 
 
 def test_the_report_tells_predictions_from_measurements():
     result = optimize(build.shufflenet_v2(True), target="phone")
-    work, predicted, measured = report.lines(result)
+    work, predicted, measured = summary.lines(result)
     before, after = result.predicted
     assert f"multiply-adds: {before.multiply_adds:,} -> {after.multiply_adds:,}" in work and f"{after.parameters:,}" in work
     assert predicted.startswith("predicted for phone (Arm Cortex-A76") and "modelled, not measured" in predicted
@@ -136,14 +138,14 @@ def _in_vain(graph: Graph, model: CostModel) -> str:
 
 @pytest.mark.parametrize("role", ["prepares", "delegates", "neither"])
 def test_a_pass_that_does_not_pay_is_left_out_and_the_others_stay(small, monkeypatch, role):
-    passes = (Pass("vanity", _in_vain, **{role: True} if role != "neither" else {}), *pipeline.PASSES)
+    passes = (Pass("vanity", _in_vain, **{role: True} if role != "neither" else {}), *pass_manager.PASSES)
     expected, _ = Pipeline(CostModel()).run(small)
-    monkeypatch.setattr(pipeline, "PASSES", passes)
+    monkeypatch.setattr(pass_manager, "PASSES", passes)
     result, steps = Pipeline(CostModel()).run(small)
     assert result == expected != small
     # Of a pass that prepares others the whole way decides, on which another one took the RESHAPE away again.
     assert dict(steps)["vanity"].startswith("in vain" if role == "prepares" else "no gain on phone")
-    monkeypatch.setattr(pipeline, "PASSES", passes[:1])
+    monkeypatch.setattr(pass_manager, "PASSES", passes[:1])
     result, steps = Pipeline(CostModel()).run(small)
     assert result is small and [told.startswith("no gain on phone") for _, told in steps] == [True]
 
@@ -176,7 +178,7 @@ def test_the_candidate_that_is_measured_fastest_comes_back(small, monkeypatch):
     assert len(set(tried)) == len(tried) >= 3 and tried[0] == small
     assert result == tried[2] and "of " in steps[-1][1] and "2.00, 1.00" in steps[-1][1]
     assert any("slower on this machine" in told for _, told in steps)
-    assert verify.compare(small, result).tolerable
+    assert runtime.compare(small, result).tolerable
 
 
 def test_nothing_is_measured_where_there_is_no_alternative(monkeypatch):

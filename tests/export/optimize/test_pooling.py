@@ -8,10 +8,10 @@ import tflite_builder as build
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from export.optimize import verify
-from export.optimize.cost import CostModel
-from export.optimize.graph import Graph
-from export.optimize.pooling import integer_average_pool, segments
+from export.flatbuffer import runtime
+from export.flatbuffer.graph import Graph
+from export.optimize.passes.integer_pooling import integer_average_pool, segments
+from export.optimize.targets.cost_model import CostModel
 
 
 @st.composite
@@ -58,9 +58,9 @@ def test_the_average_is_that_of_the_runtime():
     for size, kernel, stride in ((7, 3, 2), (8, 3, 2), (5, 4, 3), (3, 5, 1)):
         net = build.Net((1, size, 1, 1), False)
         x = net.pool(net.input, "AVERAGE", kernel, stride)
-        runner = verify.interpreter(net.done(x))
+        runner = runtime.interpreter(net.done(x))
         values = np.random.default_rng(0).normal(size=size).astype(np.float32)
-        (made,) = verify.run(runner, [values.reshape(1, size, 1, 1)])
+        (made,) = runtime.run(runner, [values.reshape(1, size, 1, 1)])
         np.testing.assert_allclose(made.ravel(), averages(values, kernel, stride, True), rtol=1e-5)
 
 
@@ -91,10 +91,10 @@ def test_pools_are_bit_equal_with_both_sets_of_kernels(model):
         return
     assert told == "1 AVERAGE_POOL_2D as depthwise convolutions" and "DEPTHWISE_CONV_2D" in graph.counts()
     result = graph.pack()
-    assert verify.compare(model, result, count=4, reference=False).quanta == 0
-    one, other = (verify.interpreter(m, delegate=False) for m in (model, result))
-    for inputs in verify.random_inputs(one, 4, seed=1):
-        np.testing.assert_array_equal(verify.run(one, inputs)[0], verify.run(other, inputs)[0])
+    assert runtime.compare(model, result, count=4, reference=False).quanta == 0
+    one, other = (runtime.interpreter(m, delegate=False) for m in (model, result))
+    for inputs in runtime.random_inputs(one, 4, seed=1):
+        np.testing.assert_array_equal(runtime.run(one, inputs)[0], runtime.run(other, inputs)[0])
 
 
 @pytest.mark.parametrize("size, kernel, stride", [(14, 3, 2), (7, 3, 2), (28, 3, 2), (9, 3, 1)])

@@ -12,13 +12,13 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from export import anatomy
-from export.optimize import predict, verify
-from export.optimize.cost import CostModel
+from export.flatbuffer import inspection, runtime
+from export.flatbuffer.graph import Graph
+from export.optimize import predict
 from export.optimize.delegate import is_left_out, partitions
-from export.optimize.graph import Graph
 from export.optimize.predict import account, collapsed, operator_cost
 from export.optimize.targets import Target, names
+from export.optimize.targets.cost_model import CostModel
 
 SHAPES = st.lists(st.sampled_from([1, 1, 2, 3, 4]), min_size=1, max_size=6).map(tuple)
 
@@ -58,7 +58,7 @@ SIZES = [(1, 1), (1, 2), (2, 1), (2, 3)]  # kernel, stride
 
 def as_delegated(model: bytes) -> None:
     """Checks that LiteRT does what is predicted."""
-    count, outside = anatomy.delegation(verify.interpreter(model))
+    count, outside = inspection.delegation(runtime.interpreter(model))
     graph = Graph(model)
     left = [graph.kind(operator) for operator in graph.operators if is_left_out(graph, operator)]
     assert sorted(left) == sorted(kind for kind, n in outside.items() for _ in range(n))
@@ -129,7 +129,7 @@ def test_quantizing_is_delegated_unless_it_recodes(source, made):
     net.graph.operators.append(net.graph.operator("QUANTIZE", ends[:1], ends[1:], schema.QuantizeOptionsT()))
     model = net.done(ends[1])
     expected = source != "UINT8" and made != "UINT8"
-    assert partitions(Graph(model)) == anatomy.delegation(verify.interpreter(model))[0] == expected
+    assert partitions(Graph(model)) == inspection.delegation(runtime.interpreter(model))[0] == expected
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -137,7 +137,7 @@ def test_quantizing_is_delegated_unless_it_recodes(source, made):
 def test_multiply_adds_are_those_of_the_anatomy_and_constants_count_once(model):
     graph = Graph(model)
     found = account(graph, CostModel())
-    assert found.multiply_adds == anatomy.multiply_adds(graph) > 0
+    assert found.multiply_adds == inspection.multiply_adds(graph) > 0
     read = {int(t) for operator in graph.operators for t in operator.inputs if graph.constant(int(t)) is not None}
     assert found.parameters == sum(graph.constant(t).nbytes for t in read) < len(model)
     assert found.milliseconds == pytest.approx(found.cost / Target.of("phone").per_millisecond)

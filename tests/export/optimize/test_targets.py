@@ -13,11 +13,11 @@ import tflite_builder as build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from export.flatbuffer.graph import Graph
 from export.optimize import optimize, targets
-from export.optimize.cost import CostModel
-from export.optimize.graph import Graph
 from export.optimize.predict import account
 from export.optimize.targets import COEFFICIENTS, INT8_ONLY, PHONE, InvalidTarget, Target
+from export.optimize.targets.cost_model import CostModel
 from shufflenet_tf.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]

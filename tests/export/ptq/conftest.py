@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 import shufflenet_tf as st
-from export.convert import convert, trace
-from export.quantize import Quantization
-from shufflenet_tf import shufflenet_v1, shufflenet_v2
+from export.convert.from_keras import convert, trace
+from export.convert.precision import Quantization
+from shufflenet_tf.models import v1, v2
 from shufflenet_tf.weights import canonical
 
 SIZE = (48, 64)
@@ -35,7 +35,7 @@ def converted(pixels):
     @functools.cache
     def graphs(name: str, kind: str = "int8") -> tuple[bytes, bytes]:
         with pytest.MonkeyPatch.context() as patch:
-            for family in (shufflenet_v1, shufflenet_v2):
+            for family in (v1, v2):
                 patch.setattr(family, "REPEATS", (2, 1, 1))
             tf.keras.utils.set_random_seed(0)
             model = st.create_model(name, input_shape=(*SIZE, 3), classes=10, preprocessing="torchvision")

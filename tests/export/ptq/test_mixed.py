@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from export import anatomy, mixed
-from export.logits import distance, expected_drop, logits
+from export.flatbuffer import inspection
+from export.flatbuffer.graph import Graph
+from export.measure.logit_metrics import distance, expected_drop, logits
 from export.optimize import optimize
-from export.optimize.graph import Graph
-from export.ptq import BEST_INT16, MINMAX, Result, quantize
-from export.ptq.pair import WEIGHTED, Pair
-from export.ptq.tune import PLAIN, tune
+from export.ptq import BEST_INT16, MINMAX, Result, mixed_precision, quantize
+from export.ptq.graph_pair import WEIGHTED, Pair
+from export.ptq.layer_tuning import PLAIN, tune
 from shufflenet_tf.errors import UserError
 
 # The layer of each network, in order of execution, that gets a useless scale in `hurt`: one that answers depend on.
@@ -46,16 +46,18 @@ def hurt(results: dict[str, Result], name: str) -> tuple[Result, str]:
     scale, zero = pair.rounded.quantization(group[0]).scale[0], pair.rounded.quantization(group[0]).zero_point[0]
     pair.set_scale(group, 60 * scale, int(zero / 60))
     tune(pair, np.empty(0), PLAIN)  # biases by the new scale
-    return Result(pair.rounded.pack(), results[name].reference), mixed.short_name(pair.real.name(int(step.real.outputs[0])))
+    return Result(pair.rounded.pack(), results[name].reference), mixed_precision.short_name(
+        pair.real.name(int(step.real.outputs[0]))
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_all_layers_as_floats_are_the_float_graph(name, results, pixels):
     pair = Pair(results[name].reference, results[name].model)
-    floats = mixed._mixed(pair, range(len(pair.steps)))
+    floats = mixed_precision._mixed(pair, range(len(pair.steps)))
     real = logits(results[name].reference, pixels)
     assert np.abs(logits(floats, pixels) - real).max() <= 5e-3 * np.abs(real).max(), "half precision"
-    assert anatomy.is_quantized(Graph(results[name].model)) and not anatomy.is_quantized(Graph(floats))
+    assert inspection.is_quantized(Graph(results[name].model)) and not inspection.is_quantized(Graph(floats))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -63,7 +65,7 @@ def test_the_layer_that_hurts_is_kept(name, results, pixels):
     result, layer = hurt(results, name)
     real = logits(result.reference, pixels)
     before = expected_drop(real, logits(result.model, pixels))
-    mixture = mixed.mix(result, list(pixels), 0.7 * before)
+    mixture = mixed_precision.mix(result, list(pixels), 0.7 * before)
     assert layer in mixture.kept[:2], "whoever reads it suffers from its scale as much"
     assert len(mixture.kept) < mixture.layers
     assert mixture.drop <= 0.7 * before
@@ -75,32 +77,32 @@ def test_the_layer_that_hurts_is_kept(name, results, pixels):
 
 def test_nothing_is_kept_without_need(results, pixels):
     result = results[NETWORKS[1]]
-    mixture = mixed.mix(result, list(pixels), 1.0)
+    mixture = mixed_precision.mix(result, list(pixels), 1.0)
     assert mixture.model == result.model and mixture.kept == ()
 
 
 def test_no_drop_at_all_can_be_had(results, pixels):
     result = hurt(results, NETWORKS[0])[0]
-    assert mixed.mix(result, list(pixels), 0.0).drop == 0
+    assert mixed_precision.mix(result, list(pixels), 0.0).drop == 0
 
 
 def test_it_is_optimized_and_delegated_as_one(results, pixels):
     result = hurt(results, NETWORKS[1])[0]
     pair = Pair(result.reference, result.model)
     layers = [i for i, step in enumerate(pair.steps) if step.kind in WEIGHTED][4:8]
-    model = mixed._mixed(pair, mixed._with_movement(pair, layers))
+    model = mixed_precision._mixed(pair, mixed_precision._with_movement(pair, layers))
     optimized = optimize(model, 1).model
     np.testing.assert_allclose(logits(optimized, pixels), logits(model, pixels), atol=1e-5)
     runner = Interpreter(model_content=optimized)
     runner.allocate_tensors()
-    assert anatomy.delegation(runner) == (1, {})
+    assert inspection.delegation(runner) == (1, {})
 
 
 def test_drops_and_photos_that_will_not_do(results, pixels):
     with pytest.raises(UserError, match="drop is 150 points: give 0 to 100"):
-        mixed.mix(results[NETWORKS[0]], list(pixels), 1.5)
+        mixed_precision.mix(results[NETWORKS[0]], list(pixels), 1.5)
     with pytest.raises(UserError, match="no photos to measure"):
-        mixed.mix(results[NETWORKS[0]], [], 0.5)
+        mixed_precision.mix(results[NETWORKS[0]], [], 0.5)
 
 
 def test_int16_gets_as_near_as_its_weights_allow(converted, pixels):

@@ -7,15 +7,16 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from export import anatomy
-from export.logits import outputs
+from export.convert.precision import Quantization
+from export.flatbuffer import inspection
+from export.flatbuffer.graph import Graph
+from export.measure.logit_metrics import outputs
 from export.optimize import optimize
-from export.optimize.graph import Graph
-from export.ptq import BEST, MINMAX, Recipe, Result, quantize, ranges, report
-from export.ptq.pair import WEIGHTED, Pair
-from export.ptq.tune import PLAIN, Tuning, tune
-from export.ptq.walk import walk
-from export.quantize import Quantization
+from export.ptq import BEST, MINMAX, Recipe, Result, activation_ranges, quantize
+from export.ptq.activations import walk
+from export.ptq.graph_pair import WEIGHTED, Pair
+from export.ptq.layer_tuning import PLAIN, Tuning, tune
+from export.report import layer_table
 from shufflenet_tf.errors import UserError
 
 NETWORKS = ["shufflenet_v1_0.25x_g3", "shufflenet_v2_0.5x"]
@@ -50,7 +51,7 @@ def test_rounding_to_the_nearest_is_what_the_converter_does(name, converted, pix
 @pytest.mark.parametrize("name", NETWORKS)
 def test_min_max_ranges_cut_off_nothing(name, converted, pixels):
     pair = Pair(converted(name)[0], quantize(*converted(name), pixels[:8], MINMAX).model)
-    seen = ranges.activations(pair, pixels[:8])
+    seen = activation_ranges.activations(pair, pixels[:8])
     for tensor in (t for group in pair.groups for t in group):
         scale, zero = (q[0] for q in dataclasses.astuple(pair.rounded.quantization(tensor))[:2])
         low, high = (-128 - zero) * scale, (127 - zero) * scale
@@ -84,11 +85,11 @@ def test_optimizes_to_the_same_bits_in_one_partition(name, best, pixels):
     np.testing.assert_array_equal(outputs(optimized, pixels), outputs(best[name].model, pixels))
     runner = Interpreter(model_content=optimized)
     runner.allocate_tensors()
-    assert anatomy.delegation(runner) == (1, {})
+    assert inspection.delegation(runner) == (1, {})
 
 
 def test_bias_correction_makes_means_equal(converted, pixels, monkeypatch):
-    monkeypatch.setattr("export.ptq.layer.SAMPLES", 10**6)
+    monkeypatch.setattr("export.ptq.layer_matrix.SAMPLES", 10**6)
     real, given = converted("shufflenet_v1_0.25x_g3")
     shifts = []
     for tuning in (Tuning(), Tuning(correct=True)):
@@ -133,10 +134,10 @@ def test_hard_swish_and_gates(pixels):
 def test_rows_of_layers(converted, best, pixels):
     name = "shufflenet_v2_0.5x"
     real, given = converted(name)
-    rows = report.layer_rows({"min-max": Result(given, real), "best": best[name]}, pixels[8:])
+    rows = layer_table.layer_rows({"min-max": Result(given, real), "best": best[name]}, pixels[8:])
     assert len(rows) > 10 and rows[0].name == "conv1" and rows[-1].name == "linear"
     assert np.mean([row.sqnr["best"] - row.sqnr["min-max"] for row in rows]) > 1
-    table = report.markdown(rows).splitlines()
+    table = layer_table.markdown(rows).splitlines()
     assert len(table) == len(rows) + 3 and table[-1].startswith(f"| mean of {len(rows)} layers |")
 
 
@@ -178,7 +179,7 @@ def test_a_layer_whose_weights_are_zero(bias, recipe, converted, pixels):
     np.testing.assert_allclose(outputs(result.model, pixels), outputs(real, pixels), atol=0.1)
     runner = Interpreter(model_content=result.model)
     runner.allocate_tensors()
-    assert anatomy.delegation(runner)[0] == 1, "delegates take these scales"
+    assert inspection.delegation(runner)[0] == 1, "delegates take these scales"
 
 
 def test_a_network_that_gives_no_numbers(converted, pixels):

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from export.ptq import ranges, rounding
+from export.ptq import activation_ranges, weight_rounding
+from export.ptq.activations import observe
 from export.ptq.equalize import Channels, equalize
-from export.ptq.layer import Layer
-from export.ptq.pair import WEIGHTED, Pair
-from export.ptq.walk import observe
+from export.ptq.graph_pair import WEIGHTED, Pair
+from export.ptq.layer_matrix import Layer
 
 ENDS = some.floats(-1e4, 1e4, allow_nan=False)
 SEEDS = some.integers(0, 2**32 - 1)
@@ -18,7 +18,7 @@ SEEDS = some.integers(0, 2**32 - 1)
 @given(ENDS, ENDS)
 def test_a_scale_covers_its_range_and_zero_exactly(a, b):
     low, high = min(a, b), max(a, b)
-    scale, zero = ranges.scale_of(low, high)
+    scale, zero = activation_ranges.scale_of(low, high)
     assert scale > 0 and -128 <= zero <= 127
     assert (-128 - zero) * scale <= min(low, 0) + 0.51 * scale + 1e-6
     assert (127 - zero) * scale >= max(high, 0) - 0.51 * scale - 1e-6
@@ -30,19 +30,19 @@ def test_ranges_cut_off_outliers_but_for_min_max(seed):
     samples = np.random.default_rng(seed).normal(size=20000)
     samples[:1] = 1000
     low, high = samples.min(), samples.max()
-    assert ranges.choose(low, high, samples) == (low, high)
-    assert ranges.choose(low, high, samples, "percentile")[1] < 10
+    assert activation_ranges.choose(low, high, samples) == (low, high)
+    assert activation_ranges.choose(low, high, samples, "percentile")[1] < 10
     low, high = samples[1:].min(), samples[1:].max()
     for kind in ("mse", "entropy"):
-        chosen = ranges.choose(low, high, samples[1:], kind)
+        chosen = activation_ranges.choose(low, high, samples[1:], kind)
         assert low <= chosen[0] <= 0.3 * low and 0.3 * high <= chosen[1] <= high
     heavy = np.random.default_rng(seed).standard_t(3, 20000)
-    assert ranges.choose(heavy.min(), heavy.max(), heavy, "mse")[1] < heavy.max()
+    assert activation_ranges.choose(heavy.min(), heavy.max(), heavy, "mse")[1] < heavy.max()
 
 
-@pytest.mark.parametrize("kind", ranges.KINDS)
+@pytest.mark.parametrize("kind", activation_ranges.KINDS)
 def test_an_activation_that_is_always_zero_has_a_scale(kind):
-    scale, zero = ranges.scale_of(*ranges.choose(0.0, 0.0, np.zeros(100), kind))
+    scale, zero = activation_ranges.scale_of(*activation_ranges.choose(0.0, 0.0, np.zeros(100), kind))
     assert scale > 0 and zero == -128
 
 
@@ -58,17 +58,17 @@ def test_compensation_brings_outputs_closer(seed, groups, outputs, inputs):
     random = np.random.default_rng(seed)
     x = _inputs(random, groups, inputs)
     weights = random.normal(size=(groups, outputs, inputs))
-    scale = rounding.scales(weights, np.float64(0)) * 16  # about 4 bits, where rounding matters
-    covariance = rounding.covariance(x)
+    scale = weight_rounding.scales(weights, np.float64(0)) * 16  # about 4 bits, where rounding matters
+    covariance = weight_rounding.covariance(x)
     losses = []
-    for whole in (rounding.nearest(weights, scale), rounding.compensated(weights, scale, covariance)):
+    for whole in (weight_rounding.nearest(weights, scale), weight_rounding.compensated(weights, scale, covariance)):
         assert np.array_equal(whole, np.round(whole)) and np.abs(whole).max() <= 127
         error = whole * scale[..., None] - weights
         losses.append(np.einsum("gok,gkl,gol->", error, covariance, error))
     assert losses[1] <= 1.1 * losses[0] + 1e-9
     diagonal = np.eye(inputs) * random.uniform(0.1, 1, inputs)
-    independent = rounding.compensated(weights, scale, np.broadcast_to(diagonal, (groups, inputs, inputs)))
-    assert np.array_equal(independent, rounding.nearest(weights, scale)), "nothing can make up for anything"
+    independent = weight_rounding.compensated(weights, scale, np.broadcast_to(diagonal, (groups, inputs, inputs)))
+    assert np.array_equal(independent, weight_rounding.nearest(weights, scale)), "nothing can make up for anything"
 
 
 @given(SEEDS)
@@ -77,11 +77,11 @@ def test_weights_are_adapted_to_errors_only(seed):
     random = np.random.default_rng(seed)
     x = _inputs(random, 2, 6)
     weights, bias = random.normal(size=(2, 4, 6)), random.normal(size=(2, 4))
-    same, kept = rounding.refitted(weights, bias, x, x, rounding.covariance(x))
+    same, kept = weight_rounding.refitted(weights, bias, x, x, weight_rounding.covariance(x))
     np.testing.assert_allclose(same, weights, atol=1e-5)
     np.testing.assert_allclose(kept, bias, atol=1e-4)
     noisy = (x + random.normal(size=x.shape) * 0.3).astype(np.float32)
-    adapted, moved = rounding.refitted(weights, bias, x, noisy, rounding.covariance(noisy))
+    adapted, moved = weight_rounding.refitted(weights, bias, x, noisy, weight_rounding.covariance(noisy))
     wanted = x @ weights.transpose(0, 2, 1)
     losses = [
         np.square((noisy - noisy.mean(1, keepdims=True)) @ w.transpose(0, 2, 1) - wanted + wanted.mean(1, keepdims=True))
@@ -117,10 +117,10 @@ def test_equalization_evens_out_channels_and_changes_nothing(name, converted, pi
     files = converted(name)
     for strength in (0.5, 1.0):
         pair = Pair(*files)
-        seen = ranges.activations(pair, pixels[:4])
+        seen = activation_ranges.activations(pair, pixels[:4])
         even, what = equalize(pair, seen, strength)
         assert "independent channels enlarged" in what
-        again = ranges.activations(pair, pixels[:4])  # of the graph as it is now
+        again = activation_ranges.activations(pair, pixels[:4])  # of the graph as it is now
         spreads = []
         for group in pair.groups:
             for tensor in even.keys() & {pair.real_of[t] for t in group}:

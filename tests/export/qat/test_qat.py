@@ -11,21 +11,22 @@ from photos import write_photos
 from qat_networks import few_units, network, pixels
 
 import shufflenet_tf as st
-from shufflenet_tf.kernels import LEGACY_KERAS
+from shufflenet_tf.models.kernels import LEGACY_KERAS
 
 if not LEGACY_KERAS:
     pytest.skip("tensorflow-model-optimization needs TF_USE_LEGACY_KERAS=1", allow_module_level=True)
 
-from export import anatomy, ptq
-from export.convert import convert, trace
+from export import ptq
+from export.convert.from_keras import convert, trace
+from export.convert.precision import Quantization
+from export.flatbuffer import inspection
+from export.flatbuffer.graph import Graph, schema
 from export.optimize import optimize
-from export.optimize.graph import Graph, schema
-from export.qat import loop, numbers, photos, ranges, rounding, training
+from export.qat import fake_quantization, graph_weights, learned_ranges, loop, photos, training
 from export.qat import network as folding
-from export.quantize import Quantization
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.lite import LiteClassifier
+from shufflenet_tf.tflite_classifier import LiteClassifier
 from shufflenet_tf.weights import canonical
 
 pytestmark = pytest.mark.both_generations
@@ -41,8 +42,8 @@ def shallow():
 def started(bundle, **settings) -> training.Training:
     """The beginning of a training with ranges of 16 photos."""
     teacher = folding.folded(bundle.model)
-    start = numbers.of_float(teacher, ranges.calibrate(teacher, [pixels(16, bundle.size)]))
-    return training.Training(rounding.rounded(teacher, start), teacher, start, training.Settings(**settings))
+    start = graph_weights.of_float(teacher, learned_ranges.calibrate(teacher, [pixels(16, bundle.size)]))
+    return training.Training(fake_quantization.rounded(teacher, start), teacher, start, training.Settings(**settings))
 
 
 def classified(content: bytes, images: np.ndarray, tmp_path) -> np.ndarray:
@@ -50,12 +51,16 @@ def classified(content: bytes, images: np.ndarray, tmp_path) -> np.ndarray:
     return LiteClassifier(tmp_path / "model.tflite")(images)
 
 
-def quantized(bundle, images: np.ndarray) -> tuple[ptq.Result, tf.keras.Model, numbers.Start]:
+def quantized(bundle, images: np.ndarray) -> tuple[ptq.Result, tf.keras.Model, graph_weights.Start]:
     """Returns the best int8 graph without training, the float network, and the numbers that training starts with."""
     traced = trace(bundle.model)
     converted = convert(traced), convert(traced, Quantization("int8", calibration=list(images)))
     best, teacher = ptq.quantize(*converted, list(images)), folding.folded(bundle.model)
-    return best, teacher, numbers.of_graph(best.model, best.reference, teacher, ranges.calibrate(teacher, [images]))
+    return (
+        best,
+        teacher,
+        graph_weights.of_graph(best.model, best.reference, teacher, learned_ranges.calibrate(teacher, [images])),
+    )
 
 
 def two_steps(bundle, tmp_path, quanta: int = 0) -> bytes:
@@ -71,14 +76,14 @@ def two_steps(bundle, tmp_path, quanta: int = 0) -> bytes:
     """
     images = pixels(16)
     best, teacher, start = quantized(bundle, images)
-    student, expected = rounding.rounded(teacher, start), classified(best.model, images, tmp_path)
-    np.testing.assert_allclose(classified(rounding.to_tflite(student), images, tmp_path), expected, atol=quanta / 256)
+    student, expected = fake_quantization.rounded(teacher, start), classified(best.model, images, tmp_path)
+    np.testing.assert_allclose(classified(fake_quantization.to_tflite(student), images, tmp_path), expected, atol=quanta / 256)
     trained = training.Training(student, teacher, start, training.Settings(steps=2, learning_rate=1e-3))
     before = [v.numpy() for v in trained.variables]
     for _ in range(2):
         assert np.isfinite(float(trained.update(images[:8].astype(np.float32), np.zeros(8, np.int64))[0]))
     assert any(np.any(old != new.numpy()) for old, new in zip(before, trained.variables, strict=True))
-    content = rounding.to_tflite(student)
+    content = fake_quantization.to_tflite(student)
     expected = student(images.astype(np.float32), training=False).numpy()
     np.testing.assert_allclose(classified(content, images, tmp_path), expected, atol=(2 + quanta) / 256)
     graph = Graph(content)
@@ -108,7 +113,7 @@ def test_two_steps_then_int8_as_simulated(tmp_path):
 def test_every_network_takes_two_steps_then_int8(name, tmp_path):
     tf.keras.backend.clear_session()  # the memory of all of them at once is 20 GB
     (tmp_path / "fast.tflite").write_bytes(optimize(two_steps(network(name), tmp_path, quanta=2)).model)
-    assert anatomy.delegation(LiteClassifier(tmp_path / "fast.tflite")._interpreter) == (1, {})
+    assert inspection.delegation(LiteClassifier(tmp_path / "fast.tflite")._interpreter) == (1, {})
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_folding_there_and_back_changes_nothing(name, size, given):
 
 def test_a_stage_has_one_range():
     """What a unit passes on lies beside what it makes, in this unit's concatenation and the next one's."""
-    grouped = ranges.groups(folding.folded(network("shufflenet_v2_0.5x").model))
+    grouped = learned_ranges.groups(folding.folded(network("shufflenet_v2_0.5x").model))
     stage2 = {grouped[f"stage2.block{unit}.conv2.act"] for unit in (0, 1)} | {grouped["stage2.block0.shortcut_conv.act"]}
     assert len(stage2) == 1
     assert grouped["stage3.block0.conv2.act"] not in stage2
@@ -147,11 +152,11 @@ def test_a_stage_has_one_range():
 def test_other_networks_start_there_too(name, small, tmp_path):
     images = pixels(16)
     best, teacher, start = quantized(network(name, wiring="megvii", preprocessing="megvii"), images)
-    simulated = rounding.rounded(teacher, start)(images.astype(np.float32))
+    simulated = fake_quantization.rounded(teacher, start)(images.astype(np.float32))
     np.testing.assert_allclose(simulated, classified(best.model, images, tmp_path), atol=2 / 256)
     if name != "shufflenet_v1_0.25x_g3":
         with pytest.raises(UserError, match=r"\S+ isn't in the int8 graph to start with"):
-            numbers.of_graph(best.model, best.reference, small[0].teacher, {})
+            graph_weights.of_graph(best.model, best.reference, small[0].teacher, {})
 
 
 @pytest.fixture(scope="module")
@@ -286,4 +291,4 @@ def test_layers_without_a_range_are_refused(value, sentence):
         variable = named[f"stage2/block0/conv1/bn/{leaf}"]
         variable.assign(tf.fill(variable.shape, np.float32(value)))
     with pytest.raises(UserError, match=sentence):
-        ranges.calibrate(folding.folded(bundle.model), [pixels(2)])
+        learned_ranges.calibrate(folding.folded(bundle.model), [pixels(2)])

@@ -10,16 +10,16 @@ from photos import write_photos
 from qat_networks import CLASSES, few_units, network
 
 import shufflenet_tf as st
-from shufflenet_tf import shufflenet_v2
-from shufflenet_tf.kernels import LEGACY_KERAS
+from shufflenet_tf.models import v2
+from shufflenet_tf.models.kernels import LEGACY_KERAS
 
 if not LEGACY_KERAS:
     pytest.skip("tensorflow-model-optimization needs TF_USE_LEGACY_KERAS=1", allow_module_level=True)
 
-from export.qat import photos, program, report
+from export.qat import comparison, photos, program
 from export.qat.loading import _canonical, load
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.lite import LiteClassifier
+from shufflenet_tf.tflite_classifier import LiteClassifier
 from shufflenet_tf.weights import canonical
 
 pytestmark = pytest.mark.both_generations
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.both_generations
 def shallow():
     with pytest.MonkeyPatch.context() as patch:
         few_units(patch)
-        patch.setattr(shufflenet_v2, "REPEATS", (1, 1, 1))
+        patch.setattr(v2, "REPEATS", (1, 1, 1))
         yield
 
 
@@ -54,10 +54,10 @@ def test_photos_without_labels_teach(weights, folder, capsys):
     assert run(f"--model={weights}", f"--dataset={folder}", f"--flagfile={weights.parent / 'qat.flags'}") == 0
     told = capsys.readouterr().out
     assert "from the float network" in told and "step 2 of 2" in told and "same answer as in float" in told
-    output = weights.parent / report.FOLDER
-    finished = LiteClassifier(output / report.FINISHED)
+    output = weights.parent / comparison.FOLDER
+    finished = LiteClassifier(output / comparison.FINISHED)
     assert finished.labels == CLASSES and finished.input_shape == (1, 32, 32, 3)
-    assert report.trained(weights.parent) == (output / report.AS_CONVERTED).read_bytes()
+    assert comparison.trained(weights.parent) == (output / comparison.AS_CONVERTED).read_bytes()
     learnt = st.load(output / "model.npz")
     assert learnt.labels == CLASSES
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)

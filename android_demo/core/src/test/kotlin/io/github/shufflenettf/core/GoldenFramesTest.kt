@@ -9,7 +9,7 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.util.zip.CRC32
 
-/** What Python says that networks see and answer, to the bit; `python -m export.golden_frames` wrote it. */
+/** What Python says that networks see and answer, to the bit; `python -m export.camera.golden_frames` wrote it. */
 class GoldenFramesTest {
     private val index = Json.parse(Resources.golden.getValue("index.json").decodeToString()) as Map<*, *>
 

@@ -26,7 +26,7 @@ internal object Resources {
     fun model(name: String): ModelInfo = ModelInfo.read(name, ByteBuffer.wrap(bytes("models/$name")))
 }
 
-/** Draws the plane that `export/golden_frames.py` draws as `samples`. */
+/** Draws the plane that `export/camera/golden_frames.py` draws as `samples`. */
 internal fun samples(width: Int, height: Int, seed: Int): ByteArray = ByteArray(width * height) { i ->
     val x = i % width
     val y = i / width

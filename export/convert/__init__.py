@@ -1,0 +1,1 @@
+"""From a Keras network to a .tflite file as TensorFlow's converter makes it."""

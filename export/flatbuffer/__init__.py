@@ -1,0 +1,1 @@
+"""The .tflite file itself: read, checked, changed, written and run."""

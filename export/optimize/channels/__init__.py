@@ -1,0 +1,1 @@
+"""Elimination of channel movement: where each channel comes from, and a plan without the movement."""

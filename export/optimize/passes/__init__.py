@@ -1,0 +1,72 @@
+"""The passes in the order in which they are applied."""
+
+import dataclasses
+from collections.abc import Callable
+
+from export.flatbuffer.graph import Graph
+from export.flatbuffer.runtime import Difference
+from export.optimize.passes.absorb_pads import absorb_pads
+from export.optimize.passes.channel_movement import eliminate_channel_movement
+from export.optimize.passes.float_islands import (
+    float_average_pool,
+    float_hard_swish,
+    float_relu,
+    float_requantize,
+    float_softmax,
+)
+from export.optimize.passes.fold_columns import fold_columns
+from export.optimize.passes.fuse_relu import fuse_relu
+from export.optimize.passes.integer_pooling import integer_average_pool
+from export.optimize.passes.layouts import change_layouts
+from export.optimize.passes.regroup import regroup
+from export.optimize.passes.shuffle_later import shuffle_later
+from export.optimize.passes.tidy import tidy
+from export.optimize.targets.cost_model import CostModel
+
+# Where a pass rounds a tensor inside otherwise, by one quantum at most, later layers may make more of it.
+ROUNDING_QUANTA = 8
+ROUNDING_RELATIVE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """A rewriting of the graph.
+
+    Attributes:
+      run: changes the graph and returns what it did, or None where there is nothing to do.
+      rounds: whether it may round quantized values inside to the neighbouring quantum.
+      delegates: whether it serves to give the delegate fewer and larger pieces, which no such pass does on its own: what all of
+        them together cost decides.
+      prepares: whether it serves later passes, so that only the cost of the whole way tells whether it pays.
+    """
+
+    name: str
+    run: Callable[[Graph, CostModel], str | None]
+    rounds: bool = False
+    delegates: bool = False
+    prepares: bool = False
+
+    def tolerates(self, difference: Difference) -> bool:
+        """Whether outputs that differ so much are still equal."""
+        if not self.rounds:
+            return difference.tolerable
+        return difference.quanta <= ROUNDING_QUANTA and difference.relative <= ROUNDING_RELATIVE
+
+
+PASSES = (
+    Pass("leftovers", tidy, prepares=True),
+    Pass("layouts", change_layouts, prepares=True),
+    Pass("split convolutions", regroup, prepares=True),
+    Pass("padding", absorb_pads, prepares=True),
+    Pass("ReLU", fuse_relu, prepares=True),
+    Pass("rescaling ReLU", float_relu, rounds=True, delegates=True),
+    Pass("softmax", float_softmax, rounds=True, delegates=True),
+    Pass("hard swish", float_hard_swish, rounds=True, delegates=True),
+    Pass("int8 and uint8", float_requantize, rounds=True, delegates=True),
+    Pass("later shuffles", shuffle_later),
+    Pass("channel movement", eliminate_channel_movement),
+    # Behind the channels' order, as they take maps apart by rows and columns.
+    Pass("average pool", integer_average_pool),
+    Pass("average pool in floating point", float_average_pool, rounds=True),
+    Pass("folded columns", fold_columns),
+)

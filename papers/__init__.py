@@ -1,0 +1,1 @@
+"""The papers' comparison, rerun: tables, guidelines, latencies and the chart. Research that the product never imports."""

@@ -1,0 +1,44 @@
+"""The chart of accuracy against latency as a page of its own: HTML that needs nothing but a browser."""
+
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+
+from papers.chart.points import FAMILIES, Point
+from shufflenet_tf.files import atomic_path
+
+_TEMPLATE = pathlib.Path(__file__).with_suffix(".html")
+
+
+def write(points: Sequence[Point], threads: int, path: str | os.PathLike) -> None:
+    """Writes the page.
+
+    Args:
+      points: what it shows.
+      threads: of the interpreter that was measured.
+      path: of the page.
+    """
+    shown = [
+        {
+            "name": point.name,
+            "family": point.family,
+            "label": point.label,
+            "kind": point.kind,
+            "accuracy": round(point.accuracy, 2),
+            "source": point.source,
+            "ms": round(point.milliseconds, 4),
+            "median": round(point.median, 4),
+            "megabytes": round(point.megabytes, 3),
+            "outside": point.outside,
+        }
+        for point in points
+    ]
+    said = "1 thread" if threads == 1 else f"{threads} threads"
+    data = json.dumps({"families": FAMILIES, "points": shown, "threads": said}, allow_nan=False)
+    # Within a page's script, "</script>" in a name would end it; as escapes these characters mean the same to JSON only.
+    for character in "<>&":
+        data = data.replace(character, f"\\u{ord(character):04x}")
+    page = _TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", data)
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")

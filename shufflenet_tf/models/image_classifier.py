@@ -1,0 +1,150 @@
+"""What all networks here share: a functional graph inside a Keras model, a head, and what travels with the weights."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.models.layers import INITIALIZER, register
+from shufflenet_tf.preprocessing import Preprocessing
+from shufflenet_tf.weights import canonical, published
+from shufflenet_tf.wiring import Wiring
+
+MIN_SIZE = 32  # pixels: five halvings leave one
+
+
+@register
+class ImageClassifier(tf.keras.Model):
+    """A network from normalised images to class probabilities, with its labels and its preprocessing.
+
+    Subclasses hand over the layers up to the last feature map and their own configuration.
+
+    Args:
+      trunk: symbolic images [N, H, W, 3] and a Wiring -> feature maps by stride, of which the last feeds the head, or the
+        one named "features".
+      head: symbolic pooled features [N, C] -> what feeds the classifier; None: as they are.
+      pool: makes the layer that turns the last feature map into what feeds the head; None: global average pooling.
+      classifier: number of classes -> the layer "linear" that returns logits [N, classes]; None: dense, as `wiring` says.
+      input_shape: (height, width, 3), each side at least `min_size` or None (any); it need not be square.
+      include_top: with pooling and classifier; else the output is the last feature map, or what `pooling` makes of it.
+      weights: None (random), a path (a tensorpack .npz, a torchvision .pth, a megvii .pth.tar, a canonical .npz), or
+        "imagenet": torchvision's, downloaded once. Without include_top their classifier is left out.
+      pooling: None, "avg" or "max": only where include_top is False.
+      classes: number of classes.
+      classifier_activation: "softmax", or None for logits.
+      wiring: a name ("tensorpack", "megvii", "torchvision") or a Wiring; None: that of `weights`, else the class's default.
+      labels: names of the classes in order, which are saved with the model; None: those of `weights`, else unknown.
+      preprocessing: a Preprocessing, a name, or a saved configuration, saved with the model; None: that of `weights`, else
+        torchvision's.
+      network: the registered name of the subclass with these arguments; also the model's where `name` is None.
+      config: the subclass's own arguments, as JSON types.
+
+    Raises:
+      UserError: an argument out of range, or weights that can't be read or are another network's.
+    """
+
+    default_wiring = "tensorpack"
+    min_size = MIN_SIZE
+
+    def __init__(
+        self,
+        trunk: Callable[[Any, Wiring], Mapping[int | str, Any]],
+        *,
+        network: str,
+        config: Mapping[str, Any],
+        name: str | None = None,
+        head: Callable[[Any], Any] | None = None,
+        pool: Callable[[], tf.keras.layers.Layer] | None = None,
+        classifier: Callable[[int], tf.keras.layers.Layer] | None = None,
+        input_shape: Sequence[int | None] = (224, 224, 3),
+        include_top: bool = True,
+        weights: str | os.PathLike | None = None,
+        pooling: str | None = None,
+        classes: int = 1000,
+        classifier_activation: str | None = "softmax",
+        wiring: str | Wiring | Mapping[str, Any] | None = None,
+        labels: Sequence[str] | None = None,
+        preprocessing: Preprocessing | Mapping[str, Any] | str | None = None,
+    ):
+        checkpoint = published.find(weights, network)
+        if checkpoint is not None:
+            wiring = wiring or checkpoint.wiring
+            preprocessing = preprocessing or checkpoint.preprocessing
+            labels = labels or (checkpoint.labels if include_top else None)
+        wiring = Wiring.of(wiring or self.default_wiring)
+        input_shape = self._checked_shape(input_shape)
+        labels = list(labels) if labels is not None else None
+        _check_head(include_top, pooling, classes, labels)
+        inputs = tf.keras.Input(input_shape, name="image")
+        maps = dict(trunk(inputs, wiring))
+        x = maps.pop("features") if "features" in maps else maps[max(maps)]
+        if include_top and pool:
+            x = pool()(x)
+        elif include_top or pooling == "avg":
+            x = tf.keras.layers.GlobalAveragePooling2D(name="gap")(x)
+        elif pooling == "max":
+            x = tf.keras.layers.GlobalMaxPooling2D(name="gmp")(x)
+        if include_top:
+            x = head(x) if head else x
+            dense = {"use_bias": wiring.classifier_bias, "kernel_initializer": INITIALIZER, "dtype": "float32"}
+            linear = classifier(classes) if classifier else tf.keras.layers.Dense(classes, name="linear", **dense)
+            x = linear(x)
+            if classifier_activation is not None:
+                x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
+        super().__init__(inputs, x, name=name or network)
+        self.network = network
+        self.stages = {f"stride{stride}": tensor for stride, tensor in maps.items()}
+        self.labels = labels
+        self.preprocessing = Preprocessing.of(preprocessing)
+        self._config = {
+            **config,
+            "wiring": wiring.to_config(),
+            "input_shape": list(input_shape),
+            "include_top": include_top,
+            "pooling": pooling,
+            "classes": classes,
+            "classifier_activation": classifier_activation,
+            "name": self.name,
+        }
+        if checkpoint is not None:
+            canonical.assign(self, checkpoint.arrays if include_top else checkpoint.without_top(self), checkpoint.path)
+
+    def features(self) -> tf.keras.Model:
+        """Returns a model of the same weights from images to {"stride4": [N, H/4, W/4, C], …, "stride32"}, for detectors.
+
+        Raises:
+          UserError: the network has no such maps.
+        """
+        if not self.stages:
+            raise UserError(f"{self.name} has no feature maps of strides 4 to 32: build a network of another kind.")
+        return tf.keras.Model(self.input, dict(self.stages), name=f"{self.name}_features")
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, with labels and preprocessing, but for `weights`."""
+        labels = None if self.labels is None else list(self.labels)
+        # tf_keras keeps what is nested as a type of its own, which is not JSON's.
+        config = {key: dict(value) if isinstance(value, Mapping) else value for key, value in self._config.items()}
+        return {**config, "labels": labels, "preprocessing": self.preprocessing.to_config()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> "ImageClassifier":
+        """Builds the model of `get_config`, with random weights."""
+        return cls(**config)
+
+    @classmethod
+    def _checked_shape(cls, shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        shape, least = tuple(shape), cls.min_size
+        if len(shape) != 3 or shape[2] != 3 or any(side is not None and side < least for side in shape[:2]):
+            raise UserError(f"Input shape {shape} will not do: give (height, width, 3) with sides of {least} or more.")
+        return shape
+
+
+def _check_head(include_top: bool, pooling: str | None, classes: int, labels: list[str] | None) -> None:
+    if pooling not in (None, "avg", "max"):
+        raise UserError(f"Pooling {pooling!r} is unknown: use None, 'avg' or 'max'.")
+    if include_top and classes < 1:
+        raise UserError(f"A classifier for {classes} classes cannot be built: give classes=1 or more.")
+    if include_top and labels is not None and len(labels) != classes:
+        raise UserError(f"{len(labels)} labels were given for {classes} classes: the numbers must agree.")

@@ -1,8 +1,0 @@
-"""The tables of the two ShuffleNet papers, counted again: `python -m shufflenet_tf.tables`."""
-
-from shufflenet_tf.tables import v1, v2
-from shufflenet_tf.tables.rows import Row, Table
-
-TABLES: dict[str, Table] = {table.key: table for table in (*v1.TABLES, *v2.TABLES)}
-
-__all__ = ["TABLES", "Row", "Table"]
