@@ -104,10 +104,10 @@ def test_trains_as_published(name):
 def count(model: str, wiring: Wiring) -> tuple[int, int]:
     """Returns parameters and multiply-adds at 224x224, by the papers' tables and not by building the network."""
     keywords = registry.MODELS[model].keywords
-    v1 = "groups" in keywords
+    is_v1 = "groups" in keywords
     g = keywords.get("groups", 1)
-    stem, *stages = v1.channels(**keywords) if v1 else (v2.STEM, *v2.channels(**keywords))
-    last = stages[2] if v1 else stages.pop()
+    stem, *stages = v1.channels(**keywords) if is_v1 else (v2.STEM, *v2.channels(**keywords))
+    last = stages[2] if is_v1 else stages.pop()
     convolutions = [(9 * 3, stem, 112)]  # weights an output channel, output channels, side of the output
     c = stem
     for i, out in enumerate(stages):
@@ -115,7 +115,7 @@ def count(model: str, wiring: Wiring) -> tuple[int, int]:
         for block in range((4, 8, 4)[i]):
             first = block == 0
             before = 2 * side if first else side
-            if v1:
+            if is_v1:
                 wide, added = out // 4, out - c if first else out
                 convolutions.append((c // (1 if first and i == 0 else g), wide, before))
             else:
@@ -126,7 +126,7 @@ def count(model: str, wiring: Wiring) -> tuple[int, int]:
                 convolutions += [(9, c, side), (c, projected, side)] if first else []
             convolutions += [(9, wide, side), (wide // g, added, side)]
             c = out
-    if not v1:
+    if not is_v1:
         convolutions.append((c, last, 7))
     parameters = sum((fan_in + 2) * filters for fan_in, filters, _ in convolutions)  # batch normalization has two each
     multiply_adds = sum(fan_in * filters * side**2 for fan_in, filters, side in convolutions)
