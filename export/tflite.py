@@ -34,7 +34,8 @@ from export.benchmark import benchmark
 from export.convert.from_keras import convert, trace
 from export.convert.precision import CALIBRATED, KINDS, Quantization, calibration_images
 from export.flatbuffer import metadata
-from export.optimize import Result, optimize, resolve
+from export.flatbuffer.model import Step
+from export.optimize import Optimized, optimize, resolve
 from export.optimize.targets import PHONE, Target
 from export.ptq import mixed_precision
 from export.qat.comparison import trained as trained_int8
@@ -103,9 +104,9 @@ class File:
 
     name: str
     content: bytes
-    steps: tuple[tuple[str, str], ...] = ()
+    steps: tuple[Step, ...] = ()
     layers: str = ""
-    optimized: Result | None = None
+    optimized: Optimized | None = None
 
 
 def export(

@@ -9,7 +9,6 @@ import numpy as np
 import shufflenet_tf as st
 from export import verify
 from export.benchmark import Result
-from export.optimize.pass_manager import NOTHING
 from export.optimize.targets import Target
 
 
@@ -59,7 +58,7 @@ def row(file: Any, proven: verify.Comparison, timed: Result) -> dict[str, Any]:
         "predicted_ratio": file.optimized.ratio if file.optimized else None,
         "partitions": timed.partitions,
         "not_delegated": timed.outside,
-        "steps": [list(step) for step in file.steps],
+        "steps": [dataclasses.asdict(step) for step in file.steps],
     }
 
 
@@ -88,7 +87,7 @@ def text(about: About, rows: Sequence[dict[str, Any]], layers: Mapping[str, str]
     for after in rows[1::2]:
         outside = ", ".join(f"{count} {kind}" for kind, count in after["not_delegated"].items())
         lines += [f"{after['name']}: {after['partitions']} delegate partition(s){f', without {outside}' if outside else ''}."]
-        lines += [f"- {name}: {done}" for name, done in after["steps"] if done != NOTHING] + [""]
+        lines += [f"- {step['name']}: {step['text']}" for step in after["steps"] if step["text"]] + [""]
         lines += [layers[after["name"]], ""] if layers[after["name"]] else []
     return "\n".join(lines)
 
