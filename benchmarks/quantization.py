@@ -30,7 +30,7 @@ import shufflenet_tf as st
 from export.convert.from_keras import convert, trace
 from export.convert.precision import Quantization, calibration_images
 from export.measure.logit_metrics import distance, expected_drop, logits
-from export.ptq import BEST, BEST_INT16, Recipe, Result, mixed_precision, quantize
+from export.ptq import BEST, BEST_INT16, QuantizedPair, Recipe, mixed_precision, quantize
 from export.ptq.layer_tuning import Tuning
 from export.qat.comparison import AS_CONVERTED
 from export.report import layer_table
@@ -77,7 +77,7 @@ def measure(path: str, args: argparse.Namespace) -> None:
     print(f"\n{bundle.model.name}: {len(calibration)} photos to quantize with, {len(test)} others to test on\n")
     print("| | agreement | divergence | expected drop | s |\n|---|---|---|---|---|")
 
-    def show(name: str, make: Callable[[], Result], silence: Callable = startup.held_back) -> Result:
+    def show(name: str, make: Callable[[], QuantizedPair], silence: Callable = startup.held_back) -> QuantizedPair:
         began = time.monotonic()
         with silence():
             result = make()
@@ -88,21 +88,21 @@ def measure(path: str, args: argparse.Namespace) -> None:
         print(f"| {name} | {agreement:.1%} | {divergence:.4f} | {drop:.2%} | {seconds:.0f} |", flush=True)
         return result
 
-    def chosen(recipe: Recipe | None) -> Result:
-        return Result(given, real) if recipe is None else quantize(real, given, calibration, recipe, args.threads)
+    def chosen(recipe: Recipe | None) -> QuantizedPair:
+        return QuantizedPair(given, real) if recipe is None else quantize(real, given, calibration, recipe, args.threads)
 
-    def mixture() -> Result:
+    def mixture() -> QuantizedPair:
         aside = len(calibration) // 3
         best = quantize(real, given, calibration[aside:], BEST, args.threads)
-        return Result(mixed_precision.mix(best, calibration[:aside], args.max_drop / 100, args.threads).model, real)
+        return QuantizedPair(mixed_precision.mix(best, calibration[:aside], args.max_drop / 100, args.threads).model, real)
 
-    def in_16_bits() -> Result:
+    def in_16_bits() -> QuantizedPair:
         int16 = convert(traced, Quantization("int16", calibration=calibration))
         return quantize(real, int16, calibration, BEST_INT16, args.threads)
 
     results = {name: show(name, functools.partial(chosen, recipe)) for name, recipe in RECIPES.items()}
     if args.qat:
-        show("quantization-aware training", lambda: Result(trained(path, args), real), contextlib.nullcontext)
+        show("quantization-aware training", lambda: QuantizedPair(trained(path, args), real), contextlib.nullcontext)
     if args.max_drop is not None:
         show(f"best, at most {args.max_drop:g} points expected", mixture)
     if args.int16:

@@ -157,7 +157,7 @@ def export(
                 chosen = ptq.quantize(floats, content, quantization.calibration, _RECIPES[kind] if best else ptq.MINMAX)
                 corrected, steps = chosen.model, chosen.steps
                 if kind == "int8" and best:
-                    compared = {"min-max": ptq.Result(content, floats), "best": chosen}
+                    compared = {"min-max": ptq.QuantizedPair(content, floats), "best": chosen}
                     noise = layer_report.markdown(layer_report.layer_rows(compared, quantization.calibration[:_LOOKED_AT]))
                 if mixed_too:
                     mixture = mixed_precision.mix(chosen, unseen if len(unseen) else quantization.calibration, max_drop)

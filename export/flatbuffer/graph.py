@@ -126,6 +126,12 @@ class Graph:
         zero_point = (0,) if q.zeroPoint is None or len(q.zeroPoint) == 0 else tuple(int(z) for z in q.zeroPoint)
         return Quantization(tuple(float(s) for s in q.scale), zero_point, q.quantizedDimension)
 
+    def set_quantization(self, tensor: int, quantization: Quantization) -> None:
+        """Sets the quantization of a tensor that has one."""
+        q = self.subgraph.tensors[tensor].quantization
+        q.scale, q.zeroPoint = np.array(quantization.scale, np.float32), np.array(quantization.zero_point, np.int64)
+        q.quantizedDimension, q.min, q.max = quantization.dimension, None, None
+
     def constant(self, tensor: int) -> np.ndarray | None:
         """Returns the values of a constant tensor, or None where it is computed, absent (-1) or of an unusual type.
 

@@ -125,7 +125,7 @@ def write(
       target: the processor to make the files fast on; see `export.optimize.optimize`.
     """
     content = fake_quantization.to_tflite(student, output)
-    best = ptq.Result((folder / START).read_bytes(), (folder / REFERENCE).read_bytes())
+    best = ptq.QuantizedPair((folder / START).read_bytes(), (folder / REFERENCE).read_bytes())
     conversions = {
         "float32": converted.real,
         "int8, post-training, min-max": converted.minmax,
@@ -145,7 +145,7 @@ def write(
     lines.append("in its probabilities: both from the float32 file, and neither needs labels.")
     kept = loop.best_step(progress)
     lines += [f"Step {kept} of {progress.step} was kept: {loop.WHY}.", ""]
-    plain = ptq.Result(converted.minmax, converted.real)
+    plain = ptq.QuantizedPair(converted.minmax, converted.real)
     by_layer = layer_report.layer_rows({"min-max": plain, "best": best}, images[0][0][:12])
     lines += ["Post-training, layer by layer:", "", layer_report.markdown(by_layer)]
     figures = {"model": model.name, "images": proven.images, "steps": progress.step, "kept": kept}

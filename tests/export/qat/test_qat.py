@@ -51,7 +51,7 @@ def classified(content: bytes, images: np.ndarray, tmp_path) -> np.ndarray:
     return LiteClassifier(tmp_path / "model.tflite")(images)
 
 
-def quantized(bundle, images: np.ndarray) -> tuple[ptq.Result, tf.keras.Model, graph_weights.Start]:
+def quantized(bundle, images: np.ndarray) -> tuple[ptq.QuantizedPair, tf.keras.Model, graph_weights.Start]:
     """Returns the best int8 graph without training, the float network, and the numbers that training starts with."""
     traced = trace(bundle.model)
     converted = convert(traced), convert(traced, Quantization("int8", calibration=list(images)))
