@@ -1,15 +1,15 @@
 """A .tflite model as passes see it: operators by name, constants as arrays, tensors and operators to be added."""
 
+import copy
 import dataclasses
 import math
 from collections.abc import Sequence
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.flatbuffer import prune
-from export.flatbuffer.packed import IDENTIFIER, parse
+from export.flatbuffer.packed import pack, parse
 
 _KINDS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 CODES = {name: code for code, name in _KINDS.items()}
@@ -49,7 +49,7 @@ class Graph:
     """The main subgraph of a model, ready to be changed; `pack` makes the file's bytes of it.
 
     Args:
-      data: a .tflite file that `structure.check` has accepted.
+      data: a .tflite file that `validation.parse` has accepted.
     """
 
     def __init__(self, data: bytes):
@@ -63,6 +63,11 @@ class Graph:
             for o in self.operators
             if self.kind(o) == "DEQUANTIZE" and self.type(int(o.inputs[0])) == schema.TensorType.FLOAT16
         }
+
+    def copy(self) -> "Graph":
+        """Returns a graph that can be changed apart from this one; both share the values of constants, which don't change."""
+        shared = [buffer.data for buffer in self.model.buffers] + list(self._constants.values())
+        return copy.deepcopy(self, {id(values): values for values in shared if values is not None})
 
     def become(self, other: "Graph") -> None:
         """Takes the place of another graph."""
@@ -153,6 +158,11 @@ class Graph:
                 consumers.setdefault(t, []).append(i)
         return consumers
 
+    def computed_inputs(self, operator: schema.OperatorT) -> list[int]:
+        """Returns the tensors that an operator reads and that are no constants, each once."""
+        read = (int(t) for t in operator.inputs)
+        return list(dict.fromkeys(t for t in read if t >= 0 and self.constant(t) is None))
+
     def add_tensor(self, shape: Sequence[int], type_: int, name: str, quantization: Quantization | None = None) -> int:
         """Adds a tensor that an operator computes and returns its index."""
         tensor = schema.TensorT()
@@ -221,13 +231,11 @@ class Graph:
         self.operators = [*self._prologue, *self.operators]
         self._prologue = []
         self.drop_dead_operators()
-        prune.tensors(self)
+        prune.tensors(self.model)
         prune.buffers(self.model)
         self._constants.clear()
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self.model.Pack(builder), file_identifier=IDENTIFIER)
-        return bytes(builder.Output())
+        return pack(self.model)
 
     def drop_dead_operators(self) -> None:
         """Removes the operators whose results nobody reads."""
-        prune.operators(self)
+        self.operators = prune.live_operators(self.operators, self.outputs, self.kind)

@@ -4,6 +4,7 @@ Converters write large weights behind the flatbuffer, which then holds only wher
 `Operator.largeCustomOptionsOffset`): a flatbuffer itself can't grow beyond 2 GB.
 """
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -45,6 +46,13 @@ def parse(data: bytes) -> schema.ModelT:
         setattr(owner, offset, 0)
         setattr(owner, length, 0)
     return model
+
+
+def pack(model: schema.ModelT) -> bytes:
+    """Returns the model as a flatbuffer, every weight within it."""
+    builder = flatbuffers.Builder(1 << 16)  # the first size; it grows
+    builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
+    return bytes(builder.Output())
 
 
 def _outside(model: schema.ModelT):

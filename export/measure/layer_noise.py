@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from export.flatbuffer import inspection
+from export.flatbuffer import inspection, runtime
 from export.flatbuffer.graph import Graph
 from shufflenet_tf.tflite_classifier import LiteClassifier, _real
 
@@ -94,13 +94,9 @@ class _Probe:
     """An interpreter that keeps every tensor."""
 
     def __init__(self, path: str):
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
         self._classifier = LiteClassifier(path)  # knows how pixels are fed
         # Without a delegate, as what happens inside of one is not to be seen.
-        kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        self._interpreter = Interpreter(path, experimental_op_resolver_type=kernels, experimental_preserve_all_tensors=True)
-        self._interpreter.allocate_tensors()
+        self._interpreter = runtime.interpreter(path, kernels=runtime.BUILTIN, keep_tensors=True)
         self._details = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
 
     def run(self, image: np.ndarray) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
+from export.flatbuffer import runtime
 from export.flatbuffer.graph import Graph
 from shufflenet_tf.errors import UserError
 
@@ -36,8 +36,7 @@ def outputs(model: bytes, images: Sequence[np.ndarray], threads: int = 1) -> np.
       images: [H, W, 3] of its size and type.
       threads: of the interpreter.
     """
-    runner = Interpreter(model_content=model, num_threads=threads)
-    runner.allocate_tensors()
+    runner = runtime.interpreter(model, threads)
     (fed,), (made,) = runner.get_input_details(), runner.get_output_details()
     rows = []
     for image in images:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import Interpreter
 
 from export.flatbuffer import runtime
 from export.flatbuffer.graph import Graph
@@ -68,14 +68,7 @@ def _closed(graph: Graph, tensor: int) -> list[int] | None:
 
 def _run(data: bytes, shapes: dict[int, list[int]]) -> Interpreter:
     """Returns an interpreter that has run the model once, with every tensor at hand."""
-    runner = Interpreter(
-        model_content=data,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        experimental_preserve_all_tensors=True,
-    )
-    for tensor, shape in shapes.items():
-        runner.resize_tensor_input(tensor, shape)
-    runner.allocate_tensors()
+    runner = runtime.interpreter(data, kernels=runtime.BUILTIN, keep_tensors=True, input_shapes=shapes)
     runtime.run(runner, runtime.random_inputs(runner, 1)[0])
     return runner
 

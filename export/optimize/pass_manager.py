@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import Callable
 
-from export.flatbuffer import runtime, validation
+from export.flatbuffer import validation
 from export.flatbuffer.graph import Graph
 from export.measure import timing
+from export.optimize import equality
 from export.optimize.delegate import partitions
 from export.optimize.passes import PASSES, Pass
 from export.optimize.predict import account
@@ -173,7 +174,7 @@ def apply(
     if len(candidate) > limit:
         return model, f"left alone: the file would have {len(candidate):,} bytes, and {int(limit):,} are the limit ({done})"
     try:
-        difference = runtime.compare(model, candidate, count, cost.threads, reference)
+        difference = equality.compare(model, candidate, count, cost.threads, reference)
     except (ValueError, RuntimeError) as error:
         return model, f"undone: the result can't be run ({(str(error).splitlines() or [''])[0][:100]})"
     if not p.tolerates(difference):

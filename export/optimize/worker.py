@@ -11,6 +11,8 @@ import re
 import sys
 import time
 
+from ai_edge_litert.interpreter import OpResolverType
+
 from export.flatbuffer import associated_files, refusal, runtime, validation
 from export.flatbuffer.graph import Graph
 from export.measure import timing
@@ -91,16 +93,16 @@ def _figures(before: bytes, after: bytes, cost: CostModel, seconds: float) -> di
     return {"predicted": predicted, "measured": measured}
 
 
-def _check(model: bytes, threads: int, delegate: bool = True) -> float:
+def _check(model: bytes, threads: int, kernels: OpResolverType = runtime.XNNPACK) -> float:
     """Runs `model` once and returns the seconds that it took; raises InvalidModel if it can't be run."""
     try:
-        runner = runtime.interpreter(model, threads, delegate)
+        runner = runtime.interpreter(model, threads, kernels)
         inputs = runtime.random_inputs(runner, 1)[0]
         start = time.monotonic()
         runtime.run(runner, inputs)
         return time.monotonic() - start
     except (ValueError, RuntimeError, TypeError, MemoryError) as error:
-        found = refusal.explain(Graph(model)) if delegate else None
+        found = refusal.explain(Graph(model)) if kernels == runtime.XNNPACK else None
         lines = str(error).strip().splitlines() or ["without a reason"]
         # "Didn't find op for builtin opcode 'ELU' version '1'" is followed by lines that say less.
         reason = next((line for line in lines if "Didn't find op" in line), lines[-1]).strip()[:200]
@@ -118,7 +120,7 @@ def _close(model: bytes) -> tuple[bytes | None, str]:
 def _reference(model: bytes) -> str | None:
     """Returns why the reference kernels can't check `model`, or None where they can."""
     try:
-        seconds = _check(model, 1, delegate=False)
+        seconds = _check(model, 1, runtime.REFERENCE)
     except validation.InvalidModel as error:
         missing = re.search(r"builtin opcode '(\w+)'", str(error))
         if missing:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from export.flatbuffer.graph import Graph
-from export.flatbuffer.runtime import Difference
+from export.optimize.equality import Difference
 from export.optimize.passes.absorb_pads import absorb_pads
 from export.optimize.passes.channel_movement import eliminate_channel_movement
 from export.optimize.passes.float_islands import (

@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from export.flatbuffer import inspection, packed, refusal, runtime, validation
 from export.flatbuffer.graph import Graph
 from export.measure.benchmarking import benchmark
-from export.optimize import batch, optimize, worker
+from export.optimize import batch, equality, optimize, worker
 from shufflenet_tf.errors import UserError
 
 
@@ -41,7 +41,7 @@ def test_weights_behind_the_flatbuffer_are_read_and_come_back_inside(outside, tm
     result = optimize(outside)
     assert "TRANSPOSE" in result.before and "TRANSPOSE" not in result.after
     assert not any(b.offset for b in schema.ModelT.InitFromPackedBuf(bytearray(result.model), 0).buffers)
-    assert runtime.compare(outside, result.model).tolerable
+    assert equality.compare(outside, result.model).tolerable
     (tmp_path / "outside.tflite").write_bytes(outside)
     assert inspection.multiply_adds(inspection.read(tmp_path / "outside.tflite")) > 0
     assert benchmark([tmp_path / "outside.tflite"], runs=1, warmup=0)[0].partitions == 1
@@ -53,7 +53,7 @@ def test_labels_behind_weights_behind_the_flatbuffer_are_kept(outside):
         archive.writestr("labels.txt", "cat\ndog\n")
     result = optimize(target.getvalue()).model
     assert zipfile.ZipFile(io.BytesIO(result)).read("labels.txt") == b"cat\ndog\n"
-    assert runtime.compare(outside, result).tolerable
+    assert equality.compare(outside, result).tolerable
 
 
 def _moved(data: bytes, change) -> bytes:
@@ -99,7 +99,7 @@ def test_an_open_batch_is_taken_as_one(flatten):
     runner = runtime.interpreter(result.model)
     runner.resize_tensor_input(runner.get_input_details()[0]["index"], [1, 16, 16, 3])
     runner.allocate_tensors()
-    assert runtime.compare(model, result.model).tolerable
+    assert equality.compare(model, result.model).tolerable
 
 
 def test_an_open_batch_stays_open_where_there_is_nothing_to_gain():

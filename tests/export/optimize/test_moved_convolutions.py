@@ -7,9 +7,8 @@ import pytest
 import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
 
-from export.flatbuffer import runtime
 from export.flatbuffer.graph import Graph
-from export.optimize import pass_manager
+from export.optimize import equality, pass_manager
 from export.optimize.passes import PASSES, fold_columns
 from export.optimize.passes.shuffle_later import shuffle_later
 from export.optimize.targets import Target
@@ -17,8 +16,8 @@ from export.optimize.targets.cost_model import CostModel
 
 
 def equal(model: bytes, result: bytes) -> bool:
-    difference = runtime.compare(model, result, count=4)
-    return difference.quanta == 0 and difference.relative <= runtime.TOLERANCE
+    difference = equality.compare(model, result, count=4)
+    return difference.quanta == 0 and difference.relative <= equality.TOLERANCE
 
 
 def order(graph: Graph) -> list[str]:

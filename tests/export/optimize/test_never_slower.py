@@ -8,10 +8,9 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from export.flatbuffer import runtime
 from export.flatbuffer.graph import Graph
 from export.measure import timing
-from export.optimize import optimize, pass_manager, summary
+from export.optimize import equality, optimize, pass_manager, summary
 from export.optimize.pass_manager import NOTHING, Pipeline
 from export.optimize.passes import Pass
 from export.optimize.passes.fold_columns import reshape
@@ -66,7 +65,7 @@ def check(model: bytes, target: str, threads: int = 1) -> tuple[bytes, pass_mana
         assert all(told.startswith(("no gain on ", "left alone: the file would have")) for told in done), steps
     else:
         rounding = {name for name, told in steps if "differs by at most" in told and "quanta" in told}
-        difference = runtime.compare(model, result, 4, threads)
+        difference = equality.compare(model, result, 4, threads)
         assert difference.tolerable or (rounding and rounding <= _ROUNDS), (str(difference), steps)
     return result, steps
 
@@ -99,8 +98,8 @@ CASES = [(True, target) for target in names()] + [(False, "phone"), (False, "x86
 def test_no_network_becomes_slower(network, int8, target):
     model = NETWORKS[network](int8)
     result, steps = check(model, target)
-    difference = runtime.compare(model, result, 4)
-    assert difference.quanta == 0 and difference.relative <= runtime.TOLERANCE
+    difference = equality.compare(model, result, 4)
+    assert difference.quanta == 0 and difference.relative <= equality.TOLERANCE
     cost = CostModel(1, Target.of(target))
     # In floating point a shuffle may cost less than what would replace it, or the file would grow too much.
     assert not int8 or account(Graph(result), cost).cost < 0.97 * account(Graph(model), cost).cost, steps
@@ -178,7 +177,7 @@ def test_the_candidate_that_is_measured_fastest_comes_back(small, monkeypatch):
     assert len(set(tried)) == len(tried) >= 3 and tried[0] == small
     assert result == tried[2] and "of " in steps[-1][1] and "2.00, 1.00" in steps[-1][1]
     assert any("slower on this machine" in told for _, told in steps)
-    assert runtime.compare(small, result).tolerable
+    assert equality.compare(small, result).tolerable
 
 
 def test_nothing_is_measured_where_there_is_no_alternative(monkeypatch):

@@ -3,9 +3,8 @@
 from hypothesis import HealthCheck, given, note, settings
 from random_converted_graphs import models
 
-from export.flatbuffer import runtime
 from export.flatbuffer.graph import Graph
-from export.optimize import pass_manager
+from export.optimize import equality, pass_manager
 from export.optimize.passes import PASSES
 from export.optimize.targets.cost_model import CostModel
 
@@ -19,6 +18,6 @@ def test_random_converted_graphs_compute_the_same(model):
         result, told = pass_manager.apply(p, result, CostModel())
         # The check at the end of each pass is a safety net: nothing may fall into it.
         assert not told.startswith(("undone", "left alone")), f"{p.name}: {told}"
-    difference = runtime.compare(model, result, count=4)
-    assert difference.quanta == 0 and difference.relative <= runtime.TOLERANCE
+    difference = equality.compare(model, result, count=4)
+    assert difference.quanta == 0 and difference.relative <= equality.TOLERANCE
     assert Graph(result).counts().get("TRANSPOSE", 0) <= Graph(model).counts().get("TRANSPOSE", 0)
