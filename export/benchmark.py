@@ -10,6 +10,7 @@ given twice shows how far chance goes. There is no profile by operator: LiteRT o
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -42,10 +43,10 @@ def main(paths: list[str]) -> None:
         pictures.latencies(timings, short_names([timing.path for timing in timings]), FLAGS.plot)
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit status."""
     return cli.run("export.benchmark", __doc__, FLAGS, main, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv))
+    sys.exit(run())

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -51,10 +52,10 @@ def main(paths: list[str]) -> None:
         print(f"\nWritten: {', '.join(map(str, written))}")
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit status."""
     return cli.run("export.verify", __doc__, FLAGS, main, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv))
+    sys.exit(run())

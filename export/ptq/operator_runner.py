@@ -8,7 +8,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from export.flatbuffer.graph import IDENTIFIER, Graph
+from export.flatbuffer.graph import Graph
+from export.flatbuffer.packed import IDENTIFIER
 
 
 class Runner:
