@@ -176,7 +176,7 @@ def finish(
             optimization, kind = job.result(), conversion.converted.kind
             yield ExportedModel(
                 conversion.converted.then(with_metadata(conversion.converted.content, kind)),
-                conversion.quantized.then(with_metadata(optimization.model, kind), _steps(optimization.steps), optimized=True),
+                conversion.quantized.then(with_metadata(optimization.model, kind), optimization.steps, optimized=True),
                 optimization,
                 conversion.noise,
             )
@@ -303,5 +303,5 @@ def _trained(path: pathlib.Path, kinds: Sequence[str]) -> Iterator[Conversion]:
         yield Conversion.unchanged(graph.read_bytes(), TRAINED)
 
 
-def _steps(pairs):
-    return tuple(Step(name, text != "nothing to do", "" if text == "nothing to do" else text) for name, text in pairs)
+def _steps(pairs):  # until ptq returns steps
+    return tuple(pair if isinstance(pair, Step) else Step(pair[0], True, pair[1]) for pair in pairs)

@@ -17,12 +17,15 @@ class Step:
     Attributes:
       name: of the pass or the quantization step.
       changed: whether the graph is another one afterwards.
-      text: a sentence for people: what it did, or why it did nothing.
+      text: for people: what it did, or why it was undone or left out; "": there was nothing to do.
     """
 
     name: str
     changed: bool
-    text: str
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text or 'nothing to do'}"
 
 
 @dataclasses.dataclass(frozen=True)

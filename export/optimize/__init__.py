@@ -1,17 +1,21 @@
 """Rewrites a .tflite file into an equal one that runs faster under LiteRT with XNNPACK.
 
     from export.optimize import optimize
-    result = optimize(pathlib.Path("model.tflite").read_bytes(), threads=1)
-    pathlib.Path("fast.tflite").write_bytes(result.model)
+    optimized = optimize(pathlib.Path("model.tflite").read_bytes(), threads=1)
+    pathlib.Path("fast.tflite").write_bytes(optimized.model)
 
-The passes are in `passes.py`, each in a module of its own. All work on the file happens in a process of its own, since a
-damaged file can crash the interpreter, and with it whoever called it.
+- `passes/`: one file for each rewriting of the graph; `passes/__init__.py` lists them in order and tells how to add one.
+- `targets/`: one JSON file for each processor; docs/targets.md tells how to add one.
+- `pass_manager.py`: applies the passes, checks each result (`equality.py`), undoes what doesn't pay (`predict.py`).
+- `worker.py`, `process.py`: a damaged file can crash the interpreter, so a process of its own parses, rewrites and runs it.
+- `analysis/`, `channels/`: what passes know about a graph, and how the channel movement is planned.
 """
 
 import dataclasses
 import json
 import time
 
+from export.flatbuffer.model import Step
 from export.optimize.process import TIMED_OUT, work
 from export.optimize.targets import HOST, PHONE, Account, InvalidTarget, Target
 
@@ -21,12 +25,12 @@ REFERENCE = "reference kernels"
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class Optimized:
     """An optimized model.
 
     Attributes:
       model: the .tflite file.
-      steps: (pass, what it did, or why it did nothing), in order.
+      steps: what each pass did, in order.
       before, after: number of operators of each kind.
       target: the processor that it was made for.
       predicted: what that processor is predicted to need, before and after.
@@ -34,7 +38,7 @@ class Result:
     """
 
     model: bytes
-    steps: list[tuple[str, str]]
+    steps: tuple[Step, ...]
     before: dict[str, int]
     after: dict[str, int]
     target: Target
@@ -47,7 +51,7 @@ class Result:
         return self.predicted[1].cost / max(self.predicted[0].cost, 1e-9) if self.predicted else 1.0
 
 
-def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE) -> Result:
+def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE) -> Optimized:
     """Returns a model that computes the same, faster.
 
     Every pass is checked by running the graph before and after it on random inputs, with XNNPACK and without, and undone
@@ -72,15 +76,16 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE) -> Re
         if status == 0 and lines and "error" in lines[-1]:
             raise _user_error(f"This file can't be optimized: {lines[-1]['error']}; give a .tflite model that runs.")
         if status == 0:
-            return _result(content, lines[-1], target)
-        # The last thing that the process said it was going to do was its end.
-        told = {key: value for line in lines for key, value in line.items()}
-        begun = told.get("pass")
+            return _optimized(content, lines[-1], target)
+        # The process ended in the pass that it began last.
+        last = {key: value for line in lines for key, value in line.items()}
+        begun = last.get("pass")
         if begun is None or begun in skipped:
-            raise _user_error(f"This file can't be optimized: {_no_run(status, told)}; give a .tflite model that runs.")
+            reason = _why_no_run(status, last.get("suspect"))
+            raise _user_error(f"This file can't be optimized: {reason}; give a .tflite model that runs.")
         if time.monotonic() >= deadline:
             reason = f"left alone: the {TIMEOUT:.0f} seconds for all passes were over during {begun!r}"
-            return Result(model, [("all", reason)], told["counts"], told["counts"], target)
+            return Optimized(model, (Step("all", False, reason),), last["counts"], last["counts"], target)
         slow = f"took more than {_limit(begun):.0f} seconds"
         skipped[begun] = slow if status == TIMED_OUT else "made the interpreter crash"
 
@@ -96,17 +101,17 @@ def resolve(target: str) -> Target:
     try:
         if target == HOST:
             return host.this_machine()
-        found = Target.of(target)
+        resolved = Target.of(target)
     except InvalidTarget as error:
         raise _user_error(str(error)) from None
-    host.warn_of_version(found)
-    return found
+    host.warn_of_version(resolved)
+    return resolved
 
 
-def _result(content: bytes, report: dict, target: Target) -> Result:
-    return Result(
+def _optimized(content: bytes, report: dict, target: Target) -> Optimized:
+    return Optimized(
         content,
-        [tuple(step) for step in report["steps"]],
+        tuple(Step(**step) for step in report["steps"]),
         report["before"],
         report["after"],
         target,
@@ -115,10 +120,10 @@ def _result(content: bytes, report: dict, target: Target) -> Result:
     )
 
 
-def _no_run(status: int, told: dict) -> str:
+def _why_no_run(status: int, suspect: str | None) -> str:
     """Returns what is wrong with a model that can't even be run, as a clause."""
-    if told.get("suspect"):
-        return f"the interpreter crashes on it, and {told['suspect']}"
+    if suspect:
+        return f"the interpreter crashes on it, and {suspect}"
     return f"a single run takes more than {TIMEOUT:.0f} seconds" if status == TIMED_OUT else "the interpreter crashes on it"
 
 

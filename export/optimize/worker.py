@@ -1,7 +1,7 @@
 """The process in which a model is parsed, rewritten and run; see `export.optimize.optimize`.
 
-Reads the model from stdin and writes to stdout: a line of JSON before each pass, so that a crash can be blamed on it, a
-last line with the report, a zero byte, and the optimized model.
+Reads the model from stdin and writes to stdout: a line of JSON with "counts" and "suspect" of the model, one with "pass" before
+each pass, so that a crash can be blamed on it, a last one with the report or an "error", a zero byte, and the optimized model.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from ai_edge_litert.interpreter import OpResolverType
 
 from export.flatbuffer import associated_files, refusal, runtime, validation
 from export.flatbuffer.graph import Graph
+from export.flatbuffer.model import Step
 from export.measure import timing
 from export.optimize import REFERENCE, batch
 from export.optimize.pass_manager import Pipeline
@@ -53,14 +54,15 @@ def main() -> None:
     except validation.InvalidModel as error:
         say({"error": str(error)})
         return
-    steps, start = [], flatbuffer
+    steps: list[Step] = []
+    start = flatbuffer
     if batch.is_open(graph):
         if "batch" in skipped:
-            start, told = None, f"left alone: taking a batch of 1 {skipped['batch']}"
+            start, text = None, f"left alone: taking a batch of 1 {skipped['batch']}"
         else:
             say({"pass": "batch"})
-            start, told = _close(flatbuffer)
-        steps.append(("batch", told))
+            start, text = _close(flatbuffer)
+        steps.append(Step("batch", start is not None, text))
     optimized = start
     if start is not None:
         if REFERENCE in skipped:
@@ -69,19 +71,21 @@ def main() -> None:
             say({"pass": REFERENCE})
             missing = _reference(start)
         if missing:
-            steps.append((REFERENCE, f"left out of the checks: {missing}"))
+            steps.append(Step(REFERENCE, False, f"left out of the checks: {missing}"))
         limit = max(cost.target.growth * len(flatbuffer), len(start) + _SLACK)
-        ways = Pipeline(cost, not missing, limit, skipped, seconds, end, lambda name: say({"pass": name}))
-        optimized, told = ways.fastest_here(start) if cost.target.is_here() else ways.run(start)
-        steps += told
+        pipeline = Pipeline(cost, not missing, limit, skipped, seconds, end, lambda name: say({"pass": name}))
+        optimized, done = pipeline.fastest_here(start) if cost.target.is_here() else pipeline.run(start)
+        steps += done
         if start is not flatbuffer and optimized == start:
-            steps.append(("batch", "left open after all, since there is nothing to gain"))
+            steps = [dataclasses.replace(step, changed=False) for step in steps]
+            steps.append(Step("batch", False, "left open after all, since there is nothing to gain"))
     changed = optimized not in (None, start)
     content = associated_files.attach(optimized, files) if changed else data
     # Of an open batch nothing is known: both figures are of a batch of 1, also where it was left open after all.
     known = start or flatbuffer
     figures = _figures(known, optimized if changed else known, cost, seconds)
-    say({"steps": steps, "before": before, "after": Graph(optimized).counts() if changed else before, **figures})
+    after = Graph(optimized).counts() if changed else before
+    say({"steps": [dataclasses.asdict(step) for step in steps], "before": before, "after": after, **figures})
     answer.write(b"\0" + content)
     answer.close()
 

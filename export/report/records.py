@@ -5,7 +5,7 @@ import dataclasses
 from export.flatbuffer.model import TfliteModel
 from export.measure.agreement import Comparison, Verification
 from export.measure.benchmarking import Timing
-from export.optimize import Result as Optimized
+from export.optimize import Optimized
 from export.optimize.targets import Target
 from export.report.layer_table import NoiseRow
 

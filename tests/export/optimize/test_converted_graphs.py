@@ -20,8 +20,8 @@ def cleaned(model: bytes, names: tuple[str, ...] = FIRST) -> bytes:
     """Applies these passes, none of which may fail."""
     for p in PASSES:
         if p.name in names:
-            model, told = pass_manager.apply(p, model, CostModel())
-            assert not told.startswith(("undone", "left alone")), f"{p.name}: {told}"
+            model, step = pass_manager.apply(p, model, CostModel())
+            assert not step.text.startswith(("undone", "left alone")), step
     return model
 
 

@@ -63,8 +63,8 @@ def test_other_shuffles_stay_where_they_are(case):
 def test_the_pipeline_takes_the_later_shuffle_where_it_pays():
     net = build.Net((1, 28, 28, 24), True)
     model = net.done(net.depthwise(net.shuffle(net.input, 3), 3, 2))  # nothing could take the shuffle up
-    result, told = pass_manager.apply(next(p for p in PASSES if p.name == "later shuffles"), model, CostModel())
-    assert told.startswith("1 shuffles behind") and "bit-identical" in told and result != model
+    result, step = pass_manager.apply(next(p for p in PASSES if p.name == "later shuffles"), model, CostModel())
+    assert step.text.startswith("1 shuffles behind") and "bit-identical" in step.text and result != model
 
 
 def by_taps() -> CostModel:
