@@ -23,8 +23,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from absl import logging
 
-from export.benchmark import benchmark, delegated
 from export.convert.precision import Quantization
+from export.measure.benchmarking import benchmark
+from export.report.timing_table import delegated
 from export.tflite import export
 from papers.guidelines import draw, graphs, verdicts
 from papers.guidelines.breakdown import Breakdown, breakdown

@@ -18,8 +18,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tensorflow as tf
 
-from export.benchmark import benchmark
 from export.convert.precision import Quantization
+from export.measure.benchmarking import benchmark
 from export.tflite import export
 from papers.latency import untrained
 

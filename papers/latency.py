@@ -27,10 +27,11 @@ from absl import flags
 
 import shufflenet_tf as st
 from export import cli
-from export.benchmark import benchmark, listed
 from export.convert.precision import Quantization
+from export.measure.benchmarking import benchmark
 from export.optimize import resolve
 from export.optimize.targets import PHONE, Target
+from export.report.timing_table import listed
 from export.tflite import export
 from papers.tables.latency import COLUMNS, KINDS, Latency, read
 from shufflenet_tf.errors import UserError

@@ -10,10 +10,10 @@ import tensorflow as tf
 import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
 
-from export.benchmark import benchmark
 from export.flatbuffer import inspection, packed, refusal, runtime, validation
 from export.flatbuffer.graph import Graph
 from export.flatbuffer.model import Step
+from export.measure.benchmarking import benchmark
 from export.optimize import batch, equality, optimize, worker
 from shufflenet_tf.errors import UserError
 
