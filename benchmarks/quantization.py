@@ -27,8 +27,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 
 import shufflenet_tf as st
+from export.convert.calibration_images import read_calibration_images
 from export.convert.from_keras import convert, trace
-from export.convert.precision import Quantization, calibration_images
+from export.convert.precision import Precision
 from export.measure.logit_metrics import distance, expected_drop, logits
 from export.ptq import BEST, BEST_INT16, QuantizedPair, Recipe, mixed_precision, quantize
 from export.ptq.layer_tuning import Tuning
@@ -67,12 +68,12 @@ def trained(path: str, args: argparse.Namespace) -> bytes:
 def measure(path: str, args: argparse.Namespace) -> None:
     """Prints the table of one network."""
     bundle = st.load(path)
-    calibration = calibration_images(args.calibration, bundle, args.images)
+    calibration = read_calibration_images(args.calibration, bundle, args.images)
     test = [photos.read(file, bundle.preprocessing, bundle.size) for file in photos.find(args.test)]
     with startup.held_back():
         traced = trace(bundle.model)
         real = convert(traced)
-        given = convert(traced, Quantization("int8", calibration=calibration))
+        given = convert(traced, Precision("int8", calibration=calibration))
         expected = logits(real, test)
     print(f"\n{bundle.model.name}: {len(calibration)} photos to quantize with, {len(test)} others to test on\n")
     print("| | agreement | divergence | expected drop | s |\n|---|---|---|---|---|")
@@ -97,7 +98,7 @@ def measure(path: str, args: argparse.Namespace) -> None:
         return QuantizedPair(mixed_precision.mix(best, calibration[:aside], args.max_drop / 100, args.threads).model, real)
 
     def in_16_bits() -> QuantizedPair:
-        int16 = convert(traced, Quantization("int16", calibration=calibration))
+        int16 = convert(traced, Precision("int16", calibration=calibration))
         return quantize(real, int16, calibration, BEST_INT16, args.threads)
 
     results = {name: show(name, functools.partial(chosen, recipe)) for name, recipe in RECIPES.items()}

@@ -18,8 +18,9 @@ import numpy as np
 
 import shufflenet_tf as st
 from export import ptq
+from export.convert.calibration_images import read_calibration_images
 from export.convert.from_keras import convert, trace
-from export.convert.precision import CALIBRATED, KINDS, Quantization, calibration_images
+from export.convert.precision import CALIBRATED, KINDS, Precision
 from export.flatbuffer import metadata
 from export.flatbuffer.model import TfliteModel
 from export.measure.agreement import Verification
@@ -111,7 +112,7 @@ class Conversion:
 
 def convert_all(
     bundle: st.Bundle,
-    quantizations: Iterable[Quantization],
+    quantizations: Iterable[Precision],
     best: bool = False,
     max_drop: float | None = None,
     held_out: Sequence[np.ndarray] = (),
@@ -183,7 +184,7 @@ def finish(
 
 
 def export(
-    bundle: st.Bundle, quantizations: Iterable[Quantization], threads: int = 1, target: str | Target = PHONE
+    bundle: st.Bundle, quantizations: Iterable[Precision], threads: int = 1, target: str | Target = PHONE
 ) -> Iterator[ExportedModel]:
     """Converts and optimizes a network as TensorFlow quantizes it; see `convert_all` and `finish`."""
     return finish(bundle, convert_all(bundle, quantizations), threads, target)
@@ -245,7 +246,7 @@ def export_files(
     images = list(_test_batches(bundle, settings.test or training_dataset(path), calibration, settings))
     check_writable(folder)
     say(f"Converting {bundle.model.name} to {', '.join(settings.kinds)}, and optimizing")
-    quantizations = [Quantization(k, settings.int8_output, calibration if k in CALIBRATED else ()) for k in settings.kinds]
+    quantizations = [Precision(k, settings.int8_output, calibration if k in CALIBRATED else ()) for k in settings.kinds]
     max_drop = None if settings.max_drop is None else settings.max_drop / 100
     conversions = convert_all(bundle, quantizations, settings.ptq == "best", max_drop, held_out)
     conversions = itertools.chain(conversions, _trained(path, settings.kinds))
@@ -276,7 +277,7 @@ def _calibration(
     if spec is None:
         raise UserError(f"{needing[0]} needs images to take the ranges of activations from: give --calibration=FOLDER.")
     say(f"Reading {settings.calibration_images} images of {spec}")
-    images = calibration_images(spec, bundle, settings.calibration_images, settings.data_dir)
+    images = read_calibration_images(spec, bundle, settings.calibration_images, settings.data_dir)
     if settings.max_drop is None:
         return images, []
     held_out, images = np.split(np.stack(images), [len(images) // _HELD_OUT])

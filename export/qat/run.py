@@ -14,7 +14,7 @@ import tensorflow as tf
 import shufflenet_tf as st
 from export import ptq, verify
 from export.convert.from_keras import convert, trace
-from export.convert.precision import Quantization
+from export.convert.precision import Precision
 from export.optimize.targets import PHONE, Target
 from export.qat import comparison, fake_quantization, graph_weights, learned_ranges, loop, network, training
 from export.report import layer_table as layer_report
@@ -46,7 +46,7 @@ class Converted:
     def of(cls, bundle: st.Bundle, calibration: Sequence[np.ndarray], output: str = "uint8") -> "Converted":
         """Converts a network, with ranges of uint8 images [H, W, 3] and probabilities of type `output`."""
         traced = trace(bundle.model)
-        return cls(convert(traced), convert(traced, Quantization("int8", output, calibration)))
+        return cls(convert(traced), convert(traced, Precision("int8", output, calibration)))
 
 
 def learn(

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from export.convert.precision import Quantization
+from export.convert.converter import run_converter
+from export.convert.precision import Precision
 from export.flatbuffer import inspection
 from export.flatbuffer.graph import Graph
 from export.measure.logit_metrics import outputs
@@ -118,10 +119,8 @@ def test_hard_swish_and_gates(pixels):
 
     files = []
     for quantized in (False, True):
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()])
-        if quantized:
-            Quantization("int8", "float32", list(pixels[:8])).apply(converter)
-        files.append(converter.convert())
+        precision = Precision("int8", "float32", list(pixels[:8])) if quantized else Precision()
+        files.append(run_converter(network.get_concrete_function(), **precision.converter_settings()))
     result = quantize(*files, pixels[:8], BEST)
     expected = outputs(files[0], pixels.astype(np.float32))
     errors = [np.square(outputs(model, pixels) - expected).mean() for model in (files[1], result.model)]
