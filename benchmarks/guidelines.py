@@ -25,8 +25,8 @@ from absl import logging
 
 from export.convert.precision import Precision
 from export.measure.benchmarking import benchmark
+from export.pipeline import export
 from export.report.timing_table import delegated
-from export.tflite import export
 from papers.guidelines import draw, graphs, verdicts
 from papers.guidelines.breakdown import Breakdown, breakdown
 from papers.guidelines.experiments import BLOCKS, EXPERIMENTS, SIZE, Experiment
@@ -78,9 +78,9 @@ def breakdowns(threads: int, runs: int, cpu_time: bool) -> dict[str, Breakdown]:
         print(f"Taking {name} apart …", file=sys.stderr, flush=True)
         bundle, images = untrained(name, (224, 224))
         kinds = [Precision(kind, calibration=images if kind == "int8" else ()) for kind in graphs.KINDS]
-        for i, file in enumerate(export(bundle, kinds, threads)):
-            how = "optimized" if i % 2 else "as converted"
-            found[f"{name}, {graphs.KINDS[i // 2]}, {how}"] = breakdown(file.content, threads, runs, cpu_time)
+        for exported in export(bundle, kinds, threads):
+            for how, model in (("as converted", exported.converted), ("optimized", exported.optimized)):
+                found[f"{name}, {exported.kind}, {how}"] = breakdown(model.content, threads, runs, cpu_time)
     return dict(sorted(found.items(), key=lambda item: "int8" in item[0]))
 
 

@@ -21,7 +21,7 @@ import tensorflow as tf
 from export.convert.converter import run_converter
 from export.convert.precision import Precision
 from export.measure.benchmarking import benchmark
-from export.tflite import export
+from export.pipeline import export
 from papers.latency import untrained
 
 SIZE = (224, 224, 3)
@@ -43,8 +43,9 @@ def main() -> None:
     args = parser.parse_args()
     bundle, images = untrained("shufflenet_v2_1.0x", SIZE[:2])
     contents = {"MobileNetV2 0.75": mobilenet(images)}
-    for file in export(bundle, [Precision("int8", calibration=images)], args.threads):
-        contents[f"ShuffleNet V2 1.0x, {'optimized' if file.steps else 'as converted'}"] = file.content
+    (exported,) = export(bundle, [Precision("int8", calibration=images)], args.threads)
+    contents["ShuffleNet V2 1.0x, as converted"] = exported.converted.content
+    contents["ShuffleNet V2 1.0x, optimized"] = exported.optimized.content
     with tempfile.TemporaryDirectory() as folder:
         paths = [pathlib.Path(folder) / f"{i}.tflite" for i in range(len(contents))]
         for path, content in zip(paths, contents.values(), strict=True):

@@ -172,7 +172,7 @@ def finish(
 
     target = target if isinstance(target, Target) else resolve(target)
     with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in processes of its own
-        jobs = [(c, pool.submit(optimize, c.quantized.content, threads, target)) for c in conversions]
+        jobs = [(c, pool.submit(optimize, c.quantized.content, threads, target, timed=False)) for c in conversions]
         for conversion, job in jobs:
             optimization, kind = job.result(), conversion.converted.kind
             yield ExportedModel(

@@ -31,8 +31,8 @@ from export.convert.precision import Precision
 from export.measure.benchmarking import benchmark
 from export.optimize import resolve
 from export.optimize.targets import PHONE, Target
+from export.pipeline import export
 from export.report.timing_table import listed
-from export.tflite import export
 from papers.tables.latency import COLUMNS, KINDS, Latency, read
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
@@ -97,10 +97,8 @@ def files(
 def _export(name: str, size: tuple[int, int], threads: int, paths: dict[str, pathlib.Path], target: Target) -> None:
     bundle, images = untrained(name, size)
     kinds = [Precision(kind, calibration=images if kind == "int8" else ()) for kind in paths]
-    made = [file for file in export(bundle, kinds, threads, target=target) if file.steps]
-    for path, file in zip(paths.values(), made, strict=True):
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(file.content)
+    for path, exported in zip(paths.values(), export(bundle, kinds, threads, target), strict=True):
+        exported.optimized.write(path)
 
 
 def measure(

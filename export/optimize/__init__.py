@@ -51,7 +51,7 @@ class Optimized:
         return self.predicted[1].cost / max(self.predicted[0].cost, 1e-9) if self.predicted else 1.0
 
 
-def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE) -> Optimized:
+def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed: bool = True) -> Optimized:
     """Returns a model that computes the same, faster.
 
     Every pass is checked by running the graph before and after it on random inputs, with XNNPACK and without, and undone
@@ -61,6 +61,7 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE) -> Op
       model: a .tflite file, float or quantized.
       threads: for how many threads of the interpreter to choose among equal graphs.
       target: the processor to choose for: a name of `targets.names()`, "host", a .json file, or a `Target`.
+      timed: whether to measure both models in the end, for `Optimized.measured`; the result is the same without.
 
     Raises:
       UserError: the bytes are no .tflite file, or one that the interpreter cannot run; no positive number of threads;
@@ -72,7 +73,7 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE) -> Op
     skipped: dict[str, str] = {}
     deadline = time.monotonic() + TIMEOUT
     while True:
-        status, lines, content = _work(model, threads, skipped, deadline, target)
+        status, lines, content = _work(model, threads, skipped, deadline, target, timed)
         if status == 0 and lines and "error" in lines[-1]:
             raise _user_error(f"This file can't be optimized: {lines[-1]['error']}; give a .tflite model that runs.")
         if status == 0:
@@ -132,11 +133,11 @@ def _limit(step: str) -> float:
 
 
 def _work(
-    model: bytes, threads: int, skipped: dict[str, str], deadline: float, target: Target
+    model: bytes, threads: int, skipped: dict[str, str], deadline: float, target: Target, timed: bool
 ) -> tuple[int, list[dict], bytes]:
     """Runs the worker and returns its exit status, the lines of its report and the optimized model."""
     left = max(deadline - time.monotonic(), 0.0)
-    return work(model, [str(threads), json.dumps(skipped), str(left), target.to_json()], _limit, deadline)
+    return work(model, [str(threads), json.dumps(skipped), str(left), target.to_json(), json.dumps(timed)], _limit, deadline)
 
 
 def _user_error(sentence: str) -> ValueError:

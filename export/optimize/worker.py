@@ -31,13 +31,13 @@ SPARE = 0.8  # part of the time after which no further pass is begun
 
 
 def main() -> None:
-    """Serves one request: argv is the number of threads, passes to leave out with reasons, the seconds left, the target."""
+    """Serves one request: argv: threads, passes to leave out with reasons, seconds left, target, whether to time the result."""
     # What the runtime prints must not get into the answer.
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     threads, skipped = int(sys.argv[1]), json.loads(sys.argv[2])
     end = time.monotonic() + SPARE * float(sys.argv[3])
-    cost = CostModel(threads, Target.from_json(sys.argv[4]))
+    cost, timed = CostModel(threads, Target.from_json(sys.argv[4])), json.loads(sys.argv[5])
 
     def say(line: dict) -> None:
         answer.write(json.dumps(line).encode() + b"\n")
@@ -83,17 +83,17 @@ def main() -> None:
     content = associated_files.attach(optimized, files) if changed else data
     # Of an open batch nothing is known: both figures are of a batch of 1, also where it was left open after all.
     known = start or flatbuffer
-    figures = _figures(known, optimized if changed else known, cost, seconds)
+    figures = _figures(known, optimized if changed else known, cost, timed and seconds < _SLOW)
     after = Graph(optimized).counts() if changed else before
     say({"steps": [dataclasses.asdict(step) for step in steps], "before": before, "after": after, **figures})
     answer.write(b"\0" + content)
     answer.close()
 
 
-def _figures(before: bytes, after: bytes, cost: CostModel, seconds: float) -> dict:
-    """Returns what the target is predicted to need for both graphs, and the milliseconds that they take here."""
+def _figures(before: bytes, after: bytes, cost: CostModel, timed: bool) -> dict:
+    """Returns what the target is predicted to need for both graphs, and the milliseconds that they take here if `timed`."""
     predicted = [dataclasses.asdict(account(Graph(model), cost)) for model in (before, after)]
-    measured = timing.medians([before, after], cost.threads) if seconds < _SLOW else None
+    measured = timing.medians([before, after], cost.threads) if timed else None
     return {"predicted": predicted, "measured": measured}
 
 
