@@ -17,7 +17,8 @@ import time
 
 from export.flatbuffer.model import Step
 from export.optimize.process import TIMED_OUT, work
-from export.optimize.targets import HOST, PHONE, Account, InvalidTarget, Target
+from export.optimize.targets import HOST, PHONE, Account, Target, host
+from shufflenet_tf.errors import UserError
 
 # Seconds: of all, of a run on the reference kernels (at most a quarter of all), and of a pass.
 TIMEOUT, REFERENCE_SECONDS, PASS_SECONDS = 900.0, 60.0, 120.0
@@ -68,14 +69,14 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
         or no target.
     """
     if threads < 1:
-        raise _user_error(f"threads={threads} is no number of threads: give 1 or more.")
+        raise UserError(f"threads={threads} is no number of threads: give 1 or more.")
     target = target if isinstance(target, Target) else resolve(target)
     skipped: dict[str, str] = {}
     deadline = time.monotonic() + TIMEOUT
     while True:
         status, lines, content = _work(model, threads, skipped, deadline, target, timed)
         if status == 0 and lines and "error" in lines[-1]:
-            raise _user_error(f"This file can't be optimized: {lines[-1]['error']}; give a .tflite model that runs.")
+            raise UserError(f"This file can't be optimized: {lines[-1]['error']}; give a .tflite model that runs.")
         if status == 0:
             return _optimized(content, lines[-1], target)
         # The process ended in the pass that it began last.
@@ -83,7 +84,7 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
         begun = last.get("pass")
         if begun is None or begun in skipped:
             reason = _why_no_run(status, last.get("suspect"))
-            raise _user_error(f"This file can't be optimized: {reason}; give a .tflite model that runs.")
+            raise UserError(f"This file can't be optimized: {reason}; give a .tflite model that runs.")
         if time.monotonic() >= deadline:
             reason = f"left alone: the {TIMEOUT:.0f} seconds for all passes were over during {begun!r}"
             return Optimized(model, (Step("all", False, reason),), last["counts"], last["counts"], target)
@@ -97,14 +98,9 @@ def resolve(target: str) -> Target:
     Raises:
       UserError: there is no such target, or its file can't be used.
     """
-    from export.optimize.targets import host
-
-    try:
-        if target == HOST:
-            return host.this_machine()
-        resolved = Target.of(target)
-    except InvalidTarget as error:
-        raise _user_error(str(error)) from None
+    if target == HOST:
+        return host.this_machine()
+    resolved = Target.of(target)
     host.warn_of_version(resolved)
     return resolved
 
@@ -138,10 +134,3 @@ def _work(
     """Runs the worker and returns its exit status, the lines of its report and the optimized model."""
     left = max(deadline - time.monotonic(), 0.0)
     return work(model, [str(threads), json.dumps(skipped), str(left), target.to_json(), json.dumps(timed)], _limit, deadline)
-
-
-def _user_error(sentence: str) -> ValueError:
-    # Imported here because the library loads TensorFlow, which optimizing does without.
-    from shufflenet_tf.errors import UserError
-
-    return UserError(sentence)

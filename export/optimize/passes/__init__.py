@@ -1,4 +1,12 @@
-"""The passes in the order in which they are applied."""
+"""The passes, one file for each or for a family, and the order in which they are applied.
+
+To add a pass:
+1. Write `passes/NAME.py` with a function (Graph, CostModel) -> what it did, as text, or None where it changed nothing.
+2. Add a line `Pass("name in reports", function)` to `PASSES`, at its place in the order; `Pass` explains the flags.
+3. Test it as tests/export/optimize/test_optimize.py does: `pass_manager.apply` on a graph of `export.flatbuffer.builder.Net`.
+4. Look up operators in `export.flatbuffer`: `graph` (read and add), `edit` (small changes), `movement` (what moves values).
+5. There is nothing else to do: `pass_manager` checks each result, undoes it if it differs or costs more, and reports it.
+"""
 
 import dataclasses
 from collections.abc import Callable

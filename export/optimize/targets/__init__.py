@@ -11,6 +11,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from shufflenet_tf.errors import UserError
+
 PHONE = "phone"  # the default of the whole export
 HOST = "host"  # this very machine
 FOLDER = pathlib.Path(__file__).parent
@@ -46,8 +48,8 @@ _MOST = 1e12  # of any number: beyond, sums of costs would not be finite
 _LONGEST = 1000  # letters of a text
 
 
-class InvalidTarget(ValueError):
-    """A target that can't be used; the message is a sentence."""
+class InvalidTarget(UserError):
+    """A target that can't be used."""
 
 
 @dataclasses.dataclass(frozen=True)

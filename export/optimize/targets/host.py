@@ -15,6 +15,8 @@ from export.flatbuffer import runtime
 from export.optimize.targets import HOST, InvalidTarget, Target
 from export.optimize.targets.fitting import Fit, fit
 from export.optimize.targets.specimens import specimens
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.files import atomic_path, check_writable
 
 _ROUNDS = 12  # through all specimens, so that a busy moment does not meet all runs of one
 _SECONDS = 0.03  # of timed runs a specimen and round
@@ -115,10 +117,6 @@ def this_machine() -> Target:
     Raises:
       InvalidTarget: the folder that it is kept in can't be written.
     """
-    # Imported here because the library loads TensorFlow, which all other targets do without.
-    from shufflenet_tf.errors import UserError
-    from shufflenet_tf.files import atomic_path, check_writable
-
     path = cache_path()
     if path.exists():
         try:
