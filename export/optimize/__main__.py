@@ -23,16 +23,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import flags
 
-from export import cli
 from export.optimize import optimize, summary
-from shufflenet_tf.cli import define_threads, next_steps
+from export.optimize.target_flag import define_target
+from shufflenet_tf import cli
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path
 
 FLAGS = cli.flag_values()
 flags.DEFINE_string("output", None, "The .tflite file to write.", short_name="o", flag_values=FLAGS)
-define_threads(FLAGS)
-cli.define_target(FLAGS)
+cli.define_threads(FLAGS)
+define_target(FLAGS)
 
 
 def main(arguments: list[str]) -> None:
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
         ("Compare the speed", f"python -m export.benchmark {before} {after}"),
         ("See it on a phone", f'make android MODEL="{after}"'),
     ]
-    print(next_steps(steps))
+    print(cli.next_steps(steps))
 
 
 def _counts(counts: dict[str, int]) -> str:
