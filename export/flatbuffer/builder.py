@@ -27,9 +27,9 @@ def _empty() -> Graph:
 
 def options(kind: type, **fields):
     """Returns an options object of the schema with these fields."""
-    made = kind()
-    vars(made).update(fields)
-    return made
+    result = kind()
+    vars(result).update(fields)
+    return result
 
 
 class Net:

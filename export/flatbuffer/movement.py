@@ -52,10 +52,10 @@ def move(graph: Graph, operator: schema.OperatorT, arrays: list[np.ndarray]) -> 
 
 
 def _constants(graph: Graph, operator: schema.OperatorT, *positions: int) -> list[np.ndarray]:
-    found = [graph.constant(int(operator.inputs[p])) for p in positions]
-    if any(c is None for c in found):
+    constants = [graph.constant(int(operator.inputs[p])) for p in positions]
+    if any(c is None for c in constants):
         raise ValueError("not constant")
-    return found
+    return constants
 
 
 def _reshape(graph, operator, arrays):

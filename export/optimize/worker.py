@@ -106,11 +106,11 @@ def _check(model: bytes, threads: int, kernels: OpResolverType = runtime.XNNPACK
         runtime.run(runner, inputs)
         return time.monotonic() - start
     except (ValueError, RuntimeError, TypeError, MemoryError) as error:
-        found = refusal.explain(Graph(model)) if kernels == runtime.XNNPACK else None
+        suspect = refusal.explain(Graph(model)) if kernels == runtime.XNNPACK else None
         lines = str(error).strip().splitlines() or ["without a reason"]
         # "Didn't find op for builtin opcode 'ELU' version '1'" is followed by lines that say less.
         reason = next((line for line in lines if "Didn't find op" in line), lines[-1]).strip()[:200]
-        raise validation.InvalidModel(f"LiteRT refuses it: {found}" if found else f"LiteRT refuses it ({reason})") from None
+        raise validation.InvalidModel(f"LiteRT refuses it: {suspect}" if suspect else f"LiteRT refuses it ({reason})") from None
 
 
 def _close(model: bytes) -> tuple[bytes | None, str]:

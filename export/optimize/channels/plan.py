@@ -19,7 +19,7 @@ MAX_RUNS = 16  # of a read; what is more scattered keeps its original operators
 
 
 @dataclasses.dataclass
-class Source:
+class ReadSource:
     """How a read is satisfied: a tensor, and the (root, channel) of each of its channels, None for a kept tensor."""
 
     key: Key
@@ -27,7 +27,7 @@ class Source:
 
 
 @dataclasses.dataclass
-class Layout:
+class ChannelLayout:
     """The order of a group's channels and what may be done with it.
 
     Attributes:
@@ -66,7 +66,7 @@ class Scattered(Exception):
         self.read = read
 
 
-class Plan:
+class MovementPlan:
     """Orders, cuts and the reads made of them.
 
     Args:
@@ -76,7 +76,7 @@ class Plan:
 
     def __init__(self, graph: Graph, channels: Channels, kept: set[int], frozen: set[int]):
         self.graph, self.channels, self.kept = graph, channels, kept
-        self.layouts: dict[int, Layout] = {}
+        self.layouts: dict[int, ChannelLayout] = {}
         # Reads that get nothing but what they want, from the start those who share it with one that can't use more.
         strict = {read.sources.tobytes() for read in channels.reads if read.sources is not None and read.how != "any"}
         self.exact = {i for i, r in enumerate(channels.reads) if r.sources is not None and r.sources.tobytes() in strict}
@@ -91,11 +91,11 @@ class Plan:
             tensors = {channels.roots[r].tensor for r in group.roots}
             size = channels.roots[group.roots[0]].channels
             if group.derived:
-                self.layouts[g] = Layout(np.arange(size))
+                self.layouts[g] = ChannelLayout(np.arange(size))
             else:
                 self.layouts[g] = self._layout(group, size, reads.get(g, []), group.free and not tensors & frozen)
 
-    def _layout(self, group: Group, size: int, reads: list[tuple[int, Read]], free: bool) -> Layout:
+    def _layout(self, group: Group, size: int, reads: list[tuple[int, Read]], free: bool) -> ChannelLayout:
         masks, rank, fixed = [], np.arange(size), None
         for root, read in reads:
             mine = read.sources[read.sources[:, 0] == root, 1]
@@ -106,7 +106,7 @@ class Plan:
                 if len(mine) == size == len(read.sources) and fixed is None:
                     fixed = mine
                 rank[mine] = np.arange(len(mine))
-        layout = Layout(np.arange(size), free=free)
+        layout = ChannelLayout(np.arange(size), free=free)
         if free and fixed is not None:
             layout.order = fixed
         elif free and masks:
@@ -127,7 +127,7 @@ class Plan:
         inputs = self.graph.operators[read.operator].inputs
         return self.graph.type(int(inputs[0])) != self.graph.type(int(inputs[1]))
 
-    def layout(self, root: int) -> Layout:
+    def layout(self, root: int) -> ChannelLayout:
         return self.layouts[self.channels.roots[root].group]
 
     def pieces(self, root: int) -> list[tuple[int, int]]:
@@ -136,7 +136,7 @@ class Plan:
         ends = [*splits, self.channels.roots[root].channels]
         return list(zip([0, *splits], ends, strict=True))
 
-    def lower(self) -> list[Source]:
+    def lower(self) -> list[ReadSource]:
         """Returns the source of each read.
 
         Raises:
@@ -152,7 +152,7 @@ class Plan:
             identities.append(self._identities(spans))
             self._derive(self.channels.reads[i], identities[-1])
         keys = self.keys(indices)
-        return [Source(key, channels) for key, channels in zip(keys, identities, strict=True)]
+        return [ReadSource(key, channels) for key, channels in zip(keys, identities, strict=True)]
 
     def keys(self, indices) -> list[Key]:
         """Returns the tensors for the reads of these indices."""

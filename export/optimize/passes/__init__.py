@@ -12,8 +12,9 @@ import dataclasses
 from collections.abc import Callable
 
 from export.flatbuffer.graph import Graph
-from export.optimize.equality import Difference
+from export.optimize.equality import OutputDifference
 from export.optimize.passes.absorb_pads import absorb_pads
+from export.optimize.passes.change_layouts import change_layouts
 from export.optimize.passes.channel_movement import eliminate_channel_movement
 from export.optimize.passes.float_islands import (
     float_average_pool,
@@ -25,7 +26,6 @@ from export.optimize.passes.float_islands import (
 from export.optimize.passes.fold_columns import fold_columns
 from export.optimize.passes.fuse_relu import fuse_relu
 from export.optimize.passes.integer_pooling import integer_average_pool
-from export.optimize.passes.layouts import change_layouts
 from export.optimize.passes.regroup import regroup
 from export.optimize.passes.shuffle_later import shuffle_later
 from export.optimize.passes.tidy import tidy
@@ -54,7 +54,7 @@ class Pass:
     delegates: bool = False
     prepares: bool = False
 
-    def tolerates(self, difference: Difference) -> bool:
+    def tolerates(self, difference: OutputDifference) -> bool:
         """Whether outputs that differ so much are still equal."""
         if not self.rounds:
             return difference.tolerable

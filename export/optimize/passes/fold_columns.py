@@ -60,9 +60,9 @@ def fold_columns(graph: Graph, model: CostModel) -> str | None:
         if fold is not None:
             _apply(graph, operator, fold)
             folded += 1
-    told = [f"{folded} CONV_2D with neighbouring columns as channels"] if folded else []
-    told += [f"{absorbed_pads} PAD within the convolution"] if absorbed_pads else []
-    return ", ".join(told) or None
+    done = [f"{folded} CONV_2D with neighbouring columns as channels"] if folded else []
+    done += [f"{absorbed_pads} PAD within the convolution"] if absorbed_pads else []
+    return ", ".join(done) or None
 
 
 def _folds(graph: Graph, operator: schema.OperatorT) -> list[_Fold]:

@@ -30,9 +30,9 @@ def tidy(graph: Graph, model: CostModel) -> str | None:
         pass
     graph.drop_dead_operators()
     removed = before - len(graph.operators)
-    told = [f"{removed} operators without effect removed"] if removed else []
-    told += [f"{pass_.rewritten} chains shortened"] if pass_.rewritten else []
-    return ", ".join(told) or None
+    done = [f"{removed} operators without effect removed"] if removed else []
+    done += [f"{pass_.rewritten} chains shortened"] if pass_.rewritten else []
+    return ", ".join(done) or None
 
 
 class _Tidying:

@@ -188,8 +188,8 @@ def _check(fields: Any, path: str) -> None:
     for field in dataclasses.fields(Target):
         if field.type is str:
             value = fields.get(field.name)
-            told = isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable()
-            require(told, f"its {field.name!r} is no text of one line")
+            is_line = isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable()
+            require(is_line, f"its {field.name!r} is no text of one line")
     rate = fields.get("per_millisecond")
     require(_is_number(rate, 1 / _MOST), f"'per_millisecond' is no number above 0, up to {_MOST:.0e}")
     for name in ("partition", "synchronization"):
