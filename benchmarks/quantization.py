@@ -31,9 +31,9 @@ from export.convert.calibration_images import read_calibration_images
 from export.convert.from_keras import convert, trace
 from export.convert.precision import Precision
 from export.measure.logit_metrics import distance, expected_drop, logits
+from export.pipeline import QAT_GRAPH
 from export.ptq import BEST, BEST_INT16, QuantizedPair, Recipe, mixed_precision, quantize
 from export.ptq.layer_tuning import Tuning
-from export.qat.comparison import AS_CONVERTED
 from export.report import layer_table
 from shufflenet_tf import startup
 from shufflenet_tf.data import photos
@@ -58,11 +58,11 @@ RECIPES = {
 def trained(path: str, args: argparse.Namespace) -> bytes:
     """Returns the int8 graph of a network that learns, or has learnt, to be one, by a program of its own: it's in Keras 2."""
     folder = pathlib.Path(args.qat) / pathlib.Path(path).name.partition(".pth")[0]
-    if not (folder / AS_CONVERTED).exists():
-        flags = [f"--model={path}", f"--dataset={args.calibration}", f"--output_dir={folder}", *args.qat_flags.split()]
+    if not (folder / QAT_GRAPH).exists():
+        flags = [f"--model={path}", f"--dataset={args.calibration}", f"--output={folder}", *args.qat_flags.split()]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         subprocess.run([sys.executable, "-m", "export.qat", *flags], check=True, stdout=sys.stderr, env=environment)
-    return (folder / AS_CONVERTED).read_bytes()
+    return (folder / QAT_GRAPH).read_bytes()
 
 
 def measure(path: str, args: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from export.measure.layer_noise import LayerNoise
+from export.measure.logit_metrics import kl_divergence
 from shufflenet_tf.evaluation.metrics import SMALLEST_PROBABILITY, evaluate
 
 WORST = 6  # images that are kept of each file
@@ -124,7 +125,7 @@ class Tally:
         logs = [np.log(np.maximum(x.astype(np.float64), SMALLEST_PROBABILITY)) for x in (p, q)]
         self.same += int((first == other).sum())
         self.error += difference.mean(axis=1).sum()
-        self.divergence += (p * (logs[0] - logs[1])).sum()
+        self.divergence += kl_divergence(p, *logs).sum()
         self.largest = max(self.largest, float(largest.max()))
         self.worst += [
             WorstImage(

@@ -1,4 +1,4 @@
-"""What a .tflite classifier says before its softmax, where int8's answers are finer than in probabilities of 8 bits."""
+"""Logits of a .tflite classifier, which are finer in int8 than probabilities of 8 bits, and how far two of them differ."""
 
 from collections.abc import Sequence
 
@@ -37,22 +37,26 @@ def outputs(model: bytes, images: Sequence[np.ndarray], threads: int = 1) -> np.
       threads: of the interpreter.
     """
     runner = runtime.interpreter(model, threads)
-    (fed,), (made,) = runner.get_input_details(), runner.get_output_details()
+    (given,), (returned,) = runner.get_input_details(), runner.get_output_details()
     rows = []
     for image in images:
-        runner.set_tensor(fed["index"], image[None])
+        runner.set_tensor(given["index"], image[None])
         runner.invoke()
-        rows.append(runner.get_tensor(made["index"])[0].astype(np.float64))
-    scale, zero = made["quantization"]
+        rows.append(runner.get_tensor(returned["index"])[0].astype(np.float64))
+    scale, zero = returned["quantization"]
     return (np.stack(rows) - zero) * scale if scale else np.stack(rows)
 
 
+def kl_divergence(p: np.ndarray, log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
+    """Returns the Kullback-Leibler divergence of q from p in nats, [N], of probabilities and logarithms [N, classes]."""
+    return (p * (log_p - log_q)).sum(-1)
+
+
 def distance(real: np.ndarray, rounded: np.ndarray) -> tuple[float, float]:
-    """Returns agreement of the first class, 0-1, and mean divergence (Kullback and Leibler) in nats, of logits [N, classes]."""
+    """Returns agreement of the first class, 0-1, and mean `kl_divergence` of the softmax, of logits [N, classes]."""
     shifted = [x - x.max(1, keepdims=True) for x in (real, rounded)]
     logs = [x - np.log(np.exp(x).sum(1, keepdims=True)) for x in shifted]
-    divergence = (np.exp(logs[0]) * (logs[0] - logs[1])).sum(1).mean()
-    return float((real.argmax(1) == rounded.argmax(1)).mean()), float(divergence)
+    return float((real.argmax(1) == rounded.argmax(1)).mean()), float(kl_divergence(np.exp(logs[0]), *logs).mean())
 
 
 def expected_drop(real: np.ndarray, rounded: np.ndarray) -> float:

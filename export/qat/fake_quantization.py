@@ -13,7 +13,7 @@ from tensorflow_model_optimization.python.core.quantization.keras import quantiz
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_registry
 
 from export.convert.converter import run_converter
-from export.qat.graph_weights import Layer, Start, into_graph
+from export.qat.graph_weights import LayerWeights, Start, into_graph
 from shufflenet_tf.models.kernels import register
 from shufflenet_tf.models.layers import HardSigmoid
 
@@ -188,18 +188,18 @@ def to_tflite(model: tf.keras.Model, output: str = "uint8") -> bytes:
     finally:
         ChannelQuantizer.converting = False
     content = run_converter(traced, "int8", input_type=tf.uint8, output_type=tf.as_dtype(output))
-    numbers = {name: Layer(*(v.numpy() for v in variables)) for name, variables in _layers(model).items()}
-    return into_graph(content, numbers)
+    weights = {name: LayerWeights(*(v.numpy() for v in variables)) for name, variables in _layers(model).items()}
+    return into_graph(content, weights)
 
 
 def _layers(model: tf.keras.Model) -> dict[str, tuple[tf.Variable, tf.Variable, tf.Variable]]:
     """Returns kernel, bias and limits of each layer of a `rounded` model that has them."""
-    found = {}
+    named = {}
     for wrapper in model.layers:
         if isinstance(wrapper, qat.QuantizeWrapperV2) and wrapper._weight_vars:
             ((kernel, _, variables),) = wrapper._weight_vars
-            found[wrapper.layer.name] = kernel, wrapper.layer.bias, variables["limits"]
-    return found
+            named[wrapper.layer.name] = kernel, wrapper.layer.bias, variables["limits"]
+    return named
 
 
 def named_variables(model: tf.keras.Model) -> dict[str, tf.Variable]:
