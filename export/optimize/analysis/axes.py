@@ -1,4 +1,4 @@
-"""What operators become when all their tensors are transposed: the rules behind `layouts.py`.
+"""What operators become when all their tensors are transposed: the rules behind `passes/change_layouts.py`.
 
 A tensor in another layout is the old one transposed by an order of its axes: axis k of the new one is axis order[k] of the
 old one. For each kind of operator there is a rule that follows an order from one of its tensors to the others, and one that

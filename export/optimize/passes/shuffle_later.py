@@ -26,13 +26,9 @@ def shuffle_later(graph: Graph, model: CostModel) -> str | None:
 
 def _swap(graph: Graph, depthwise: schema.OperatorT) -> bool:
     shape, output_shape = graph.shape(int(depthwise.inputs[0])), graph.shape(int(depthwise.outputs[0]))
-    if (
-        not shape
-        or not output_shape
-        or len(shape) != 4
-        or math.prod(output_shape[:3]) >= math.prod(shape[:3])
-        or shape[3] != output_shape[3]
-    ):
+    if not shape or not output_shape or len(shape) != 4 or shape[3] != output_shape[3]:
+        return False
+    if math.prod(output_shape[:3]) >= math.prod(shape[:3]):
         return False
     weights, *bias = (int(t) for t in depthwise.inputs[1:])
     quantization = graph.quantization(weights)
