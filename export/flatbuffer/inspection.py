@@ -1,4 +1,4 @@
-"""What a .tflite file consists of: its graph, the multiply-adds in it, and what the delegate takes of it."""
+"""Inspects a .tflite file: its graph, its multiply-adds, and the operators that the delegate takes."""
 
 import math
 import os
@@ -74,7 +74,7 @@ def delegation(interpreter: Any) -> tuple[int, dict[str, int]]:
     Args:
       interpreter: of LiteRT, its tensors allocated.
     """
-    nodes = interpreter._get_ops_details()  # the only account that Python gets
+    nodes = interpreter._get_ops_details()  # the only place where Python can read it
     delegates = [node for node in nodes if "delegate" in node["op_name"].lower()]
     originals = [node for node in nodes if "delegate" not in node["op_name"].lower()]
     maker = {int(tensor): i for i, node in enumerate(originals) for tensor in node["outputs"]}

@@ -4,7 +4,7 @@ import numpy as np
 
 from export.flatbuffer.graph import LOWEST, Graph
 
-# Limits of XNNPACK's kernels, which end with an error that names neither (LiteRT 2.3, tried one by one).
+# Limits of XNNPACK's kernels, whose error message names no tensor and no scale (LiteRT 2.3, tried one by one).
 _PRODUCT_LIMIT = 256.0  # input scale * weight scale / output scale, of whatever multiplies by weights
 _LEAST = float(np.finfo(np.float32).tiny)
 # The integer kernel of sums works with 20 more bits, and aborts the process where they aren't enough.

@@ -36,7 +36,7 @@ def parse(data: bytes) -> schema.ModelT:
         model = packed.parse(data)
     except packed.Misplaced as error:
         raise InvalidModel(str(error)) from None
-    except Exception:  # whatever random bytes may lead the parser to
+    except Exception:  # damaged bytes can make the parser raise anything
         raise InvalidModel("it's damaged or cut off") from None
     try:
         _check(model)

@@ -6,9 +6,9 @@
 
 - `passes/`: one file for each rewriting of the graph; `passes/__init__.py` lists them in order and tells how to add one.
 - `targets/`: one JSON file for each processor; docs/targets.md tells how to add one.
-- `pass_manager.py`: applies the passes, checks each result (`equality.py`), undoes what doesn't pay (`predict.py`).
+- `pass_manager.py`: applies the passes, checks each result (`equality.py`) and undoes a pass that doesn't pay (`predict.py`).
 - `worker.py`, `process.py`: a damaged file can crash the interpreter, so a process of its own parses, rewrites and runs it.
-- `analysis/`, `channels/`: what passes know about a graph, and how the channel movement is planned.
+- `analysis/`, `channels/`: facts about a graph that passes need, and the plan of a graph without channel movement.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from export.optimize.process import TIMED_OUT, work
 from export.optimize.targets import HOST, PHONE, Account, Target, host
 from shufflenet_tf.errors import UserError
 
-# Seconds: of all, of a run on the reference kernels (at most a quarter of all), and of a pass.
+# Seconds for everything, for a run on the reference kernels (at most a quarter of everything), and for a pass.
 TIMEOUT, REFERENCE_SECONDS, PASS_SECONDS = 900.0, 60.0, 120.0
 REFERENCE = "reference kernels"
 
@@ -34,7 +34,7 @@ class Optimized:
       steps: what each pass did, in order.
       before, after: number of operators of each kind.
       target: the processor that it was made for.
-      predicted: what that processor is predicted to need, before and after.
+      predicted: costs on that processor as predicted, before and after.
       measured: median milliseconds of a run on this machine, before and after; None where it wasn't timed.
     """
 
@@ -56,7 +56,7 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
     """Returns a model that computes the same, faster.
 
     Every pass is checked by running the graph before and after it on random inputs, with XNNPACK and without, and undone
-    where they differ. What a pass does not understand stays as it is.
+    if they differ. Operators that no pass understands stay as they are.
 
     Args:
       model: a .tflite file, float or quantized.
@@ -118,7 +118,7 @@ def _optimized(content: bytes, report: dict, target: Target) -> Optimized:
 
 
 def _why_no_run(status: int, suspect: str | None) -> str:
-    """Returns what is wrong with a model that can't even be run, as a clause."""
+    """Returns why a model can't be run, as a clause."""
     if suspect:
         return f"the interpreter crashes on it, and {suspect}"
     return f"a single run takes more than {TIMEOUT:.0f} seconds" if status == TIMED_OUT else "the interpreter crashes on it"

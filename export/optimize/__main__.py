@@ -3,14 +3,13 @@
   python -m export.optimize model.tflite -o fast.tflite
   python -m export.optimize model.tflite -o fast.tflite --target=host --threads=2
 
-The model may be anybody's, float or int8. Channel shuffles, splits and concatenations are worked into the weights of the
-convolutions around them, and operators that XNNPACK does not take are replaced by ones that it does. Each step is
-checked on random inputs and undone where the outputs differ or where it would be slower; a line for each step says what it did.
-Where nothing helps, the file comes back byte by byte.
+The model may come from any converter, float or int8. Channel shuffles, splits and concatenations move into the weights of the
+convolutions around them, and operators that XNNPACK does not take are replaced by ones that it takes. Each step is checked
+on random inputs, and undone if the outputs differ or the graph would be slower; a line for each step says what it did.
+If nothing helps, the file is copied byte by byte.
 
-Which of two equal graphs is faster depends on the processor, which --target names. "phone" and its kin are modelled, nothing of
-them was measured on a phone; "host" is this machine, measured (export.calibrate), and there a measurement of the best
-candidates has the last word.
+Which of two equal graphs is faster depends on the processor: see --target. The phones are modelled, not measured; "host" is this
+machine, measured by export.calibrate, and there the best candidates are timed.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""An open batch closed: most converters leave it so, and only a graph whose sizes are known can be planned."""
+"""Sets an open batch to 1: most converters leave it open, and passes need a graph whose sizes are known."""
 
 import math
 
@@ -30,7 +30,7 @@ def close(data: bytes) -> tuple[bytes | None, str]:
     """Returns the model for a batch of one, or None where there is none, and what was done, as text.
 
     Args:
-      data: a model with an input of which sides are unknown, which can be run.
+      data: a model that can be run, with an input whose size is not fixed.
     """
     graph = Graph(data)
     shapes = {t: _closed(graph, t) for t in graph.inputs}
@@ -67,7 +67,7 @@ def _closed(graph: Graph, tensor: int) -> list[int] | None:
 
 
 def _run(data: bytes, shapes: dict[int, list[int]]) -> Interpreter:
-    """Returns an interpreter that has run the model once, with every tensor at hand."""
+    """Returns an interpreter that has run the model once, which keeps every tensor."""
     runner = runtime.interpreter(data, kernels=runtime.BUILTIN, keep_tensors=True, input_shapes=shapes)
     runtime.run(runner, runtime.random_inputs(runner, 1)[0])
     return runner

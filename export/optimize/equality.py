@@ -1,4 +1,4 @@
-"""Whether two models are equal: both run on the same random inputs, and their outputs are compared."""
+"""Compares two models: both run on the same random inputs, and their outputs are compared."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ TOLERANCE, LIMIT = 1e-5, 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class OutputDifference:
-    """The largest differences of outputs.
+    """The largest differences of the outputs of two models.
 
     Attributes:
       quanta: of integer outputs, in units of the last place.

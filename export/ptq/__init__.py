@@ -32,13 +32,13 @@ from shufflenet_tf.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Which steps are taken.
+    """The steps to take.
 
     Attributes:
       ranges: how the range that int8 covers is chosen: "minmax", "percentile", "mse" or "entropy"; see `choose_range` in
         `activation_ranges`.
       equalize: strength of cross-layer equalization, 0 (none) to 1.
-      tuning: what is done layer by layer.
+      tuning: the steps to take layer by layer.
 
     Raises:
       UserError: a value outside of these.
@@ -78,14 +78,14 @@ class QuantizedPair:
 def quantize(
     float_model: bytes, int8_model: bytes, images: Sequence[np.ndarray], recipe: Recipe = BEST, threads: int = 1
 ) -> QuantizedPair:
-    """Quantizes a float graph, with the operators of an int8 graph and numbers of its own.
+    """Quantizes a float graph: the int8 graph keeps its operators and gets new scales, weights and biases.
 
-    Activations that are only moved, padded, pooled or concatenated share one scale, so that nothing rescales them.
+    Activations that are only moved, padded, pooled or concatenated share one scale, so that no operator rescales them.
 
     Args:
       float_model, int8_model: .tflite files of one conversion; the second one's activations may be in int16 instead.
       images: uint8 [H, W, 3] of the graphs' size, of the kind that the model will see.
-      recipe: what is done.
+      recipe: the steps to take.
       threads: of the interpreters.
 
     Raises:

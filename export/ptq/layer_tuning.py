@@ -21,13 +21,13 @@ _FINEST = 2.0**-30  # ratio of scales that delegates still take
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """What is done to each layer.
+    """The steps to take for each layer.
 
     Attributes:
-      narrow: whether ranges lose the part that the next operator makes zero.
-      refit: whether weights are adapted to inputs with quantization errors.
-      compensate: whether weights are rounded so that errors cancel on the images, and not each to the nearest.
-      correct: whether biases make each channel's mean what it is in the float graph.
+      narrow: whether ranges are cut where the next operator makes values zero.
+      refit: whether weights are adapted to the quantized inputs.
+      compensate: whether weights are rounded so that their errors cancel on the images, instead of each to the nearest.
+      correct: whether biases are corrected, so that each channel has the float graph's mean.
     """
 
     narrow: bool = False
@@ -43,9 +43,9 @@ def tune(pair: GraphPair, images: np.ndarray, tuning: Tuning, threads: int = 1) 
     """Derives the int8 weights and biases anew from the float graph's, in place.
 
     Args:
-      pair: the graphs, with the scales of activations as they are to be.
+      pair: the graphs; the scales of activations are final.
       images: uint8 [N, H, W, 3].
-      tuning: what is done.
+      tuning: the steps to take.
       threads: of each interpreter.
 
     Returns:

@@ -1,7 +1,7 @@
 """Mixed precision: the few layers that int8 hurts most stay in floating point, the others in int8.
 
-For networks that lose more to int8 than can be afforded, at the price of those layers' speed and of twice the size of their
-weights, which are stored in half precision.
+For networks that lose too much accuracy in int8. The price is the speed of those layers and twice the size of their weights,
+which are stored in half precision.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Pass: grouped convolutions as dense ones, with zeros between the groups, where that pays.
+"""Makes grouped convolutions dense, with zeros between the groups, where that pays.
 
 The output channels of a dense convolution can have any order, so a shuffle behind it vanishes; the price is `groups` times
 the multiplications, most of them by zero.

@@ -1,9 +1,8 @@
-"""The plan of a graph without channel movement: an order of each producer's channels, and how every read is put together.
+"""The plan of a graph without channel movement: the order of each producer's channels, and the pieces of every read.
 
-Every order is right, since each read is made of whatever runs of consecutive channels its channels have become; a good
-one has few runs. A producer's channels are sorted by the time at which they are read. Then it is a matter of cost where
-its output is cut: a read takes a slice of it, or the producing convolution is split so that the piece stands alone, or
-the neighbouring channels are read along with weights of zero.
+Every order is correct: a read is put together of the runs of consecutive channels that it needs. A good order has few runs, so
+a producer's channels are sorted by the time at which they are read. Where its output is cut is a matter of cost: a read takes a
+slice of it, or the producing convolution is split in two, or the neighbouring channels are read too, with weights of zero.
 """
 
 import dataclasses
@@ -46,7 +45,7 @@ class ChannelLayout:
     reversed: bool = False
 
     def reverse(self) -> None:
-        """Turns the order round, and with it what refers to positions."""
+        """Reverses the order, and everything that refers to positions."""
         size = len(self.order)
         self.order = self.order[::-1]
         self.bounds = sorted(size - b for b in self.bounds)
@@ -140,7 +139,7 @@ class MovementPlan:
         """Returns the source of each read.
 
         Raises:
-          Scattered: a read is not to be had in a few pieces.
+          Scattered: a read would need too many pieces.
         """
         self._cache.clear()
         identities, indices = [], range(len(self.channels.reads))

@@ -1,4 +1,4 @@
-"""Carries a plan out: the same operators on reordered channels, and slices and concatenations instead of the movement."""
+"""Builds the graph of a plan: the same operators on reordered channels, with slices and concatenations where needed."""
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema

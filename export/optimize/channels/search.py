@@ -1,4 +1,4 @@
-"""Improves a plan: tries other treatments of each cut and keeps what costs less."""
+"""Improves a plan: tries the other treatments of each cut and keeps those that cost less."""
 
 import itertools
 import math

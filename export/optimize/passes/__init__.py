@@ -31,7 +31,7 @@ from export.optimize.passes.shuffle_later import shuffle_later
 from export.optimize.passes.tidy import tidy
 from export.optimize.targets.cost_model import CostModel
 
-# Where a pass rounds a tensor inside otherwise, by one quantum at most, later layers may make more of it.
+# A pass that `rounds` may change an inner tensor by one quantum; later layers can magnify that to this much.
 ROUNDING_QUANTA = 8
 ROUNDING_RELATIVE = 0.05
 
@@ -41,11 +41,12 @@ class Pass:
     """A rewriting of the graph.
 
     Attributes:
-      run: changes the graph and returns what it did, or None where there is nothing to do.
+      name: in reports.
+      run: changes the graph and returns what it did, as text; None: there was nothing to do.
       rounds: whether it may round quantized values inside to the neighbouring quantum.
-      delegates: whether it serves to give the delegate fewer and larger pieces, which no such pass does on its own: what all of
-        them together cost decides.
-      prepares: whether it serves later passes, so that only the cost of the whole way tells whether it pays.
+      delegates: whether it lets the delegate take more operators; the costs of all combinations of such passes are compared,
+        since one alone rarely makes fewer partitions.
+      prepares: whether it serves later passes, so that it is judged by the cost after all passes.
     """
 
     name: str
@@ -73,7 +74,7 @@ PASSES = (
     Pass("int8 and uint8", float_requantize, rounds=True, delegates=True),
     Pass("later shuffles", shuffle_later),
     Pass("channel movement", eliminate_channel_movement),
-    # Behind the channels' order, as they take maps apart by rows and columns.
+    # After the passes on channels, because these split maps by rows and columns.
     Pass("average pool", integer_average_pool),
     Pass("average pool in floating point", float_average_pool, rounds=True),
     Pass("folded columns", fold_columns),

@@ -1,9 +1,8 @@
-"""Pass: transposes between layouts vanish, because what stands between them works in either.
+"""Pass: removes transposes between layouts by changing the layout of the operators between them.
 
 Converters from channels-first frameworks put a transpose on each side of every convolution. Operators that treat all axes
-alike, or name the axes that they mean, can change their layout: then the transposes on their border vanish, and others may
-become necessary. Which operators change is the cheapest cut of a network: see `mincut.py`. What each operator becomes is in
-`axes.py`.
+alike, or name their axes, can change their layout: then the transposes at their border vanish, and others may become necessary.
+A minimum cut decides which operators change (`analysis/min_cut.py`); `analysis/axes.py` has the rules for each operator.
 """
 
 import math
@@ -24,7 +23,7 @@ _FREE = 1e-3  # microseconds of what a RESHAPE can do, so that none is added wit
 
 
 def change_layouts(graph: Graph, model: CostModel) -> str | None:
-    """Moves transposes through operators to where they cancel."""
+    """Moves transposes through operators until they cancel."""
     before, all_before = graph.counts().get("TRANSPOSE", 0), len(graph.operators)
     for _ in range(_ROUNDS):
         candidates = [order for operator in graph.operators for order in _orders(graph, operator)]

@@ -1,4 +1,4 @@
-"""Pass: eliminates channel movement."""
+"""Pass: eliminates channel shuffles, splits and concatenations; `export.optimize.channels` analyses and plans."""
 
 from export.flatbuffer.graph import Graph
 from export.flatbuffer.movement import data_inputs
@@ -15,10 +15,10 @@ MOVING = ("RESHAPE", "TRANSPOSE", "SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", 
 
 
 def eliminate_channel_movement(graph: Graph, model: CostModel) -> str | None:
-    """Rewrites `graph` without shuffles and splits, as far as it understands what they do.
+    """Rewrites `graph` without the shuffles and splits that it understands.
 
-    Two ways are tried, with grouped convolutions as they are and with some of them made dense, whose outputs can have any
-    order; the one that is predicted to cost less stays.
+    It is tried twice, once with some grouped convolutions replaced by dense ones, whose outputs can have any order; the result
+    that is predicted to cost less stays.
     """
     data = graph.pack()
     spare = int(len(data) * (model.target.growth - 1) * _FOR_WEIGHTS)

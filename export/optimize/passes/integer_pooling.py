@@ -1,8 +1,8 @@
-"""Pass: average pooling in integers as a depthwise convolution, which XNNPACK takes and which gives the very same numbers.
+"""Pass: replaces average pooling in integers by a depthwise convolution, which XNNPACK takes and which is bit-identical.
 
 The mean of an odd number of values is a depthwise convolution with equal weights: it never lies half-way between two
 integers, where kernels differ. With padding SAME, windows at the borders see fewer values; these few outputs are computed
-apart, in floating point where their number is even (see `in_float.py`).
+apart, in floating point where their number is even (see `float_islands.py`).
 """
 
 import dataclasses

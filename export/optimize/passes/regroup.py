@@ -1,4 +1,4 @@
-"""Pass: convolutions of the parts of a tensor, put together again, as the one grouped convolution that they are.
+"""Pass: joins the convolutions of the parts of a tensor into one grouped convolution.
 
 Converters that know no grouped convolution write SPLIT, one CONV_2D a group, and CONCATENATION.
 """

@@ -1,6 +1,6 @@
-"""Pass: channel shuffles behind the depthwise convolution of stride 2 that follows, where there are four times fewer pixels.
+"""Pass: moves a channel shuffle behind the depthwise convolution of stride 2 that follows it: there are fewer pixels there.
 
-A depthwise convolution treats channels one by one, so that it commutes with a shuffle if its weights are permuted along.
+A depthwise convolution treats channels one by one, so that it commutes with a shuffle if its weights are permuted too.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""Targets: kinds of processors, and what operators cost there. One JSON file beside this module for each.
+"""Targets: kinds of processors and the costs of operators on them, one JSON file beside this module for each.
 
-A file names where its numbers come from. `export.calibrate` makes one of any machine's, or of times that a phone has
-measured.
+Each file names the source of its numbers. `export.calibrate` makes a file for this machine, or from times measured on a phone:
+see docs/targets.md.
 """
 
 import dataclasses
@@ -144,7 +144,7 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """What a graph asks of a target.
+    """The cost of a graph on a target.
 
     Attributes:
       cost: in the target's unit.
