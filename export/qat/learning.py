@@ -87,6 +87,4 @@ def learn(
     }
     learner = training.Training(student, teacher, start, settings)
     progress = loop.train(learner, source, bundle.preprocessing, augmentation, folder, run, say)
-        training.Training(student, teacher, start, settings), source, bundle.preprocessing, augmentation, folder, run, say
-    )
     return LearntNetwork(student, progress, ptq.Result(minmax, float32), best)
