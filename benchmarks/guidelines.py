@@ -23,7 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from absl import logging
 
-from export.convert.precision import Quantization
+from export.convert.precision import Precision
 from export.measure.benchmarking import benchmark
 from export.pipeline import export
 from export.report.timing_table import delegated
@@ -77,7 +77,7 @@ def breakdowns(threads: int, runs: int, cpu_time: bool) -> dict[str, Breakdown]:
     for name in NETWORKS:
         print(f"Taking {name} apart …", file=sys.stderr, flush=True)
         bundle, images = untrained(name, (224, 224))
-        kinds = [Quantization(kind, calibration=images if kind == "int8" else ()) for kind in graphs.KINDS]
+        kinds = [Precision(kind, calibration=images if kind == "int8" else ()) for kind in graphs.KINDS]
         for exported in export(bundle, kinds, threads):
             for how, model in (("as converted", exported.converted), ("optimized", exported.optimized)):
                 found[f"{name}, {exported.kind}, {how}"] = breakdown(model.content, threads, runs, cpu_time)

@@ -18,10 +18,11 @@ import numpy as np
 
 import shufflenet_tf as st
 from export import ptq
+from export.convert.calibration_images import read_calibration_images
 from export.convert.from_keras import convert, trace
-from export.convert.precision import CALIBRATED, KINDS, Quantization, calibration_images
+from export.convert.precision import CALIBRATED, KINDS, Precision
 from export.flatbuffer import metadata
-from export.flatbuffer.model import Step, TfliteModel
+from export.flatbuffer.model import TfliteModel
 from export.measure.agreement import Verification
 from export.measure.benchmarking import benchmark
 from export.measure.verification import Batch, batches, verify
@@ -111,7 +112,7 @@ class Conversion:
 
 def convert_all(
     bundle: st.Bundle,
-    quantizations: Iterable[Quantization],
+    quantizations: Iterable[Precision],
     best: bool = False,
     max_drop: float | None = None,
     held_out: Sequence[np.ndarray] = (),
@@ -141,11 +142,11 @@ def convert_all(
         pair = ptq.quantize(floats, content, images, _RECIPES[kind] if best else ptq.MINMAX)
         result, steps, noise = pair.model, list(pair.steps), ()
         if kind == "int8" and best:
-            noise = layer_rows({"min-max": ptq.Result(content, floats), "best": pair}, images[:_NOISE_IMAGES])
+            noise = layer_rows({"min-max": ptq.QuantizedPair(content, floats), "best": pair}, images[:_NOISE_IMAGES])
         if mixed:
             mixture = mixed_precision.mix(pair, held_out if len(held_out) else images, max_drop)
             result, steps = mixture.model, [*steps, mixture.step]
-        yield Conversion(TfliteModel(content, kind), TfliteModel(result, kind, _steps(steps)), tuple(noise))
+        yield Conversion(TfliteModel(content, kind), TfliteModel(result, kind, tuple(steps)), tuple(noise))
 
 
 def finish(
@@ -183,7 +184,7 @@ def finish(
 
 
 def export(
-    bundle: st.Bundle, quantizations: Iterable[Quantization], threads: int = 1, target: str | Target = PHONE
+    bundle: st.Bundle, quantizations: Iterable[Precision], threads: int = 1, target: str | Target = PHONE
 ) -> Iterator[ExportedModel]:
     """Converts and optimizes a network as TensorFlow quantizes it; see `convert_all` and `finish`."""
     return finish(bundle, convert_all(bundle, quantizations), threads, target)
@@ -245,7 +246,7 @@ def export_files(
     images = list(_test_batches(bundle, settings.test or training_dataset(path), calibration, settings))
     check_writable(folder)
     say(f"Converting {bundle.model.name} to {', '.join(settings.kinds)}, and optimizing")
-    quantizations = [Quantization(k, settings.int8_output, calibration if k in CALIBRATED else ()) for k in settings.kinds]
+    quantizations = [Precision(k, settings.int8_output, calibration if k in CALIBRATED else ()) for k in settings.kinds]
     max_drop = None if settings.max_drop is None else settings.max_drop / 100
     conversions = convert_all(bundle, quantizations, settings.ptq == "best", max_drop, held_out)
     conversions = itertools.chain(conversions, _trained(path, settings.kinds))
@@ -276,7 +277,7 @@ def _calibration(
     if spec is None:
         raise UserError(f"{needing[0]} needs images to take the ranges of activations from: give --calibration=FOLDER.")
     say(f"Reading {settings.calibration_images} images of {spec}")
-    images = calibration_images(spec, bundle, settings.calibration_images, settings.data_dir)
+    images = read_calibration_images(spec, bundle, settings.calibration_images, settings.data_dir)
     if settings.max_drop is None:
         return images, []
     held_out, images = np.split(np.stack(images), [len(images) // _HELD_OUT])
@@ -301,7 +302,3 @@ def _trained(path: pathlib.Path, kinds: Sequence[str]) -> Iterator[Conversion]:
     graph = path / QAT_FOLDER / QAT_GRAPH
     if "int8" in kinds and graph.is_file():
         yield Conversion.unchanged(graph.read_bytes(), TRAINED)
-
-
-def _steps(pairs):  # until ptq returns steps
-    return tuple(pair if isinstance(pair, Step) else Step(pair[0], True, pair[1]) for pair in pairs)

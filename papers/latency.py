@@ -27,7 +27,7 @@ from absl import flags
 
 import shufflenet_tf as st
 from export import cli
-from export.convert.precision import Quantization
+from export.convert.precision import Precision
 from export.measure.benchmarking import benchmark
 from export.optimize import resolve
 from export.optimize.targets import PHONE, Target
@@ -96,7 +96,7 @@ def files(
 
 def _export(name: str, size: tuple[int, int], threads: int, paths: dict[str, pathlib.Path], target: Target) -> None:
     bundle, images = untrained(name, size)
-    kinds = [Quantization(kind, calibration=images if kind == "int8" else ()) for kind in paths]
+    kinds = [Precision(kind, calibration=images if kind == "int8" else ()) for kind in paths]
     for path, exported in zip(paths.values(), export(bundle, kinds, threads, target), strict=True):
         exported.optimized.write(path)
 

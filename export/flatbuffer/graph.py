@@ -1,4 +1,4 @@
-"""A .tflite model as passes see it: operators by name, constants as arrays, tensors and operators to be added."""
+"""The graph of a .tflite model, to be read and changed: operators by name, constants as arrays."""
 
 import copy
 import dataclasses
@@ -24,7 +24,7 @@ _DTYPES = {
     schema.TensorType.BOOL: np.dtype("?"),
 }
 _TYPES = {dtype: type_ for type_, dtype in _DTYPES.items()}
-LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}  # value of a quantized type
+LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}  # value that a quantized type can hold
 # Operators whose first version knows floats only.
 _INT8_VERSION = {"SLICE": 2, "CONCATENATION": 2, "DEQUANTIZE": 2, "AVERAGE_POOL_2D": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3}
 
@@ -46,7 +46,7 @@ class Quantization:
 
 
 class Graph:
-    """The main subgraph of a model, ready to be changed; `pack` makes the file's bytes of it.
+    """The main subgraph of a model; `pack` returns the bytes of the changed model.
 
     Args:
       data: a .tflite file that `validation.parse` has accepted.
@@ -126,10 +126,16 @@ class Graph:
         zero_point = (0,) if q.zeroPoint is None or len(q.zeroPoint) == 0 else tuple(int(z) for z in q.zeroPoint)
         return Quantization(tuple(float(s) for s in q.scale), zero_point, q.quantizedDimension)
 
+    def set_quantization(self, tensor: int, quantization: Quantization) -> None:
+        """Sets the quantization of a tensor that has one."""
+        q = self.subgraph.tensors[tensor].quantization
+        q.scale, q.zeroPoint = np.array(quantization.scale, np.float32), np.array(quantization.zero_point, np.int64)
+        q.quantizedDimension, q.min, q.max = quantization.dimension, None, None
+
     def constant(self, tensor: int) -> np.ndarray | None:
         """Returns the values of a constant tensor, or None where it is computed, absent (-1) or of an unusual type.
 
-        What DEQUANTIZE makes of a constant in half precision counts as a constant, of type float.
+        The output of a DEQUANTIZE of a constant in half precision counts as a constant, of type float.
         """
         if tensor < 0:
             return None

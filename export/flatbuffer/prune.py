@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from ai_edge_litert import schema_py_generated as schema
 
-# What may be dropped where nobody reads the result: operators whose only effect is their output.
+# Operators whose only effect is their output: they may be dropped if no operator reads it.
 _PURE_NAMES = """
     ABS ADD AVERAGE_POOL_2D BROADCAST_TO CAST CEIL CONCATENATION CONV_2D COS DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV
     ELU EXP EXPAND_DIMS FILL FLOOR FULLY_CONNECTED GATHER GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D MEAN

@@ -9,18 +9,18 @@ from export.flatbuffer.graph import Graph
 from shufflenet_tf.errors import UserError
 
 
-def logits(model: bytes, images: Sequence[np.ndarray], threads: int = 1) -> np.ndarray:
+def logits(model: bytes | Graph, images: Sequence[np.ndarray], threads: int = 1) -> np.ndarray:
     """Returns what goes into a classifier's softmax, float64 [N, classes].
 
     Args:
-      model: a .tflite file, float or int8, that takes uint8 pixels.
+      model: a .tflite file, float or int8, that takes uint8 pixels; or its graph, which may not be used afterwards.
       images: uint8 [H, W, 3] of its size.
       threads: of the interpreter.
 
     Raises:
       UserError: it has no softmax.
     """
-    graph = Graph(model)
+    graph = model if isinstance(model, Graph) else Graph(model)
     softmax = next((operator for operator in graph.operators if graph.kind(operator) == "SOFTMAX"), None)
     if softmax is None:
         raise UserError("A graph without softmax has no logits to compare: give a classifier that ends with one.")

@@ -6,9 +6,9 @@
 
 - `passes/`: one file for each rewriting of the graph; `passes/__init__.py` lists them in order and tells how to add one.
 - `targets/`: one JSON file for each processor; docs/targets.md tells how to add one.
-- `pass_manager.py`: applies the passes, checks each result (`equality.py`), undoes what doesn't pay (`predict.py`).
+- `pass_manager.py`: applies the passes, checks each result (`equality.py`) and undoes a pass that doesn't pay (`predict.py`).
 - `worker.py`, `process.py`: a damaged file can crash the interpreter, so a process of its own parses, rewrites and runs it.
-- `analysis/`, `channels/`: what passes know about a graph, and how the channel movement is planned.
+- `analysis/`, `channels/`: facts about a graph that passes need, and the plan of a graph without channel movement.
 """
 
 import dataclasses
@@ -17,9 +17,10 @@ import time
 
 from export.flatbuffer.model import Step
 from export.optimize.process import TIMED_OUT, work
-from export.optimize.targets import HOST, PHONE, Account, InvalidTarget, Target
+from export.optimize.targets import HOST, PHONE, Account, Target, host
+from shufflenet_tf.errors import UserError
 
-# Seconds: of all, of a run on the reference kernels (at most a quarter of all), and of a pass.
+# Seconds for everything, for a run on the reference kernels (at most a quarter of everything), and for a pass.
 TIMEOUT, REFERENCE_SECONDS, PASS_SECONDS = 900.0, 60.0, 120.0
 REFERENCE = "reference kernels"
 
@@ -33,7 +34,7 @@ class Optimized:
       steps: what each pass did, in order.
       before, after: number of operators of each kind.
       target: the processor that it was made for.
-      predicted: what that processor is predicted to need, before and after.
+      predicted: costs on that processor as predicted, before and after.
       measured: median milliseconds of a run on this machine, before and after; None where it wasn't timed.
     """
 
@@ -55,7 +56,7 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
     """Returns a model that computes the same, faster.
 
     Every pass is checked by running the graph before and after it on random inputs, with XNNPACK and without, and undone
-    where they differ. What a pass does not understand stays as it is.
+    if they differ. Operators that no pass understands stay as they are.
 
     Args:
       model: a .tflite file, float or quantized.
@@ -68,14 +69,14 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
         or no target.
     """
     if threads < 1:
-        raise _user_error(f"threads={threads} is no number of threads: give 1 or more.")
+        raise UserError(f"threads={threads} is no number of threads: give 1 or more.")
     target = target if isinstance(target, Target) else resolve(target)
     skipped: dict[str, str] = {}
     deadline = time.monotonic() + TIMEOUT
     while True:
         status, lines, content = _work(model, threads, skipped, deadline, target, timed)
         if status == 0 and lines and "error" in lines[-1]:
-            raise _user_error(f"This file can't be optimized: {lines[-1]['error']}; give a .tflite model that runs.")
+            raise UserError(f"This file can't be optimized: {lines[-1]['error']}; give a .tflite model that runs.")
         if status == 0:
             return _optimized(content, lines[-1], target)
         # The process ended in the pass that it began last.
@@ -83,7 +84,7 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
         begun = last.get("pass")
         if begun is None or begun in skipped:
             reason = _why_no_run(status, last.get("suspect"))
-            raise _user_error(f"This file can't be optimized: {reason}; give a .tflite model that runs.")
+            raise UserError(f"This file can't be optimized: {reason}; give a .tflite model that runs.")
         if time.monotonic() >= deadline:
             reason = f"left alone: the {TIMEOUT:.0f} seconds for all passes were over during {begun!r}"
             return Optimized(model, (Step("all", False, reason),), last["counts"], last["counts"], target)
@@ -97,14 +98,9 @@ def resolve(target: str) -> Target:
     Raises:
       UserError: there is no such target, or its file can't be used.
     """
-    from export.optimize.targets import host
-
-    try:
-        if target == HOST:
-            return host.this_machine()
-        resolved = Target.of(target)
-    except InvalidTarget as error:
-        raise _user_error(str(error)) from None
+    if target == HOST:
+        return host.this_machine()
+    resolved = Target.of(target)
     host.warn_of_version(resolved)
     return resolved
 
@@ -122,7 +118,7 @@ def _optimized(content: bytes, report: dict, target: Target) -> Optimized:
 
 
 def _why_no_run(status: int, suspect: str | None) -> str:
-    """Returns what is wrong with a model that can't even be run, as a clause."""
+    """Returns why a model can't be run, as a clause."""
     if suspect:
         return f"the interpreter crashes on it, and {suspect}"
     return f"a single run takes more than {TIMEOUT:.0f} seconds" if status == TIMED_OUT else "the interpreter crashes on it"
@@ -138,10 +134,3 @@ def _work(
     """Runs the worker and returns its exit status, the lines of its report and the optimized model."""
     left = max(deadline - time.monotonic(), 0.0)
     return work(model, [str(threads), json.dumps(skipped), str(left), target.to_json(), json.dumps(timed)], _limit, deadline)
-
-
-def _user_error(sentence: str) -> ValueError:
-    # Imported here because the library loads TensorFlow, which optimizing does without.
-    from shufflenet_tf.errors import UserError
-
-    return UserError(sentence)

@@ -1,4 +1,4 @@
-"""Whether two models are equal: both run on the same random inputs, and their outputs are compared."""
+"""Compares two models: both run on the same random inputs, and their outputs are compared."""
 
 import dataclasses
 
@@ -12,8 +12,8 @@ TOLERANCE, LIMIT = 1e-5, 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
-class Difference:
-    """The largest differences of outputs.
+class OutputDifference:
+    """The largest differences of the outputs of two models.
 
     Attributes:
       quanta: of integer outputs, in units of the last place.
@@ -38,7 +38,7 @@ class Difference:
         return f"differs by at most {quanta}{self.relative:.1e} on {self.inputs} random inputs"
 
 
-def compare(before: bytes, after: bytes, count: int = 8, threads: int = 1, reference: bool = True) -> Difference:
+def compare(before: bytes, after: bytes, count: int = 8, threads: int = 1, reference: bool = True) -> OutputDifference:
     """Returns the difference of two models on `count` random inputs, the first of them with the `reference` kernels too.
 
     Raises:
@@ -60,7 +60,7 @@ def compare(before: bytes, after: bytes, count: int = 8, threads: int = 1, refer
                     relative = max(relative, _relative(a.astype(np.float64), b.astype(np.float64)))
     floats = [(a, b) for a, b in zip(firsts[0], firsts[-1], strict=True) if a.dtype.kind == "f"]
     noise = max((_relative(a.astype(np.float64), b.astype(np.float64)) for a, b in floats), default=0.0)
-    return Difference(quanta, relative, count, noise)
+    return OutputDifference(quanta, relative, count, noise)
 
 
 def _relative(a: np.ndarray, b: np.ndarray) -> float:

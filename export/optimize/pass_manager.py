@@ -1,4 +1,4 @@
-"""Applies the passes: each is checked, and undone where outputs differ or the target is predicted to be slower."""
+"""Applies the passes; checks each, and undoes it if outputs differ or if the target is predicted to be slower."""
 
 import dataclasses
 import itertools
@@ -18,22 +18,22 @@ from export.optimize.targets.cost_model import CostModel
 
 CHECKS = 8  # random inputs, unless the model is slow
 _CHECK_SECONDS = 20.0  # for all random inputs of a check together; a slow model is checked on fewer
-_ALTERNATIVES = ("channel movement", "average pool", "folded columns")  # passes whose gain a measurement may deny
-_GAIN = 2e-3  # of the whole cost: what is predicted to gain less may as well lose
-_PIECE = 1e-3  # of the whole cost
+_ALTERNATIVES = ("channel movement", "average pool", "folded columns")  # passes that a measurement may speak against
+_GAIN = 2e-3  # least predicted gain, of the whole cost: predictions are no better than that
+_PIECE = 1e-3  # of the whole cost, for each partition
 
 
 @dataclasses.dataclass
 class Pipeline:
-    """A way through the passes.
+    """Applies the passes in order.
 
     Attributes:
       cost: of the target.
       reference: whether to compare with the reference kernels too.
       limit: bytes that a file may have.
-      skipped: passes to leave out, with what they did (a clause that begins with a verb).
+      skipped: passes to leave out -> why (a clause that begins with a verb).
       seconds: of a run of the model.
-      end: of the time that there is, as `time.monotonic` tells it.
+      end: when the time is over, in seconds of `time.monotonic`.
       begin: called with the name of each pass before its turn, so that a crash can be blamed on it.
     """
 
@@ -49,7 +49,7 @@ class Pipeline:
     def run(self, model: bytes, without: tuple[str, ...] = ()) -> tuple[bytes, list[Step]]:
         """Returns the model after all passes but those named in `without`, and what each of them did.
 
-        It is the model itself where the target is predicted to be no faster with what comes out.
+        It is the model itself if the result is not predicted to be faster on the target.
         """
         result, steps = self._run(model, without)
         if result == model or account(Graph(result), self.cost).cost < account(Graph(model), self.cost).cost:
@@ -94,7 +94,7 @@ class Pipeline:
         return self._done[p.name, model]
 
     def fastest_here(self, model: bytes) -> tuple[bytes, list[Step]]:
-        """Returns the fastest on this machine of the model itself and what the passes, and some of them, make of it."""
+        """Times the model, the result of all passes and the results without some of them; returns the fastest one."""
         best, steps = self.run(model)
         steps_to = {best: steps}
         for name in [step.name for step in steps if step.changed and step.name in _ALTERNATIVES and best != model]:
@@ -118,7 +118,7 @@ class Pipeline:
 def cheapest_together(model: bytes, passes: list[Pass], cost: CostModel) -> set[str]:
     """Returns the names of those passes that together make the model cheapest."""
     active = [p for p in passes if _changes(p, model, cost)]
-    # A piece more has a runtime and memory of its own: worth a thousandth, where nothing else speaks for either.
+    # Each partition has a runtime and memory of its own: fewer are better if costs are equal.
     piece = _PIECE * account(Graph(model), cost).cost
 
     def worth(graph: Graph) -> float:
@@ -173,7 +173,7 @@ def apply(
         candidate = graph.pack()
         validation.parse(candidate)
         after = account(Graph(candidate), cost).cost
-    except Exception as error:  # a graph of a kind that nobody thought of is left alone, whatever it is
+    except Exception as error:  # an unforeseen kind of graph is left alone
         return unchanged(f"left alone: it isn't understood ({type(error).__name__}: {str(error)[:100]})")
     if after > (1 - _GAIN) * before and not (p.delegates or p.prepares):
         return unchanged(f"no gain on {cost.target.name}: {done} ({after / max(before, 1e-9):.3f} of the cost)")

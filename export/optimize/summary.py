@@ -4,7 +4,7 @@ from export.optimize import Optimized
 
 
 def lines(result: Optimized) -> list[str]:
-    """Returns a line each about multiply-adds and weights, the predicted time on the target and the measured time here."""
+    """Returns three lines: multiply-adds and weights, the predicted time on the target, and the measured time here."""
     if result.predicted is None:
         return []
     before, after = result.predicted

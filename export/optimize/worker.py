@@ -25,14 +25,14 @@ from export.optimize.targets.cost_model import CostModel
 
 # A run on the reference kernels that takes longer (they are a hundred times as slow) is not repeated for every pass.
 SLOW_REFERENCE = 2.0
-_SLACK = 1 << 14  # bytes that any file may grow by: in a small one, operators outweigh weights
+_SLACK = 1 << 14  # bytes that any file may grow by: small files consist of operators more than of weights
 _SLOW = 2.0  # seconds of a run of a model that is not timed
 SPARE = 0.8  # part of the time after which no further pass is begun
 
 
 def main() -> None:
     """Serves one request: argv: threads, passes to leave out with reasons, seconds left, target, whether to time the result."""
-    # What the runtime prints must not get into the answer.
+    # The runtime prints to the standard output too, which must not mix with the answer.
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     threads, skipped = int(sys.argv[1]), json.loads(sys.argv[2])
@@ -106,18 +106,18 @@ def _check(model: bytes, threads: int, kernels: OpResolverType = runtime.XNNPACK
         runtime.run(runner, inputs)
         return time.monotonic() - start
     except (ValueError, RuntimeError, TypeError, MemoryError) as error:
-        found = refusal.explain(Graph(model)) if kernels == runtime.XNNPACK else None
+        suspect = refusal.explain(Graph(model)) if kernels == runtime.XNNPACK else None
         lines = str(error).strip().splitlines() or ["without a reason"]
         # "Didn't find op for builtin opcode 'ELU' version '1'" is followed by lines that say less.
         reason = next((line for line in lines if "Didn't find op" in line), lines[-1]).strip()[:200]
-        raise validation.InvalidModel(f"LiteRT refuses it: {found}" if found else f"LiteRT refuses it ({reason})") from None
+        raise validation.InvalidModel(f"LiteRT refuses it: {suspect}" if suspect else f"LiteRT refuses it ({reason})") from None
 
 
 def _close(model: bytes) -> tuple[bytes | None, str]:
     """Closes an open batch; returns what `batch.close` does."""
     try:
         return batch.close(model)
-    except Exception as error:  # a graph of a kind that nobody thought of is left alone, whatever it is
+    except Exception as error:  # an unforeseen kind of graph is left alone
         return None, f"left alone: the input is open, and a batch of 1 isn't taken ({type(error).__name__}: {str(error)[:100]})"
 
 

@@ -9,8 +9,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from export.flatbuffer.graph import Graph
 from export.measure.layer_noise import short_name
-from export.ptq.graph_pair import _SAME_SCALE, WEIGHTED
-from export.ptq.layer_tuning import write
+from export.ptq.graph_pair import SAME_SCALE, WEIGHTED
+from export.ptq.layer_tuning import write_layer
 from export.qat.learned_ranges import Range, rounding_layer
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import HardSigmoid
@@ -78,7 +78,7 @@ def start_from_graph(int8_model: bytes, float_model: bytes, model: tf.keras.Mode
     graph, ends, weights, real = Graph(int8_model), {}, {}, _kernels(float_model)
     for operator in graph.operators:
         kind, output = graph.kind(operator), int(operator.outputs[0])
-        layer = None if kind in _SAME_SCALE else rounding_layer(model, ranges, graph.name(output))
+        layer = None if kind in SAME_SCALE else rounding_layer(model, ranges, graph.name(output))
         if layer and ranges[layer].learns and graph.type(output) == schema.TensorType.INT8:
             q, group = graph.quantization(output), ranges[layer].group
             low, high = ((end - q.zero_point[0]) * q.scale[0] for end in (_LOWEST, _HIGHEST))
@@ -129,7 +129,7 @@ def into_graph(content: bytes, layers: Mapping[str, LayerWeights]) -> bytes:
             scale = layer.limits.astype(np.float64) / TOP
             steps = layer.kernel / (scale[:, None] if kind == "DEPTHWISE_CONV_2D" else scale)
             whole = np.clip(np.round(steps), -TOP, TOP).astype(np.int8)
-            write(graph, operator, _to_graph(whole, kind), scale, layer.bias)
+            write_layer(graph, operator, _to_graph(whole, kind), scale, layer.bias)
     return graph.pack()
 
 

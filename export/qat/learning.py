@@ -10,7 +10,7 @@ import tensorflow as tf
 import shufflenet_tf as st
 from export import ptq
 from export.convert.from_keras import convert, trace
-from export.convert.precision import Quantization
+from export.convert.precision import Precision
 from export.flatbuffer.model import TfliteModel
 from export.qat import fake_quantization, graph_weights, learned_ranges, loop, network, training
 from shufflenet_tf.data import Source
@@ -36,8 +36,8 @@ class LearntNetwork:
 
     student: tf.keras.Model
     progress: checkpoint.Progress
-    minmax: ptq.Result
-    best: ptq.Result
+    minmax: ptq.QuantizedPair
+    best: ptq.QuantizedPair
 
 
 def learn(
@@ -69,13 +69,13 @@ def learn(
     batches = [np.stack(calibration[i : i + BATCH]) for i in range(0, len(calibration), BATCH)]
     ranges = learned_ranges.calibrate(teacher, batches)
     traced = trace(bundle.model)
-    float32, minmax = convert(traced), convert(traced, Quantization("int8", output, calibration))
+    float32, minmax = convert(traced), convert(traced, Precision("int8", output, calibration))
     if not all((folder / name).exists() for name in (checkpoint.NAME, START, REFERENCE)):
         say(f"Starting with post-training quantization on {len(calibration)} photos")
         pair = ptq.quantize(float32, minmax, calibration)
         TfliteModel(pair.model).write(folder / START)
         TfliteModel(pair.reference).write(folder / REFERENCE)
-    best = ptq.Result((folder / START).read_bytes(), (folder / REFERENCE).read_bytes())
+    best = ptq.QuantizedPair((folder / START).read_bytes(), (folder / REFERENCE).read_bytes())
     start = graph_weights.start_from_graph(best.model, best.reference, teacher, ranges)
     student = fake_quantization.rounded(teacher, start)
     run = {
@@ -87,4 +87,4 @@ def learn(
     }
     learner = training.Training(student, teacher, start, settings)
     progress = loop.train(learner, source, bundle.preprocessing, augmentation, folder, run, say)
-    return LearntNetwork(student, progress, ptq.Result(minmax, float32), best)
+    return LearntNetwork(student, progress, ptq.QuantizedPair(minmax, float32), best)

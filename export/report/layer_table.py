@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from export.measure.layer_noise import LayerNoise, layer_noise
-from export.ptq import Result
+from export.ptq import QuantizedPair
 from export.report.markdown import table
 
 
@@ -21,11 +21,11 @@ class NoiseRow:
     sqnr: dict[str, float]
 
 
-def layer_rows(results: Mapping[str, Result], images: Sequence[np.ndarray]) -> list[NoiseRow]:
+def layer_rows(results: Mapping[str, QuantizedPair], images: Sequence[np.ndarray]) -> list[NoiseRow]:
     """Measures the noise of each layer in several graphs; see `export.measure.layer_noise.layer_noise`.
 
     Args:
-      results: graphs by name; what the converter made is `Result(int8_model, float_model)`.
+      results: graphs by name; what the converter made is `QuantizedPair(int8_model, float_model)`.
       images: uint8 [H, W, 3]; a dozen are enough.
 
     Returns:

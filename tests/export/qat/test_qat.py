@@ -18,7 +18,7 @@ if not LEGACY_KERAS:
 
 from export import ptq
 from export.convert.from_keras import convert, trace
-from export.convert.precision import Quantization
+from export.convert.precision import Precision
 from export.flatbuffer import inspection
 from export.flatbuffer.graph import Graph, schema
 from export.optimize import optimize
@@ -52,10 +52,10 @@ def classified(content: bytes, images: np.ndarray, tmp_path) -> np.ndarray:
     return LiteClassifier(tmp_path / "model.tflite")(images)
 
 
-def quantized(bundle, images: np.ndarray) -> tuple[ptq.Result, tf.keras.Model, graph_weights.Start]:
+def quantized(bundle, images: np.ndarray) -> tuple[ptq.QuantizedPair, tf.keras.Model, graph_weights.Start]:
     """Returns the best int8 graph without training, the float network, and the numbers that training starts with."""
     traced = trace(bundle.model)
-    converted = convert(traced), convert(traced, Quantization("int8", calibration=list(images)))
+    converted = convert(traced), convert(traced, Precision("int8", calibration=list(images)))
     best, teacher = ptq.quantize(*converted, list(images)), folding.folded(bundle.model)
     return (
         best,
