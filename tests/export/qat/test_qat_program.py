@@ -59,7 +59,7 @@ def test_photos_without_labels_teach(weights, folder, capsys):
     output = weights.parent / pipeline.QAT_FOLDER
     finished = LiteClassifier(output / results.FINISHED)
     assert finished.labels == CLASSES and finished.input_shape == (1, 32, 32, 3)
-    (trained,) = pipeline._trained(weights.parent, ["int8"])
+    (trained,) = pipeline.trained_conversion(weights.parent, ["int8"])
     assert trained.converted.content == (output / pipeline.QAT_GRAPH).read_bytes()
     learnt = st.load(output / "model.npz")
     assert learnt.labels == CLASSES
