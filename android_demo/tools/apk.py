@@ -1,4 +1,4 @@
-"""Writes and checks an APK's zip file: which files are stored uncompressed and aligned, so that Android can map them into memory."""
+"""Writes and checks an APK's zip file: Android maps uncompressed, aligned files into memory."""
 
 import struct
 import zipfile

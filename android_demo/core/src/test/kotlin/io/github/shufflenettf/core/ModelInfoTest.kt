@@ -128,7 +128,8 @@ class ModelInfoTest {
     @ValueSource(
         strings = [
             "", "[]", "{", "{} {}", "{'a\\", "{'crop': 300}", "{'mean': [1, 2]}", "{'std': [1, 0, 1]}", "{'speed': 1}",
-            "{'resize': 2.5}", "{'resize': 2000000}", "{'crop': 1e999}", "{'interpolation': 'nearest'}", "{'antialias': 1}", "{'scale': '1'}", "{'scale': NaN}",
+            "{'resize': 2.5}", "{'resize': 2000000}", "{'crop': 1e999}", "{'interpolation': 'nearest'}",
+            "{'antialias': 1}", "{'scale': '1'}", "{'scale': NaN}",
         ],
     )
     fun `an invalid preprocessing`(json: String) {
