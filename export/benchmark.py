@@ -1,10 +1,10 @@
-"""How fast .tflite files are, compared with each other.
+"""Compares the speed of .tflite files.
 
   python -m export.benchmark a.tflite b.tflite ... [--threads=1] [--runs=50] [--csv=out.csv] [--plot=out.png]
 
-All files are open in one process and take turns, in another order each round, so that whatever else the machine does
-meets all of them alike. Compare the ratios, which are to the first file, not the milliseconds of two days. A file that is
-given twice shows how far chance goes. There is no profile by operator: LiteRT offers none to Python.
+All files are open in one process and take turns, in another order each round, so that other load on the machine affects
+all of them alike. Compare the ratios, which are to the first file, not the milliseconds of two days. A file given twice
+shows the spread of chance. There is no profile by operator: LiteRT offers none to Python.
 """
 
 import os

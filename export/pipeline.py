@@ -39,7 +39,7 @@ from shufflenet_tf.loading import training_dataset
 FOLDER = "export"  # in a run's folder, or beside a file
 # Where quantization-aware training leaves the int8 graph in a run's folder, as converted.
 QAT_FOLDER, QAT_GRAPH = "qat", "int8_as_converted.tflite"
-TRAINED = "int8_trained"  # kind of the file that is made of it
+TRAINED = "int8_trained"  # kind of the file that comes of it
 
 _NOISE_IMAGES = 12  # for the noise of layers
 _HELD_OUT = 3  # one in so many calibration images is held out to measure the drop on
@@ -104,7 +104,7 @@ class Conversion:
 
     @classmethod
     def unchanged(cls, content: bytes, kind: str) -> "Conversion":
-        """Returns what a converted graph is without further quantization."""
+        """Returns a converted graph without further quantization."""
         model = TfliteModel(content, kind)
         return cls(model, model)
 
@@ -170,7 +170,7 @@ def finish(
         return metadata.attach(content, model.name, f"{about}, {kind}", labels, bundle.preprocessing)
 
     target = resolve(target)
-    with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in processes of its own
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in separate processes
         jobs = [(c, pool.submit(optimize, c.quantized.content, threads, target, timed=False)) for c in conversions]
         for conversion, job in jobs:
             optimization, kind = job.result(), conversion.converted.kind
@@ -236,7 +236,7 @@ def export_files(
     folder = pathlib.Path(output) if output else beside(path, FOLDER)
     bundle = st.load(path)
     if not isinstance(bundle.model, st.ImageClassifier):
-        raise UserError(f"{path} is a .tflite file already: give what it was made of, or run export.optimize on it.")
+        raise UserError(f"{path} is a .tflite file already: give the model that it came from, or run export.optimize on it.")
     calibration, held_out = _calibration(bundle, path, settings, say)
     images = list(_test_batches(bundle, settings.test or training_dataset(path), calibration, settings))
     check_writable(folder)

@@ -1,10 +1,10 @@
-"""How far .tflite files are from the model that they were made of, on the same pixels.
+"""Compares .tflite files with the model that they were converted from, on the same pixels.
 
   python -m export.verify --model=runs/v2 a.tflite b.tflite --dataset=folder:PATH [--images=N] [--output=FOLDER]
 
-Accuracy of each, agreement with the original, differences of the probabilities, and the images on which they are largest.
-If one of the files is a float model and another its int8 version, as they come out of the converter, the noise that
-quantization adds is measured layer by layer. --output gets verify.json and verify.png.
+It reports the accuracy of each file, its agreement with the original, the differences of probabilities, and the images with
+the largest ones. If one file is a float model and another its int8 version, both as converted, it also measures the noise
+that quantization adds to each layer. --output gets verify.json and verify.png.
 """
 
 import dataclasses

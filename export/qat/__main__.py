@@ -1,16 +1,16 @@
-"""Has a trained network learn to be int8, so that a phone's fast integers give the answers of the float network.
+"""Trains a network for int8, so that it gives the answers of the float network in a phone's fast integers.
 
-The model of a training run, from itself and the labels of the images that it was trained on:
+The model of a training run, with its float version and the labels of its training images as teachers:
   python -m export.qat --model=runs/v2
 
-Published weights, and any photos, which need no labels: the float network teaches its int8 self; a few hundred are enough:
+Published weights and a few hundred photos without labels: the float network is the only teacher:
   python -m export.qat --model=shufflenetv1_0.5x_Group3.pth.tar --dataset=PHOTOS --output=runs/v1_int8
 
 A run that was interrupted goes on when the same command is given again; --flagfile=FILE reads flags from a file, one a line.
 Afterwards --output (default: qat/ within the run, or beside the file) holds model_int8.tflite, which takes uint8 pixels
 and has labels and metadata inside; int8_as_converted.tflite; model.npz, the weights before rounding; ranges.json;
-labels.txt, history.csv, training.png, verify.json, verify.png, and report.md: float, post-training and trained int8 side by
-side.
+labels.txt, history.csv, training.png, verify.json, verify.png, and report.md, which compares float, post-training int8 and
+trained int8.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ from shufflenet_tf.loading import training_dataset
 from shufflenet_tf.training import checkpoint
 
 FLAGS = cli.flag_values()
-_SETTINGS, _AUGMENTATION = training.Settings(), Augmentation(min_area=0.8, jitter=0.0, lighting=0.0)
+_SETTINGS, _AUGMENTATION = training.QatSettings(), Augmentation(min_area=0.8, jitter=0.0, lighting=0.0)
 flags.DEFINE_string(
     "model", None, "The folder of a run, a .keras file, or a checkpoint (.npz, .pth, .pth.tar).", flag_values=FLAGS
 )
@@ -157,13 +157,13 @@ def say(sentence: str) -> None:
     print(sentence, flush=True)
 
 
-def _settings(bundle: st.Bundle, source: Source) -> training.Settings:
+def _settings(bundle: st.Bundle, source: Source) -> training.QatSettings:
     same = bundle.labels is not None and tuple(source.labels) == tuple(bundle.labels)
     distill = not same if FLAGS.distill is None else FLAGS.distill
     if not distill and not same:
         raise UserError(f"The labels of {source.name} aren't the model's, so they can't teach it: leave out --nodistill.")
-    names = [field.name for field in dataclasses.fields(training.Settings) if field.name != "distill"]
-    return training.Settings(distill=distill, **{name: FLAGS[name].value for name in names})
+    names = [field.name for field in dataclasses.fields(training.QatSettings) if field.name != "distill"]
+    return training.QatSettings(distill=distill, **{name: FLAGS[name].value for name in names})
 
 
 def run(argv: Sequence[str] | None = None) -> int:

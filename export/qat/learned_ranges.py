@@ -1,4 +1,4 @@
-"""Which tensors of a network are rounded, which of them share a range, and what the ranges are to begin with.
+"""Quantized tensors of a network: which of them share a range, and where the ranges start.
 
 A tensor that an operator only moves or picks values of keeps its range, or int8 would be rescaled on the way. So the inputs
 of a concatenation share one; and as each unit of ShuffleNet V2 passes half of its input on into the next unit's
@@ -135,11 +135,11 @@ def calibrate(model: tf.keras.Model, batches: Iterable[np.ndarray]) -> Mapping[s
     low, high = np.zeros(len(grouped)), np.zeros(len(grouped))
     count = 0
     for pixels in batches:
-        found = np.array(extremes(tf.cast(pixels, tf.float32)))
-        for name, values in zip(grouped, found, strict=True):
+        batch = np.array(extremes(tf.cast(pixels, tf.float32)))
+        for name, values in zip(grouped, batch, strict=True):
             if not np.isfinite(values).all():
                 raise UserError(_NO_NUMBERS.format(name, "gives values"))
-        low, high = np.minimum(low, found[:, 0]), np.maximum(high, found[:, 1])
+        low, high = np.minimum(low, batch[:, 0]), np.maximum(high, batch[:, 1])
         count += len(pixels)
     if not count:
         raise UserError("There are no photos to take ranges from: give a dataset that has some.")

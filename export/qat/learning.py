@@ -43,7 +43,7 @@ class LearntNetwork:
 def learn(
     bundle: st.Bundle,
     source: Source,
-    settings: training.Settings,
+    settings: training.QatSettings,
     augmentation: Augmentation,
     calibration: Sequence[np.ndarray],
     folder: pathlib.Path,

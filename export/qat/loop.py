@@ -74,10 +74,8 @@ def train(
     for images, labels in batches.take(settings.steps - progress.step):
         rate = training.rate()
         loss, _ = training.update(images, tf.argmax(labels, -1))
-        losses.append(float(loss))
+        losses.append(_finite(training, float(loss)))
         progress.step += 1
-        if not math.isfinite(losses[-1]):
-            raise _diverged(training, "the loss")
         countdown.show(progress.step, losses)
         if progress.step % per_epoch == 0 or progress.step == settings.steps:
             selection.evaluate(rate, float(np.mean(losses[-per_epoch:])))
@@ -192,10 +190,16 @@ class _Countdown:
 
 def _save(training: Training, progress: checkpoint.Progress, folder: pathlib.Path) -> None:
     state = training.state()
-    # A finite loss may have made weights that are none: the last good checkpoint is not given up for them.
+    # A finite loss can still produce weights that aren't finite; they must not replace the last good checkpoint.
     if lost := next((name for name, variable in state.items() if not np.isfinite(variable.numpy()).all()), None):
         raise _diverged(training, lost)
     checkpoint.save(state, progress, folder)
+
+
+def _finite(training: Training, loss: float) -> float:
+    if not math.isfinite(loss):
+        raise _diverged(training, "the loss")
+    return loss
 
 
 def _diverged(training: Training, name: str) -> Diverged:

@@ -1,4 +1,4 @@
-"""What a run of quantization-aware training leaves behind: files, and several conversions of the network side by side."""
+"""The files of a run of quantization-aware training, and the comparison of several conversions of the network."""
 
 import json
 import pathlib
@@ -23,7 +23,7 @@ from export.report.records import ExportedModel, Figures
 from shufflenet_tf.evaluation import pictures
 from shufflenet_tf.weights import canonical
 
-FINISHED = "model_int8.tflite"  # the optimized file, made of `pipeline.QAT_GRAPH`
+FINISHED = "model_int8.tflite"  # the optimized file, from `pipeline.QAT_GRAPH`
 _HEADINGS = (
     "conversion", "MB", "top-1", "as in Keras", "expected drop", "divergence, nats", "largest error", "ms", "partitions",
 )  # fmt: skip
@@ -40,7 +40,7 @@ def write(
     runs: int = 30,
     target: str | Target = PHONE,
 ) -> str:
-    """Writes everything that a finished run leaves behind, and returns its report.
+    """Writes the files of a finished run, and returns its report.
 
     Args:
       bundle: the float network; its weights are the learnt ones afterwards.
@@ -119,7 +119,7 @@ def _rows(
 
 
 def _text(rows: Sequence[dict[str, Any]], verification: Verification, threads: int, runs: int) -> str:
-    """Returns the rows as a table in Markdown, and what its columns mean."""
+    """Returns the rows as a table in Markdown, and a note on its columns."""
     cells = [("Keras", "", percent(verification.top1), *[""] * 6)]
     cells += [
         (

@@ -44,7 +44,7 @@ def started(bundle, **settings) -> training.Training:
     """The beginning of a training with ranges of 16 photos."""
     teacher = folding.folded(bundle.model)
     start = graph_weights.start_from_float(teacher, learned_ranges.calibrate(teacher, [pixels(16, bundle.size)]))
-    return training.Training(fake_quantization.rounded(teacher, start), teacher, start, training.Settings(**settings))
+    return training.Training(fake_quantization.rounded(teacher, start), teacher, start, training.QatSettings(**settings))
 
 
 def classified(content: bytes, images: np.ndarray, tmp_path) -> np.ndarray:
@@ -79,7 +79,7 @@ def two_steps(bundle, tmp_path, quanta: int = 0) -> bytes:
     best, teacher, start = quantized(bundle, images)
     student, expected = fake_quantization.rounded(teacher, start), classified(best.model, images, tmp_path)
     np.testing.assert_allclose(classified(fake_quantization.to_tflite(student), images, tmp_path), expected, atol=quanta / 256)
-    trained = training.Training(student, teacher, start, training.Settings(steps=2, learning_rate=1e-3))
+    trained = training.Training(student, teacher, start, training.QatSettings(steps=2, learning_rate=1e-3))
     before = [v.numpy() for v in trained.variables]
     for _ in range(2):
         assert np.isfinite(float(trained.update(images[:8].astype(np.float32), np.zeros(8, np.int64))[0]))
