@@ -9,6 +9,7 @@ shows the spread of chance. There is no profile by operator: LiteRT offers none 
 
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ from export import cli
 from export.measure.benchmarking import benchmark
 from export.measure.file_names import short_names
 from export.report import pictures, timing_table
+from shufflenet_tf.cli import next_steps
 from shufflenet_tf.files import check_writable
 
 FLAGS = cli.flag_values()
@@ -41,6 +43,12 @@ def main(paths: list[str]) -> None:
         timing_table.write_csv(timings, FLAGS.csv)
     if FLAGS.plot:
         pictures.latencies(timings, short_names([timing.path for timing in timings]), FLAGS.plot)
+    fastest = shlex.quote(min(timings, key=lambda timing: timing.median).path)
+    steps = [
+        ("Classify a photo with the fastest file", f"python -m shufflenet_tf.classify --model={fastest} PHOTO.jpg"),
+        ("See it on a phone", f"make android MODEL={fastest}"),
+    ]
+    print(f"\n{next_steps(steps)}")
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ that quantization adds to each layer. --output gets verify.json and verify.png.
 import dataclasses
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ import shufflenet_tf as st
 from export import cli
 from export.measure.verification import batches, verify
 from export.report import agreement_table
+from shufflenet_tf.cli import next_steps
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
@@ -50,6 +52,7 @@ def main(paths: list[str]) -> None:
         agreement_table.write(verification, FLAGS.output)
         written = (pathlib.Path(FLAGS.output) / name for name in (agreement_table.JSON, agreement_table.PICTURE))
         print(f"\nWritten: {', '.join(map(str, written))}")
+    print(f"\n{next_steps([('Compare the speed', f'python -m export.benchmark {shlex.join(paths)}')])}")
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -187,7 +187,8 @@ def test_classes_are_found_by_name(model, photos):
 def test_the_program(folder, photos, tmp_path, capsys):
     argv = [f"--model={folder / 'float.tflite'}", folder / "int8.tflite", f"--dataset=folder:{photos}", "--images=6"]
     assert run(*argv, f"--output={tmp_path / 'out'}") == 0
-    assert "| int8.tflite |" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| int8.tflite |" in printed and f"-m export.benchmark {folder / 'int8.tflite'}" in printed
     assert json.loads((tmp_path / "out" / "verify.json").read_text(encoding="utf-8"))["images"] == 6
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["verify.json", "verify.png"]
 
