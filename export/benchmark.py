@@ -20,7 +20,7 @@ from absl import flags
 from export import cli
 from export.measure.benchmarking import benchmark
 from export.measure.file_names import short_names
-from export.report import pictures, timing_table
+from export.report import plots, timing_table
 from shufflenet_tf.cli import next_steps
 from shufflenet_tf.files import check_writable
 
@@ -34,7 +34,7 @@ flags.DEFINE_string("plot", None, "A picture to draw, .png, .pdf or .svg.", flag
 def main(paths: list[str]) -> None:
     """Measures the files, prints the table and writes what the flags ask for."""
     if FLAGS.plot:
-        pictures.check_suffix(FLAGS.plot)
+        plots.check_suffix(FLAGS.plot)
     for path in filter(None, (FLAGS.csv, FLAGS.plot)):
         check_writable(pathlib.Path(path).parent)
     timings = benchmark(paths, FLAGS.threads, FLAGS.runs, FLAGS.warmup, FLAGS.cpu_time)
@@ -42,7 +42,7 @@ def main(paths: list[str]) -> None:
     if FLAGS.csv:
         timing_table.write_csv(timings, FLAGS.csv)
     if FLAGS.plot:
-        pictures.latencies(timings, short_names([timing.path for timing in timings]), FLAGS.plot)
+        plots.latencies(timings, short_names([timing.path for timing in timings]), FLAGS.plot)
     fastest = shlex.quote(min(timings, key=lambda timing: timing.median).path)
     steps = [
         ("Classify a photo with the fastest file", f"python -m shufflenet_tf.classify --model={fastest} PHOTO.jpg"),

@@ -32,7 +32,7 @@ from export import cli
 from export.measure.verification import BATCH, Batch, batches
 from export.optimize import resolve
 from export.pipeline import QAT_FOLDER, beside
-from export.qat import learning, loading, photos, results, training
+from export.qat import keras2_loading, learning, pixel_source, results, training
 from shufflenet_tf.cli import define_alias, next_steps, refuse_arguments
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> None:
         raise UserError("There is no model: give --model=PATH; --help shows examples.")
     target = resolve(FLAGS.target)
     began, path = time.monotonic(), pathlib.Path(FLAGS.model)
-    bundle = loading.load(path)
+    bundle = keras2_loading.load(path)
     spec = FLAGS.dataset or training_dataset(path)
     if spec is None:
         raise UserError(f"{path} doesn't say what it was trained on: give --dataset=FOLDER; photos without labels will do.")
@@ -114,7 +114,7 @@ def main(arguments: list[str]) -> None:
     check_writable(folder)
     if FLAGS.overwrite:
         (folder / checkpoint.NAME).unlink(missing_ok=True)
-    source = photos.open_photos(spec, FLAGS.data_dir)
+    source = pixel_source.open_photos(spec, FLAGS.data_dir)
     settings = _settings(bundle, source)
     teacher = "the float network" if settings.distill else "the float network and labels"
     say(
@@ -124,7 +124,7 @@ def main(arguments: list[str]) -> None:
     )
     images = _test_batches(source, bundle)
     count = min(FLAGS.calibration_images, source.train.size)
-    drawn = photos.pixel_batches(source.train, bundle.preprocessing, bundle.size, settings.batch_size, count)
+    drawn = pixel_source.pixel_batches(source.train, bundle.preprocessing, bundle.size, settings.batch_size, count)
     calibration = [image for pixels, _ in drawn for image in pixels]
     augmentation = Augmentation(**{name: FLAGS[name].value for name in ("min_area", "jitter", "lighting", "flip")})
     learnt = learning.learn(bundle, source, settings, augmentation, calibration, folder, FLAGS.int8_output, say)
@@ -137,7 +137,7 @@ def _test_batches(source: Source, bundle: st.Bundle) -> list[Batch]:
     count = min(FLAGS.test_images, source.test.size)
     if source.labels:
         return list(batches(source, bundle, count))
-    drawn = photos.pixel_batches(source.test, bundle.preprocessing, bundle.size, BATCH, count)
+    drawn = pixel_source.pixel_batches(source.test, bundle.preprocessing, bundle.size, BATCH, count)
     return [(pixels, None) for pixels, _ in drawn]
 
 

@@ -147,7 +147,7 @@ class Scheme(qat.QuantizeScheme):
 
 
 def rounded(model: tf.keras.Model, start: Start) -> tf.keras.Model:
-    """Returns a copy of a `network.folded` model in which everything is rounded as in int8.
+    """Returns a copy of a `folding.folded` model in which everything is rounded as in int8.
 
     Args:
       model: the network.

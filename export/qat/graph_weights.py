@@ -49,7 +49,7 @@ class Start:
 
 
 def start_from_float(model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
-    """Returns the weights of a `network.folded` model, with ranges of `learned_ranges.calibrate`; they span -127 to 127."""
+    """Returns the weights of a `folding.folded` model, with ranges of `learned_ranges.calibrate`; they span -127 to 127."""
     weights = {}
     for layer in model.layers:
         if layer.weights:
@@ -69,7 +69,7 @@ def start_from_graph(int8_model: bytes, float_model: bytes, model: tf.keras.Mode
     Args:
       int8_model: .tflite file of the converter, improved by `ptq.quantize`.
       float_model: that it's the int8 version of, layer by layer.
-      model: the same network of `network.folded`.
+      model: the same network of `folding.folded`.
       ranges: of `learned_ranges.calibrate`, for tensors that the graph doesn't have.
 
     Raises:

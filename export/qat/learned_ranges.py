@@ -47,7 +47,7 @@ class Range:
 
 
 def groups(model: tf.keras.Model) -> dict[str, str]:
-    """Returns the range's name of each layer of a `network.folded` model whose output is rounded, in order.
+    """Returns the range's name of each layer of a `folding.folded` model whose output is rounded, in order.
 
     A convolution or addition before a ReLU is one operator with it, and only the result is rounded.
     """
@@ -102,7 +102,7 @@ def rounding_layer(model: tf.keras.Model, ranges: Mapping[str, Range], tensor: s
     """Returns the layer of `ranges` that makes a tensor of a converted graph, or None.
 
     Args:
-      model: of `network.folded`.
+      model: of `folding.folded`.
       ranges: of `calibrate`.
       tensor: its name, which lists the operators that were fused into it, the last one first: "network/unit/layer/Relu;…".
     """
@@ -120,7 +120,7 @@ def calibrate(model: tf.keras.Model, batches: Iterable[np.ndarray]) -> Mapping[s
     """Returns the range of each layer whose output is rounded: from the smallest to the largest value on some photos.
 
     Args:
-      model: of `network.folded`.
+      model: of `folding.folded`.
       batches: uint8 [N, H, W, 3].
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.qat import photos
+from export.qat import pixel_source
 from export.qat.training import Training
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
@@ -66,7 +66,7 @@ def train(
     per_epoch = settings.steps_per_epoch or max(1, settings.steps // 5)
     if not progress.history:
         selection.evaluate(0, math.nan)
-    size, pixels, classes = training.student.input_shape[1:3], photos.in_pixels(contract), max(1, len(source.labels))
+    size, pixels, classes = training.student.input_shape[1:3], pixel_source.in_pixels(contract), max(1, len(source.labels))
     batches = training_batches(
         source.train, pixels, augmentation, size, settings.batch_size, classes, settings.seed, progress.step
     )
@@ -142,7 +142,7 @@ class _Selection:
         settings, size = self.training.settings, self.training.student.input_shape[1:3]
         count = settings.test_images if settings.test_images < self.source.test.size else 0
         losses, correct = [], []
-        for images, labels in photos.pixel_batches(self.source.test, self.contract, size, settings.batch_size, count):
+        for images, labels in pixel_source.pixel_batches(self.source.test, self.contract, size, settings.batch_size, count):
             batch_losses, batch_correct = self.training.evaluate(tf.cast(images, tf.float32), labels)
             losses.extend(batch_losses.numpy()), correct.extend(batch_correct.numpy())
         return np.array(losses), float(np.mean(correct))

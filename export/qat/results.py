@@ -14,7 +14,7 @@ from export.measure.logit_metrics import distance, expected_drop, logits
 from export.measure.verification import Batch
 from export.optimize.targets import PHONE, Target
 from export.pipeline import Conversion
-from export.qat import fake_quantization, loop, network
+from export.qat import fake_quantization, folding, loop
 from export.qat.learning import LearntNetwork
 from export.report import agreement_table, layer_table
 from export.report.export_report import write_text
@@ -69,7 +69,7 @@ def write(
     rows = _rows(exported, figures, np.concatenate([pixels for pixels, _ in images]), threads)
     noise = layer_table.layer_rows({"min-max": learnt.minmax, "best": learnt.best}, images[0][0][:_NOISE_IMAGES])
     variables = {name: variable.numpy() for name, variable in fake_quantization.named_variables(learnt.student).items()}
-    canonical.assign(model, network.unfolded(model, variables))
+    canonical.assign(model, folding.unfolded(model, variables))
     report = "\n".join(
         [
             f"# {model.name}, {bundle.size[0]}x{bundle.size[1]} px, int8\n",

@@ -52,7 +52,7 @@ class Training:
 
     Args:
       student: of `fake_quantization.rounded`.
-      teacher: of `network.folded`: the same network in float.
+      teacher: of `folding.folded`: the same network in float.
       start: that the student began with.
       settings: how to train.
     """
@@ -102,6 +102,7 @@ class Training:
         """Kullback-Leibler divergences of the student from the teacher [N], and the logits of both."""
         logits, taught = self.student(images, training=training), self.teacher(images, training=False)
         t = self.settings.temperature
+        # Not `logit_metrics.kl_divergence`, which is NumPy's: gradients flow through this one.
         log_p, log_q = tf.nn.log_softmax(taught / t), tf.nn.log_softmax(logits / t)
         return t * t * tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), -1), logits, taught
 

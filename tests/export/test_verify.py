@@ -14,7 +14,7 @@ from export.flatbuffer.graph import Graph
 from export.measure.agreement import Tally
 from export.measure.layer_noise import layer_noise, matching_layers
 from export.measure.verification import batches, verify
-from export.report import agreement_table, pictures
+from export.report import agreement_table, plots
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 
@@ -158,7 +158,7 @@ def test_without_labels_there_is_agreement_but_no_accuracy(bundle, folder, tmp_p
     report = verify(bundle, [folder / "float.tflite"], [(images(3), None)])
     assert report.top1 is None and report.comparisons[0].agreement == 1
     assert "no accuracy" in agreement_table.text(report)
-    pictures.verification(report, tmp_path / "picture.png")
+    plots.verification(report, tmp_path / "picture.png")
 
 
 def test_batches_of_a_dataset(bundle, photos):

@@ -22,8 +22,7 @@ from export.convert.precision import Precision
 from export.flatbuffer import inspection
 from export.flatbuffer.graph import Graph, schema
 from export.optimize import optimize
-from export.qat import fake_quantization, graph_weights, learned_ranges, loop, photos, training
-from export.qat import network as folding
+from export.qat import fake_quantization, folding, graph_weights, learned_ranges, loop, pixel_source, training
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.tflite_classifier import LiteClassifier
@@ -195,7 +194,7 @@ def test_distillation_teaches_the_student(beginning):
 
 @pytest.fixture(scope="module")
 def folder_of_photos(tmp_path_factory):
-    return photos.open_photos(f"folder:{write_photos(tmp_path_factory.mktemp('photos'))}")
+    return pixel_source.open_photos(f"folder:{write_photos(tmp_path_factory.mktemp('photos'))}")
 
 
 def train(trained, source, folder, about=None) -> tuple[list[str], checkpoint.Progress]:
