@@ -61,13 +61,12 @@ def train(
       UserError: an unknown name, an option out of range, images that can't be used, a folder that can't be written or that
         holds a run of another network or other labels, or a loss that is no longer a number.
     """
-    weights = weights and os.fspath(weights)
-    others |= {"network": network, "weights": weights, "epochs": epochs, "output": os.fspath(output)}
-    divided = options.split(others, RunOptions, Settings, Augmentation)
+    paths = {"weights": weights and os.fspath(weights), "output": os.fspath(output)}
+    divided = options.split(others | {"network": network, "epochs": epochs, **paths}, RunOptions, Settings, Augmentation)
     run_options, size = RunOptions(**divided[0]), checked_size(image_size)
     name, checkpoint = _network(run_options)
     folder = _folder(run_options)
-    settings, augmentation = Settings(**{**divided[1], "weights": weights or ""}), Augmentation(**divided[2])
+    settings, augmentation = Settings(**{**divided[1], "weights": run_options.weights or ""}), Augmentation(**divided[2])
     _set_seed(settings.seed, run_options.deterministic, augmentation)
     source = open_source(dataset, data_dir=run_options.data_dir, seed=settings.seed, strict=run_options.strict)
     arguments = {
@@ -87,8 +86,7 @@ def train(
     progress = fit(model, source, settings, augmentation, folder, strategy)
     if run_options.mixed_precision != "none":
         model = _in_float32(model, arguments)
-    evaluation = write_report(model, source, progress, folder, settings.batch_size, run_options.saved_model)
-    print(f"\n{evaluation.text_table()}")
+    print(f"\n{write_report(model, source, progress, folder, settings.batch_size, run_options.saved_model).text_table()}")
     return loading.Bundle(model, tuple(source.labels), model.preprocessing)
 
 
