@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.evaluation.metrics import shorten
 from shufflenet_tf.evaluation.figure import INK, TEST, TRAIN, WRONG, headline, picture
+from shufflenet_tf.evaluation.metrics import shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
