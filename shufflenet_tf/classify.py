@@ -30,7 +30,7 @@ from absl import flags, logging
 
 import shufflenet_tf as st
 from shufflenet_tf import imagenet
-from shufflenet_tf.cli import told
+from shufflenet_tf.cli import run_and_report
 from shufflenet_tf.data import photos as photo_files
 from shufflenet_tf.data.decode import UndecodableError
 from shufflenet_tf.errors import UserError
@@ -264,7 +264,7 @@ def run(argv: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a label that the terminal can't show is no reason to stop
     try:
-        return told("classify", lambda: main(argv), lambda: FLAGS["show"].value)
+        return run_and_report("classify", lambda: main(argv), lambda: FLAGS["show"].value)
     finally:
         FLAGS.unparse_flags()
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import pathlib
 import sys
@@ -96,7 +95,7 @@ def train(
     steps_per_epoch = settings.steps_per_epoch or source.train.size // settings.batch_size
     epochs = math.ceil(settings.steps / steps_per_epoch)
     run = _identity(network, source, settings, augmentation)
-    progress = _resumed(folder, run)
+    progress = checkpoint.resume(folder, run, settings.steps, _say, fixed=("labels", "model", "keras"))
 
     freeze(network, settings.freeze)
     with strategy.scope() if strategy else contextlib.nullcontext():
@@ -105,7 +104,7 @@ def train(
         optimizer = tf.keras.optimizers.SGD(schedule, momentum=settings.momentum, nesterov=settings.momentum > 0)
         trainer.compile(optimizer=optimizer, jit_compile=False)
         trainer.optimizer.build(network.trainable_variables)
-        arrays = checkpoint.restore(trainer, folder) if progress.step else None
+        arrays = checkpoint.restore(trainer.state(), folder) if progress.step else None
 
     test = evaluation_batches(source.test, network.preprocessing, size, settings.batch_size, classes)
 
@@ -147,9 +146,9 @@ def train(
 
 
 def _identity(network: ImageClassifier, source: Source, settings: Settings, augmentation: Augmentation) -> dict[str, Any]:
-    """Returns what makes a run this run and no other, as JSON types."""
+    """Returns what makes a run this run and no other."""
     config = {key: value for key, value in network.get_config().items() if key != "labels"}
-    run = {
+    return {
         "model": config,
         "labels": source.labels,
         "dataset": source.name,
@@ -157,31 +156,7 @@ def _identity(network: ImageClassifier, source: Source, settings: Settings, augm
         **dataclasses.asdict(settings),
         **dataclasses.asdict(augmentation),
     }
-    return json.loads(json.dumps(run))
 
 
-def _resumed(folder: pathlib.Path, run: dict[str, Any]) -> checkpoint.Progress:
-    """Returns where the run in `folder` stands; one of other images or of another network is not gone on with."""
-    progress = checkpoint.read_progress(folder)
-    if progress is None:
-        return checkpoint.Progress(run=run)
-    changed = [key for key in run if progress.run.get(key) != run[key]]
-    remedy = "give another --output_dir, or --overwrite to start afresh."
-    if "labels" in changed:
-        old, new = progress.run.get("labels", []), run["labels"]
-        differing = sorted(set(old) ^ set(new))[:3] or ["their order"]
-        raise UserError(
-            f"The run in {folder} has {len(old)} labels and this dataset {len(new)}, "
-            f"differing in {', '.join(differing)}: {remedy}"
-        )
-    for key in ("model", "keras"):
-        if key in changed:
-            old, new = progress.run.get(key), run[key]
-            if isinstance(old, dict):
-                old, new = ({k: v for k, v in side.items() if old.get(k) != new.get(k)} for side in (old, new))
-            raise UserError(f"The run in {folder} has another {key} ({old}, now {new}): {remedy}")
-    print(f"Going on at step {progress.step} of {run['steps']} of the run in {folder}.", flush=True)
-    for key in changed:
-        print(f"  changed since: {key} from {progress.run.get(key)} to {run[key]}", flush=True)
-    progress.run = run
-    return progress
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -13,7 +13,7 @@ from photos import COLOURS, write_photos
 import shufflenet_tf as st
 from export import tflite
 from export.convert.from_keras import convert
-from export.convert.precision import Quantization
+from export.convert.precision import Precision
 from shufflenet_tf.models import v2
 from shufflenet_tf.tflite_classifier import LiteClassifier
 
@@ -53,7 +53,7 @@ def test_a_run_is_exported_with_its_own_images(trained, capsys):
     learnt = trained / "qat" / "int8_as_converted.tflite"  # as export.qat leaves it
     learnt.parent.mkdir()
     grey = list(np.full((1, 32, 32, 3), 128, np.uint8))
-    learnt.write_bytes(convert(st.load(trained).model, Quantization("int8", calibration=grey)))
+    learnt.write_bytes(convert(st.load(trained).model, Precision("int8", calibration=grey)))
     assert run(f"--model={trained}", "--calibration_images=8", "--runs=2") == 0
     learnt.unlink()
     folder = trained / "export"
