@@ -93,12 +93,14 @@ def _defined(file: pathlib.Path) -> set[str]:
 
 @functools.cache
 def _helpers() -> dict[str, ast.FunctionDef]:
-    trees = [ast.parse((ROOT / folder / "cli.py").read_text()) for folder in ("shufflenet_tf", "export")]
-    return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)}
+    """Functions that define flags for several programs, by name."""
+    paths = [path for folder in ("shufflenet_tf", "export") for path in (ROOT / folder).rglob("*.py")]
+    nodes = [node for path in paths if "def define" in path.read_text() for node in ast.parse(path.read_text()).body]
+    return {node.name: node for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("define")}
 
 
 def _in_tree(tree: ast.AST) -> set[str]:
-    """Flags that a piece of source defines, by absl, by argparse, or by a function of cli.py."""
+    """Flags that a piece of source defines, by absl, by argparse, or by one of these functions."""
     found: set[str] = set()
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         name = getattr(call.func, "attr", getattr(call.func, "id", ""))
@@ -107,7 +109,7 @@ def _in_tree(tree: ast.AST) -> set[str]:
             found |= {first} | {k.value.value for k in call.keywords if k.arg == "short_name"}
         elif name == "add_argument" and str(first).startswith("--"):
             found.add(first.removeprefix("--"))
-        elif name in _helpers() and name.startswith("define"):
+        elif name in _helpers():
             found |= _in_tree(_helpers()[name])
     return found
 
