@@ -1,14 +1,15 @@
-"""How fast .tflite files are, compared with each other.
+"""Compares the speed of .tflite files.
 
   python -m export.benchmark a.tflite b.tflite ... [--threads=1] [--runs=50] [--csv=out.csv] [--plot=out.png]
 
-All files are open in one process and take turns, in another order each round, so that whatever else the machine does
-meets all of them alike. Compare the ratios, which are to the first file, not the milliseconds of two days. A file that is
-given twice shows how far chance goes. There is no profile by operator: LiteRT offers none to Python.
+All files are open in one process and take turns, in another order each round, so that other load on the machine affects
+all of them alike. Compare the ratios, which are to the first file, not the milliseconds of two days. A file given twice
+shows the spread of chance. There is no profile by operator: LiteRT offers none to Python.
 """
 
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -19,7 +20,8 @@ from absl import flags
 from export import cli
 from export.measure.benchmarking import benchmark
 from export.measure.file_names import short_names
-from export.report import pictures, timing_table
+from export.report import plots, timing_table
+from shufflenet_tf.cli import next_steps
 from shufflenet_tf.files import check_writable
 
 FLAGS = cli.flag_values()
@@ -32,7 +34,7 @@ flags.DEFINE_string("plot", None, "A picture to draw, .png, .pdf or .svg.", flag
 def main(paths: list[str]) -> None:
     """Measures the files, prints the table and writes what the flags ask for."""
     if FLAGS.plot:
-        pictures.check_suffix(FLAGS.plot)
+        plots.check_suffix(FLAGS.plot)
     for path in filter(None, (FLAGS.csv, FLAGS.plot)):
         check_writable(pathlib.Path(path).parent)
     timings = benchmark(paths, FLAGS.threads, FLAGS.runs, FLAGS.warmup, FLAGS.cpu_time)
@@ -40,7 +42,13 @@ def main(paths: list[str]) -> None:
     if FLAGS.csv:
         timing_table.write_csv(timings, FLAGS.csv)
     if FLAGS.plot:
-        pictures.latencies(timings, short_names([timing.path for timing in timings]), FLAGS.plot)
+        plots.latencies(timings, short_names([timing.path for timing in timings]), FLAGS.plot)
+    fastest = shlex.quote(min(timings, key=lambda timing: timing.median).path)
+    steps = [
+        ("Classify a photo with the fastest file", f"python -m shufflenet_tf.classify --model={fastest} PHOTO.jpg"),
+        ("See it on a phone", f"make android MODEL={fastest}"),
+    ]
+    print(f"\n{next_steps(steps)}")
 
 
 def run(argv: Sequence[str] | None = None) -> int:

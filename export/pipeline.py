@@ -3,8 +3,7 @@
     from export.pipeline import ExportSettings, export_files
     export_files("runs/v2", settings=ExportSettings(kinds=("int8",)))
 
-`export_files` goes the whole way and writes everything. Its parts: `convert_all`, `finish`, `measure`; `export` is the first
-two.
+`export_files` goes the whole way and writes everything, by `convert_all`, `finish` and `measure`; `export` is the first two.
 """
 
 import concurrent.futures
@@ -40,7 +39,7 @@ from shufflenet_tf.loading import training_dataset
 FOLDER = "export"  # in a run's folder, or beside a file
 # Where quantization-aware training leaves the int8 graph in a run's folder, as converted.
 QAT_FOLDER, QAT_GRAPH = "qat", "int8_as_converted.tflite"
-TRAINED = "int8_trained"  # kind of the file that is made of it
+TRAINED = "int8_trained"  # kind of the file that comes of it
 
 _NOISE_IMAGES = 12  # for the noise of layers
 _HELD_OUT = 3  # one in so many calibration images is held out to measure the drop on
@@ -105,14 +104,14 @@ class Conversion:
 
     @classmethod
     def unchanged(cls, content: bytes, kind: str) -> "Conversion":
-        """Returns what a converted graph is without further quantization."""
+        """Returns a converted graph without further quantization."""
         model = TfliteModel(content, kind)
         return cls(model, model)
 
 
 def convert_all(
     bundle: st.Bundle,
-    quantizations: Iterable[Precision],
+    precisions: Iterable[Precision],
     best: bool = False,
     max_drop: float | None = None,
     held_out: Sequence[np.ndarray] = (),
@@ -121,7 +120,7 @@ def convert_all(
 
     Args:
       bundle: the network.
-      quantizations: one a conversion.
+      precisions: one a conversion.
       best: whether int8's and int16's weights, biases and scales are chosen anew, by `ptq.quantize`.
       max_drop: how much accuracy int8 may lose, 0-1; see `mixed_precision.mix`. None: all of it stays in int8.
       held_out: uint8 images [H, W, 3] to measure that on; none: those that int8 was calibrated with.
@@ -131,14 +130,14 @@ def convert_all(
     """
     traced = trace(bundle.model)
     floats = convert(traced)
-    for quantization in quantizations:
-        kind = quantization.kind
-        content = floats if kind == "float32" else convert(traced, quantization)
+    for precision in precisions:
+        kind = precision.kind
+        content = floats if kind == "float32" else convert(traced, precision)
         mixed = kind == "int8" and max_drop is not None
         if kind not in CALIBRATED or not (best or mixed):
             yield Conversion.unchanged(content, kind)
             continue
-        images = quantization.calibration
+        images = precision.calibration
         pair = ptq.quantize(floats, content, images, _RECIPES[kind] if best else ptq.MINMAX)
         result, steps, noise = pair.model, list(pair.steps), ()
         if kind == "int8" and best:
@@ -170,8 +169,8 @@ def finish(
     def with_metadata(content: bytes, kind: str) -> bytes:
         return metadata.attach(content, model.name, f"{about}, {kind}", labels, bundle.preprocessing)
 
-    target = target if isinstance(target, Target) else resolve(target)
-    with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in processes of its own
+    target = resolve(target)
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in separate processes
         jobs = [(c, pool.submit(optimize, c.quantized.content, threads, target, timed=False)) for c in conversions]
         for conversion, job in jobs:
             optimization, kind = job.result(), conversion.converted.kind
@@ -184,10 +183,10 @@ def finish(
 
 
 def export(
-    bundle: st.Bundle, quantizations: Iterable[Precision], threads: int = 1, target: str | Target = PHONE
+    bundle: st.Bundle, precisions: Iterable[Precision], threads: int = 1, target: str | Target = PHONE
 ) -> Iterator[ExportedModel]:
     """Converts and optimizes a network as TensorFlow quantizes it; see `convert_all` and `finish`."""
-    return finish(bundle, convert_all(bundle, quantizations), threads, target)
+    return finish(bundle, convert_all(bundle, precisions), threads, target)
 
 
 def measure(
@@ -204,9 +203,6 @@ def measure(
 
     Returns:
       The full comparison, and the figures of each model by its name.
-
-    Raises:
-      UserError: see `verify` and `benchmark`.
     """
     with tempfile.TemporaryDirectory() as scratch:
         paths = [pathlib.Path(scratch) / f"{name.removesuffix('.tflite')}.tflite" for name in models]
@@ -236,27 +232,25 @@ def export_files(
       UserError: the model, the images or the folder can't be used, or calibration images are missing.
     """
     settings = settings or ExportSettings()
-    path, target = pathlib.Path(path), settings.target
-    target = target if isinstance(target, Target) else resolve(target)
+    path, target = pathlib.Path(path), resolve(settings.target)
     folder = pathlib.Path(output) if output else beside(path, FOLDER)
     bundle = st.load(path)
     if not isinstance(bundle.model, st.ImageClassifier):
-        raise UserError(f"{path} is a .tflite file already: give what it was made of, or run export.optimize on it.")
+        raise UserError(f"{path} is a .tflite file already: give the model that it came from, or run export.optimize on it.")
     calibration, held_out = _calibration(bundle, path, settings, say)
     images = list(_test_batches(bundle, settings.test or training_dataset(path), calibration, settings))
     check_writable(folder)
     say(f"Converting {bundle.model.name} to {', '.join(settings.kinds)}, and optimizing")
-    quantizations = [Precision(k, settings.int8_output, calibration if k in CALIBRATED else ()) for k in settings.kinds]
+    precisions = [Precision(k, settings.int8_output, calibration if k in CALIBRATED else ()) for k in settings.kinds]
     max_drop = None if settings.max_drop is None else settings.max_drop / 100
-    conversions = convert_all(bundle, quantizations, settings.ptq == "best", max_drop, held_out)
-    conversions = itertools.chain(conversions, _trained(path, settings.kinds))
+    conversions = convert_all(bundle, precisions, settings.ptq == "best", max_drop, held_out)
+    conversions = itertools.chain(conversions, trained_conversion(path, settings.kinds))
     exported = tuple(finish(bundle, conversions, settings.threads, target))
     models = {name: model for one in exported for name, model in one.versions.items()}
     say(f"Verifying the files on {sum(len(pixels) for pixels, _ in images)} images, and timing them")
     verification, figures = measure(bundle, models, images, settings.threads, settings.runs)
-    results = ExportResults(
-        bundle.model.name, bundle.size, target, settings.threads, settings.runs, exported, verification, figures
-    )
+    about = (bundle.model.name, bundle.size, target, settings.threads, settings.runs)
+    results = ExportResults(*about, exported, verification, figures)
     export_report.write(results, folder)
     return results
 
@@ -297,7 +291,7 @@ def _test_batches(
         yield np.random.default_rng(0).integers(0, 256, (16, *bundle.size, 3), np.uint8), None
 
 
-def _trained(path: pathlib.Path, kinds: Sequence[str]) -> Iterator[Conversion]:
+def trained_conversion(path: pathlib.Path, kinds: Sequence[str]) -> Iterator[Conversion]:
     """Yields the int8 graph that quantization-aware training has left in a run's folder, if int8 is asked for."""
     graph = path / QAT_FOLDER / QAT_GRAPH
     if "int8" in kinds and graph.is_file():

@@ -1,15 +1,15 @@
-"""Exports a trained network for phones: the fastest TFLite files that compute the same, and the proof that they do.
+"""Exports a trained network for phones: fast TFLite files, and a report that compares them with the network.
 
-The model of a training run, with ranges from the images that it was trained on and proof on its test images:
+The model of a training run, calibrated on its training images and verified on its test images:
   python -m export.tflite --model=runs/v2
 
-Published weights, and your own photos to take the ranges from (any folder; 200 are enough):
+Published weights, calibrated on your own photos (any folder; 200 are enough):
   python -m export.tflite --model=shufflenetv1_0.5x_Group3.pth.tar --calibration=PHOTOS --output=export_v1
 
---output gets model_float32.tflite, model_float16.tflite, model_int8.tflite (each takes uint8 RGB pixels, returns
-probabilities, and has labels and metadata inside), labels.txt, report.md and report.json: size, accuracy, agreement and
-latency of each step; and verify.png and verify.json: the images on which they differ most, and where int8 adds its noise.
-Nothing is written before all of it is done.
+--output gets model_float32.tflite, model_float16.tflite and model_int8.tflite, which take uint8 RGB pixels, return
+probabilities, and have labels and metadata inside; labels.txt; report.md and report.json with size, accuracy, agreement and
+latency of each file; verify.png and verify.json with the images on which they differ most, and the noise of int8's layers.
+Nothing is written before everything is done.
 """
 
 import dataclasses

@@ -1,15 +1,16 @@
-"""How far .tflite files are from the model that they were made of, on the same pixels.
+"""Compares .tflite files with the model that they were converted from, on the same pixels.
 
   python -m export.verify --model=runs/v2 a.tflite b.tflite --dataset=folder:PATH [--images=N] [--output=FOLDER]
 
-Accuracy of each, agreement with the original, differences of the probabilities, and the images on which they are largest.
-If one of the files is a float model and another its int8 version, as they come out of the converter, the noise that
-quantization adds is measured layer by layer. --output gets verify.json and verify.png.
+It reports the accuracy of each file, its agreement with the original, the differences of probabilities, and the images with
+the largest ones. If one file is a float model and another its int8 version, both as converted, it also measures the noise
+that quantization adds to each layer. --output gets verify.json and verify.png.
 """
 
 import dataclasses
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ import shufflenet_tf as st
 from export import cli
 from export.measure.verification import batches, verify
 from export.report import agreement_table
+from shufflenet_tf.cli import next_steps
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
@@ -50,6 +52,7 @@ def main(paths: list[str]) -> None:
         agreement_table.write(verification, FLAGS.output)
         written = (pathlib.Path(FLAGS.output) / name for name in (agreement_table.JSON, agreement_table.PICTURE))
         print(f"\nWritten: {', '.join(map(str, written))}")
+    print(f"\n{next_steps([('Compare the speed', f'python -m export.benchmark {shlex.join(paths)}')])}")
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -122,7 +122,7 @@ def measure(
     Raises:
       UserError: no network can be exported, or the folder can't be written.
     """
-    target = target if isinstance(target, Target) else resolve(target)
+    target = resolve(target)
     with tempfile.TemporaryDirectory() as temporary:
         check_writable(folder or temporary)
         made = files(jobs, threads, pathlib.Path(folder or temporary), target)

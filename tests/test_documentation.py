@@ -99,6 +99,15 @@ def _helpers() -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("define")}
 
 
+@functools.cache
+def _fields(record: str) -> frozenset[str]:
+    """Fields of a dataclass of the library, each of which is a flag."""
+    paths = [path for path in (ROOT / "shufflenet_tf").rglob("*.py") if f"class {record}:" in path.read_text()]
+    classes = [node for path in paths for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+    fields = [line for node in classes if node.name == record for line in node.body if isinstance(line, ast.AnnAssign)]
+    return frozenset(field.target.id for field in fields)
+
+
 def _in_tree(tree: ast.AST) -> set[str]:
     """Flags that a piece of source defines, by absl, by argparse, or by one of these functions."""
     found: set[str] = set()
@@ -111,6 +120,8 @@ def _in_tree(tree: ast.AST) -> set[str]:
             found.add(first.removeprefix("--"))
         elif name in _helpers():
             found |= _in_tree(_helpers()[name])
+        elif ast.unparse(call.func) == "options.define":
+            found |= _fields(call.args[1].id)
     return found
 
 

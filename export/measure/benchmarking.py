@@ -72,8 +72,8 @@ def benchmark(
       threads: of each interpreter.
       runs: timed runs of each file.
       warmup: runs of each file before these.
-      cpu_time: whether to count what the calling thread computes, in place of what passes: on a machine that others use, the
-        times of one thread are then nearly those of an idle one.
+      cpu_time: whether to measure the CPU time of the calling thread instead of wall time: on a shared machine, the CPU time
+        of one thread is close to that on an idle machine.
 
     Raises:
       UserError: no file, CPU time of several threads, a number out of range, or a file that is missing, damaged, of dynamic
@@ -87,7 +87,7 @@ def benchmark(
         raise UserError(f"CPU time can't be measured of {threads} threads: give 1, or measure the time that passes.")
     names = [os.fspath(path) for path in paths]
     graphs = {name: inspection.read(name) for name in dict.fromkeys(names)}
-    # First, as it is what protects this process from files on which the interpreter crashes.
+    # First, because it protects this process from files on which the interpreter crashes.
     peaks = {name: memory.peak(name, threads) for name in graphs}
     interpreters = [_ready(name, threads) for name in names]
     times = take_turns(interpreters, runs, warmup, time.thread_time_ns if cpu_time else time.perf_counter_ns)

@@ -10,7 +10,7 @@ from export.flatbuffer import inspection, runtime
 from export.flatbuffer.graph import Graph
 from shufflenet_tf.tflite_classifier import LiteClassifier, _real
 
-_OPERATORS = re.compile("conv|depthwise|matmul", re.IGNORECASE)  # how converters call what layers compute
+_OPERATORS = re.compile("conv|depthwise|matmul", re.IGNORECASE)  # names that converters give to layers' operators
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,7 @@ class _Probe:
 
     def __init__(self, path: str):
         self._classifier = LiteClassifier(path)  # knows how pixels are fed
-        # Without a delegate, as what happens inside of one is not to be seen.
+        # Without a delegate, which hides the tensors within a partition.
         self._interpreter = runtime.interpreter(path, kernels=runtime.BUILTIN, keep_tensors=True)
         self._details = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
 

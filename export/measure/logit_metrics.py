@@ -10,7 +10,7 @@ from shufflenet_tf.errors import UserError
 
 
 def logits(model: bytes | Graph, images: Sequence[np.ndarray], threads: int = 1) -> np.ndarray:
-    """Returns what goes into a classifier's softmax, float64 [N, classes].
+    """Returns a classifier's logits, the input of its softmax, float64 [N, classes].
 
     Args:
       model: a .tflite file, float or int8, that takes uint8 pixels; or its graph, which may not be used afterwards.
@@ -29,7 +29,7 @@ def logits(model: bytes | Graph, images: Sequence[np.ndarray], threads: int = 1)
 
 
 def outputs(model: bytes, images: Sequence[np.ndarray], threads: int = 1) -> np.ndarray:
-    """Returns what a .tflite file with one input and one output computes, float64 [N, ...], dequantized if need be.
+    """Returns the outputs of a .tflite file with one input and one output, float64 [N, ...], dequantized if quantized.
 
     Args:
       model: the file.

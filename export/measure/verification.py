@@ -1,4 +1,4 @@
-"""Compares .tflite files with the network that they were made of, on the same pixels."""
+"""Compares .tflite files with the network that they were converted from, on the same pixels."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ def verify(
     images: Iterable[Batch],
     threads: int = 1,
 ) -> Verification:
-    """Compares .tflite files with the model that they were made of, on the same pixels.
+    """Compares .tflite files with the model that they were converted from, on the same pixels.
 
     Args:
       reference: the original, or where it is.
@@ -71,7 +71,7 @@ def batches(source: Source | Split, bundle: st.Bundle, images: int = 0) -> Itera
     """Yields images of a dataset's test part as `verify` takes them.
 
     Args:
-      source: a dataset; its labels are looked up among the model's, and images go without where one is not found. Labels of a
+      source: a dataset; its labels are mapped to the model's by name, and if one is missing, no image has a label. Labels of a
         bare Split are the model's class indices.
       bundle: the model, for its size and preprocessing.
       images: how many, drawn at random but always the same; 0: all, in order.
@@ -95,16 +95,16 @@ def batches(source: Source | Split, bundle: st.Bundle, images: int = 0) -> Itera
 
 
 def _classifier(path: str, bundle: st.Bundle, threads: int) -> LiteClassifier:
-    inspection.read(path)  # refuses what LiteRT would crash on
+    inspection.read(path)  # refuses files on which LiteRT would crash
     classifier = LiteClassifier(path, threads)
     classes, size = int(bundle.model.output_shape[-1]), tuple(bundle.size)
     if classifier.output_shape[1] != classes:
-        raise UserError(f"{path} has {classifier.output_shape[1]} classes, and the original {classes}: give files made of it.")
+        raise UserError(f"{path} has {classifier.output_shape[1]} classes, and the original {classes}: give conversions of it.")
     if classifier.input_shape[1:3] != size:
         sizes = ("x".join(map(str, side)) for side in (classifier.input_shape[1:3], size))
-        raise UserError("{} takes images of {}, and the original of {}: give files made of it.".format(path, *sizes))
+        raise UserError("{} takes images of {}, and the original of {}: give conversions of it.".format(path, *sizes))
     if classifier.labels and bundle.labels and tuple(classifier.labels) != tuple(bundle.labels):
-        raise UserError(f"{path} has other labels than the original: give files made of it.")
+        raise UserError(f"{path} has other labels than the original: give conversions of it.")
     return classifier
 
 

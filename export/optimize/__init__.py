@@ -70,7 +70,7 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
     """
     if threads < 1:
         raise UserError(f"threads={threads} is no number of threads: give 1 or more.")
-    target = target if isinstance(target, Target) else resolve(target)
+    target = resolve(target)
     skipped: dict[str, str] = {}
     deadline = time.monotonic() + TIMEOUT
     while True:
@@ -92,12 +92,14 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
         skipped[begun] = slow if status == TIMED_OUT else "made the interpreter crash"
 
 
-def resolve(target: str) -> Target:
-    """Returns the target of a name, of "host" (measured now, if it never was) or of a .json file.
+def resolve(target: str | Target) -> Target:
+    """Returns the target of a name, of "host" (measured now, if it never was) or of a .json file; a target as it is.
 
     Raises:
       UserError: there is no such target, or its file can't be used.
     """
+    if isinstance(target, Target):
+        return target
     if target == HOST:
         return host.this_machine()
     resolved = Target.of(target)

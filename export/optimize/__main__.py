@@ -8,8 +8,8 @@ convolutions around them, and operators that XNNPACK does not take are replaced 
 on random inputs, and undone if the outputs differ or the graph would be slower; a line for each step says what it did.
 If nothing helps, the file is copied byte by byte.
 
-Which of two equal graphs is faster depends on the processor: see --target. The phones are modelled, not measured; "host" is this
-machine, measured by export.calibrate, and there the best candidates are timed.
+Which of two equal graphs is faster depends on the processor: see --target. The phones are modelled, not measured;
+"host" is this machine, measured by export.calibrate, and there the best candidates are timed.
 """
 
 import os

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 
 from ai_edge_litert.interpreter import OpResolverType
 
@@ -54,6 +55,40 @@ def main() -> None:
     except validation.InvalidModel as error:
         say({"error": str(error)})
         return
+    steps, start, optimized = _rewrite(flatbuffer, graph, cost, skipped, seconds, end, say)
+    changed = optimized not in (None, start)
+    content = associated_files.attach(optimized, files) if changed else data
+    # Of an open batch nothing is known: both figures are of a batch of 1, also where it was left open after all.
+    known = start or flatbuffer
+    figures = _figures(known, optimized if changed else known, cost, timed and seconds < _SLOW)
+    after = Graph(optimized).counts() if changed else before
+    say({"steps": [dataclasses.asdict(step) for step in steps], "before": before, "after": after, **figures})
+    answer.write(b"\0" + content)
+    answer.close()
+
+
+def _rewrite(
+    flatbuffer: bytes,
+    graph: Graph,
+    cost: CostModel,
+    skipped: dict[str, str],
+    seconds: float,
+    end: float,
+    say: Callable[[dict], None],
+) -> tuple[list[Step], bytes | None, bytes | None]:
+    """Closes an open batch and applies the passes.
+
+    Args:
+      flatbuffer, graph: the model.
+      cost: of the target.
+      skipped: passes to leave out -> why.
+      seconds: of a run of the model.
+      end: when the time is over, in seconds of `time.monotonic`.
+      say: called with each line of the report.
+
+    Returns:
+      What was done; the model of a batch of one and the optimized model, or None where the batch can't be closed.
+    """
     steps: list[Step] = []
     start = flatbuffer
     if batch.is_open(graph):
@@ -79,15 +114,7 @@ def main() -> None:
         if start is not flatbuffer and optimized == start:
             steps = [dataclasses.replace(step, changed=False) for step in steps]
             steps.append(Step("batch", False, "left open after all, since there is nothing to gain"))
-    changed = optimized not in (None, start)
-    content = associated_files.attach(optimized, files) if changed else data
-    # Of an open batch nothing is known: both figures are of a batch of 1, also where it was left open after all.
-    known = start or flatbuffer
-    figures = _figures(known, optimized if changed else known, cost, timed and seconds < _SLOW)
-    after = Graph(optimized).counts() if changed else before
-    say({"steps": [dataclasses.asdict(step) for step in steps], "before": before, "after": after, **figures})
-    answer.write(b"\0" + content)
-    answer.close()
+    return steps, start, optimized
 
 
 def _figures(before: bytes, after: bytes, cost: CostModel, timed: bool) -> dict:

@@ -1,16 +1,16 @@
-"""Has a trained network learn to be int8, so that a phone's fast integers give the answers of the float network.
+"""Trains a network for int8, so that it gives the answers of the float network in a phone's fast integers.
 
-The model of a training run, from itself and the labels of the images that it was trained on:
+The model of a training run, with its float version and the labels of its training images as teachers:
   python -m export.qat --model=runs/v2
 
-Published weights, and any photos, which need no labels: the float network teaches its int8 self; a few hundred are enough:
+Published weights and a few hundred photos without labels: the float network is the only teacher:
   python -m export.qat --model=shufflenetv1_0.5x_Group3.pth.tar --dataset=PHOTOS --output=runs/v1_int8
 
 A run that was interrupted goes on when the same command is given again; --flagfile=FILE reads flags from a file, one a line.
 Afterwards --output (default: qat/ within the run, or beside the file) holds model_int8.tflite, which takes uint8 pixels
 and has labels and metadata inside; int8_as_converted.tflite; model.npz, the weights before rounding; ranges.json;
-labels.txt, history.csv, training.png, verify.json, verify.png, and report.md: float, post-training and trained int8 side by
-side.
+labels.txt, history.csv, training.png, verify.json, verify.png, and report.md, which compares float, post-training int8 and
+trained int8.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from export import cli
 from export.measure.verification import BATCH, Batch, batches
 from export.optimize import resolve
 from export.pipeline import QAT_FOLDER, beside
-from export.qat import learning, loading, photos, results, training
+from export.qat import keras2_loading, learning, pixel_source, results, training
 from shufflenet_tf.cli import define_alias, next_steps, refuse_arguments
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
@@ -42,7 +42,7 @@ from shufflenet_tf.loading import training_dataset
 from shufflenet_tf.training import checkpoint
 
 FLAGS = cli.flag_values()
-_SETTINGS, _AUGMENTATION = training.Settings(), Augmentation(min_area=0.8, jitter=0.0, lighting=0.0)
+_SETTINGS, _AUGMENTATION = training.QatSettings(), Augmentation(min_area=0.8, jitter=0.0, lighting=0.0)
 flags.DEFINE_string(
     "model", None, "The folder of a run, a .keras file, or a checkpoint (.npz, .pth, .pth.tar).", flag_values=FLAGS
 )
@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> None:
         raise UserError("There is no model: give --model=PATH; --help shows examples.")
     target = resolve(FLAGS.target)
     began, path = time.monotonic(), pathlib.Path(FLAGS.model)
-    bundle = loading.load(path)
+    bundle = keras2_loading.load(path)
     spec = FLAGS.dataset or training_dataset(path)
     if spec is None:
         raise UserError(f"{path} doesn't say what it was trained on: give --dataset=FOLDER; photos without labels will do.")
@@ -114,7 +114,7 @@ def main(arguments: list[str]) -> None:
     check_writable(folder)
     if FLAGS.overwrite:
         (folder / checkpoint.NAME).unlink(missing_ok=True)
-    source = photos.open_photos(spec, FLAGS.data_dir)
+    source = pixel_source.open_photos(spec, FLAGS.data_dir)
     settings = _settings(bundle, source)
     teacher = "the float network" if settings.distill else "the float network and labels"
     say(
@@ -124,7 +124,7 @@ def main(arguments: list[str]) -> None:
     )
     images = _test_batches(source, bundle)
     count = min(FLAGS.calibration_images, source.train.size)
-    drawn = photos.pixel_batches(source.train, bundle.preprocessing, bundle.size, settings.batch_size, count)
+    drawn = pixel_source.pixel_batches(source.train, bundle.preprocessing, bundle.size, settings.batch_size, count)
     calibration = [image for pixels, _ in drawn for image in pixels]
     augmentation = Augmentation(**{name: FLAGS[name].value for name in ("min_area", "jitter", "lighting", "flip")})
     learnt = learning.learn(bundle, source, settings, augmentation, calibration, folder, FLAGS.int8_output, say)
@@ -137,7 +137,7 @@ def _test_batches(source: Source, bundle: st.Bundle) -> list[Batch]:
     count = min(FLAGS.test_images, source.test.size)
     if source.labels:
         return list(batches(source, bundle, count))
-    drawn = photos.pixel_batches(source.test, bundle.preprocessing, bundle.size, BATCH, count)
+    drawn = pixel_source.pixel_batches(source.test, bundle.preprocessing, bundle.size, BATCH, count)
     return [(pixels, None) for pixels, _ in drawn]
 
 
@@ -157,13 +157,13 @@ def say(sentence: str) -> None:
     print(sentence, flush=True)
 
 
-def _settings(bundle: st.Bundle, source: Source) -> training.Settings:
+def _settings(bundle: st.Bundle, source: Source) -> training.QatSettings:
     same = bundle.labels is not None and tuple(source.labels) == tuple(bundle.labels)
     distill = not same if FLAGS.distill is None else FLAGS.distill
     if not distill and not same:
         raise UserError(f"The labels of {source.name} aren't the model's, so they can't teach it: leave out --nodistill.")
-    names = [field.name for field in dataclasses.fields(training.Settings) if field.name != "distill"]
-    return training.Settings(distill=distill, **{name: FLAGS[name].value for name in names})
+    names = [field.name for field in dataclasses.fields(training.QatSettings) if field.name != "distill"]
+    return training.QatSettings(distill=distill, **{name: FLAGS[name].value for name in names})
 
 
 def run(argv: Sequence[str] | None = None) -> int:

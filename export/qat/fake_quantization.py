@@ -1,7 +1,7 @@
-"""How tensorflow-model-optimization is told to round our layers: quantizers, one QuantizeConfig, and the scheme.
+"""Fake quantization of our layers by tensorflow-model-optimization: quantizers, one QuantizeConfig, and the scheme.
 
-Its own configurations give every layer a range for itself, depthwise kernels one for all channels, and know neither splits
-nor grouped convolutions.
+The library's own configurations give every layer a separate range and depthwise kernels one for all channels, and they know
+neither splits nor grouped convolutions.
 """
 
 from collections.abc import Mapping
@@ -137,7 +137,7 @@ class _AsItIs(quantize_layout_transform.QuantizeLayoutTransform):
 
 
 class Scheme(qat.QuantizeScheme):
-    """Only what the annotations say."""
+    """Quantizes as annotated, and nothing else."""
 
     def get_layout_transformer(self):
         return _AsItIs()
@@ -147,7 +147,7 @@ class Scheme(qat.QuantizeScheme):
 
 
 def rounded(model: tf.keras.Model, start: Start) -> tf.keras.Model:
-    """Returns a copy of a `network.folded` model in which everything is rounded as in int8.
+    """Returns a copy of a `folding.folded` model in which everything is rounded as in int8.
 
     Args:
       model: the network.
@@ -203,7 +203,7 @@ def _layers(model: tf.keras.Model) -> dict[str, tuple[tf.Variable, tf.Variable, 
 
 
 def named_variables(model: tf.keras.Model) -> dict[str, tf.Variable]:
-    """Returns what learns in a `rounded` model: "<layer>/kernel", "<layer>/bias", "<range>/low" and "<range>/high"."""
+    """Returns what a `rounded` model learns: "<layer>/kernel", "<layer>/bias", "<range>/low" and "<range>/high"."""
     named = {}
     for name, (kernel, bias, _) in _layers(model).items():
         named |= {f"{name}/kernel": kernel, f"{name}/bias": bias}

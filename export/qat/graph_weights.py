@@ -49,7 +49,7 @@ class Start:
 
 
 def start_from_float(model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
-    """Returns what a `network.folded` model has, with ranges of `ranges.calibrate`; weights span -127 to 127."""
+    """Returns the weights of a `folding.folded` model, with ranges of `learned_ranges.calibrate`; they span -127 to 127."""
     weights = {}
     for layer in model.layers:
         if layer.weights:
@@ -62,15 +62,15 @@ def start_from_float(model: tf.keras.Model, ranges: Mapping[str, Range]) -> Star
 
 
 def start_from_graph(int8_model: bytes, float_model: bytes, model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
-    """Returns what an int8 graph has, its weights as near to the float graph's as leaves their rounding as it is.
+    """Returns the weights of an int8 graph, as close to the float graph's as keeps their rounding.
 
-    So weights that may as well be rounded the other way have it near, and others have it far.
+    So a weight that lies near the middle between two int8 values stays near it, and training can flip its rounding.
 
     Args:
-      int8_model: .tflite file that the converter has made of the network, and `ptq.quantize` improved.
+      int8_model: .tflite file of the converter, improved by `ptq.quantize`.
       float_model: that it's the int8 version of, layer by layer.
-      model: the same network of `network.folded`.
-      ranges: of `ranges.calibrate`, for what the graph does in another way.
+      model: the same network of `folding.folded`.
+      ranges: of `learned_ranges.calibrate`, for tensors that the graph doesn't have.
 
     Raises:
       UserError: the graph is another network's.
@@ -96,7 +96,7 @@ def start_from_graph(int8_model: bytes, float_model: bytes, model: tf.keras.Mode
             weights[name] = LayerWeights(kernel * spread, bias, scale * TOP)
     for layer in model.layers:
         if layer.weights and (layer.name not in weights or weights[layer.name].kernel.shape != layer.get_weights()[0].shape):
-            raise UserError(f"{layer.name} isn't in the int8 graph to start with: give one that was made of this network.")
+            raise UserError(f"{layer.name} isn't in the int8 graph to start with: give a conversion of this network.")
     started = {
         name: dataclasses.replace(r, low=ends[r.group][0], high=ends[r.group][1]) if r.group in ends else r
         for name, r in ranges.items()
@@ -115,10 +115,10 @@ def _kernels(float_model: bytes) -> dict[str, np.ndarray]:
 
 
 def into_graph(content: bytes, layers: Mapping[str, LayerWeights]) -> bytes:
-    """Returns an int8 .tflite file with these layers' numbers, whose scales the converter would have chosen in its own way.
+    """Returns an int8 .tflite file with the weights and scales of these layers in place of the converter's.
 
     Args:
-      content: of `rounding.to_tflite`'s converter.
+      content: of the converter; see `fake_quantization.to_tflite`.
       layers: all that have weights.
     """
     graph = Graph(content)

@@ -12,7 +12,7 @@ from export import ptq
 from export.convert.from_keras import convert, trace
 from export.convert.precision import Precision
 from export.flatbuffer.model import TfliteModel
-from export.qat import fake_quantization, graph_weights, learned_ranges, loop, network, training
+from export.qat import fake_quantization, folding, graph_weights, learned_ranges, loop, training
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.training import checkpoint
@@ -43,7 +43,7 @@ class LearntNetwork:
 def learn(
     bundle: st.Bundle,
     source: Source,
-    settings: training.Settings,
+    settings: training.QatSettings,
     augmentation: Augmentation,
     calibration: Sequence[np.ndarray],
     folder: pathlib.Path,
@@ -65,7 +65,7 @@ def learn(
     Raises:
       UserError: see `learned_ranges.calibrate`, `ptq.quantize` and `loop.train`.
     """
-    teacher = network.folded(bundle.model)
+    teacher = folding.folded(bundle.model)
     batches = [np.stack(calibration[i : i + BATCH]) for i in range(0, len(calibration), BATCH)]
     ranges = learned_ranges.calibrate(teacher, batches)
     traced = trace(bundle.model)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.qat import photos
+from export.qat import pixel_source
 from export.qat.training import Training
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
@@ -66,7 +66,7 @@ def train(
     per_epoch = settings.steps_per_epoch or max(1, settings.steps // 5)
     if not progress.history:
         selection.evaluate(0, math.nan)
-    size, pixels, classes = training.student.input_shape[1:3], photos.in_pixels(contract), max(1, len(source.labels))
+    size, pixels, classes = training.student.input_shape[1:3], pixel_source.in_pixels(contract), max(1, len(source.labels))
     batches = training_batches(
         source.train, pixels, augmentation, size, settings.batch_size, classes, settings.seed, progress.step
     )
@@ -74,10 +74,8 @@ def train(
     for images, labels in batches.take(settings.steps - progress.step):
         rate = training.rate()
         loss, _ = training.update(images, tf.argmax(labels, -1))
-        losses.append(float(loss))
+        losses.append(_finite(training, float(loss)))
         progress.step += 1
-        if not math.isfinite(losses[-1]):
-            raise _diverged(training, "the loss")
         countdown.show(progress.step, losses)
         if progress.step % per_epoch == 0 or progress.step == settings.steps:
             selection.evaluate(rate, float(np.mean(losses[-per_epoch:])))
@@ -144,7 +142,7 @@ class _Selection:
         settings, size = self.training.settings, self.training.student.input_shape[1:3]
         count = settings.test_images if settings.test_images < self.source.test.size else 0
         losses, correct = [], []
-        for images, labels in photos.pixel_batches(self.source.test, self.contract, size, settings.batch_size, count):
+        for images, labels in pixel_source.pixel_batches(self.source.test, self.contract, size, settings.batch_size, count):
             batch_losses, batch_correct = self.training.evaluate(tf.cast(images, tf.float32), labels)
             losses.extend(batch_losses.numpy()), correct.extend(batch_correct.numpy())
         return np.array(losses), float(np.mean(correct))
@@ -192,10 +190,16 @@ class _Countdown:
 
 def _save(training: Training, progress: checkpoint.Progress, folder: pathlib.Path) -> None:
     state = training.state()
-    # A finite loss may have made weights that are none: the last good checkpoint is not given up for them.
+    # A finite loss can still produce weights that aren't finite; they must not replace the last good checkpoint.
     if lost := next((name for name, variable in state.items() if not np.isfinite(variable.numpy()).all()), None):
         raise _diverged(training, lost)
     checkpoint.save(state, progress, folder)
+
+
+def _finite(training: Training, loss: float) -> float:
+    if not math.isfinite(loss):
+        raise _diverged(training, "the loss")
+    return loss
 
 
 def _diverged(training: Training, name: str) -> Diverged:

@@ -1,4 +1,4 @@
-"""What a run of quantization-aware training leaves behind: files, and several conversions of the network side by side."""
+"""The files of a run of quantization-aware training, and the comparison of several conversions of the network."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ from export.measure.logit_metrics import distance, expected_drop, logits
 from export.measure.verification import Batch
 from export.optimize.targets import PHONE, Target
 from export.pipeline import Conversion
-from export.qat import fake_quantization, loop, network
+from export.qat import fake_quantization, folding, loop
 from export.qat.learning import LearntNetwork
 from export.report import agreement_table, layer_table
 from export.report.export_report import write_text
@@ -23,7 +23,7 @@ from export.report.records import ExportedModel, Figures
 from shufflenet_tf.evaluation import pictures
 from shufflenet_tf.weights import canonical
 
-FINISHED = "model_int8.tflite"  # the optimized file, made of `pipeline.QAT_GRAPH`
+FINISHED = "model_int8.tflite"  # the optimized file, from `pipeline.QAT_GRAPH`
 _HEADINGS = (
     "conversion", "MB", "top-1", "as in Keras", "expected drop", "divergence, nats", "largest error", "ms", "partitions",
 )  # fmt: skip
@@ -40,7 +40,7 @@ def write(
     runs: int = 30,
     target: str | Target = PHONE,
 ) -> str:
-    """Writes everything that a finished run leaves behind, and returns its report.
+    """Writes the files of a finished run, and returns its report.
 
     Args:
       bundle: the float network; its weights are the learnt ones afterwards.
@@ -69,7 +69,7 @@ def write(
     rows = _rows(exported, figures, np.concatenate([pixels for pixels, _ in images]), threads)
     noise = layer_table.layer_rows({"min-max": learnt.minmax, "best": learnt.best}, images[0][0][:_NOISE_IMAGES])
     variables = {name: variable.numpy() for name, variable in fake_quantization.named_variables(learnt.student).items()}
-    canonical.assign(model, network.unfolded(model, variables))
+    canonical.assign(model, folding.unfolded(model, variables))
     report = "\n".join(
         [
             f"# {model.name}, {bundle.size[0]}x{bundle.size[1]} px, int8\n",
@@ -119,7 +119,7 @@ def _rows(
 
 
 def _text(rows: Sequence[dict[str, Any]], verification: Verification, threads: int, runs: int) -> str:
-    """Returns the rows as a table in Markdown, and what its columns mean."""
+    """Returns the rows as a table in Markdown, and a note on its columns."""
     cells = [("Keras", "", percent(verification.top1), *[""] * 6)]
     cells += [
         (

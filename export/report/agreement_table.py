@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterator
 
 from export.measure.agreement import Verification
-from export.report import pictures
+from export.report import plots
 from export.report.markdown import percent, table
 from shufflenet_tf.files import atomic_path
 
@@ -46,4 +46,4 @@ def write(verification: Verification, folder: str | os.PathLike) -> None:
     with atomic_path(folder / JSON) as temporary:
         content = json.dumps(verification.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
         temporary.write_text(content + "\n", encoding="utf-8")
-    pictures.verification(verification, folder / PICTURE)
+    plots.verification(verification, folder / PICTURE)

@@ -1,4 +1,4 @@
-"""The report of an export: what each file is, how right it is, and how fast, predicted and measured."""
+"""The report of an export: each file's size, accuracy, and latency, predicted and measured."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def to_json(results: ExportResults) -> dict[str, Any]:
 
 
 def _rows(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[dict[str, Any]]:
-    """The figures of both versions of a model as JSON types; a prediction is told of the optimized one."""
+    """Yields the figures of both versions of a model as JSON types; the predictions are in the optimized one's."""
     for name, model in exported.versions.items():
         comparison, timing = figures[name].comparison, figures[name].timing
         before, after = exported.predicted if model.optimized else (None, None)
@@ -66,7 +66,7 @@ def _rows(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[dict
 
 
 def text(results: ExportResults) -> str:
-    """Returns the table of all files and what was done to each, as Markdown."""
+    """Returns the table of all files and the steps of each, as Markdown."""
     target, verification = results.target, results.verification
     headings = ("file", "MB", "MMAC", "top-1", "top-5", "same answer as Keras", "largest error")
     headings += (f"{target.name}, predicted: ms", "of as converted", "this machine, measured: ms", "of as converted")
@@ -90,7 +90,7 @@ def text(results: ExportResults) -> str:
 
 
 def _cells(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[tuple[str, ...]]:
-    """The rows of a model as converted and as optimized."""
+    """Yields the rows of a model as converted and as optimized."""
     converted = figures[exported.converted_name].timing.median
     ratios = (1.0, exported.optimization.ratio)
     for (name, model), predicted, ratio in zip(exported.versions.items(), exported.predicted, ratios, strict=True):
@@ -108,7 +108,7 @@ def _cells(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[tup
 
 
 def _details(exported: ExportedModel, figures: Figures) -> list[str]:
-    """What was done to a model, and the noise of its layers."""
+    """Returns the steps of a model, and the noise of its layers."""
     outside = listed(figures.timing.outside)
     delegated = f"{figures.timing.partitions} delegate partition(s){f', without {outside}' if outside else ''}."
     lines = [f"{exported.file_name}: {delegated}"]

@@ -1,4 +1,4 @@
-"""Where quantization loses, and which step wins it back: the noise of each layer in several graphs of one network."""
+"""Noise of each layer in several graphs of one network: where quantization hurts, and which step repairs it."""
 
 import dataclasses
 import pathlib
@@ -25,7 +25,7 @@ def layer_rows(results: Mapping[str, QuantizedPair], images: Sequence[np.ndarray
     """Measures the noise of each layer in several graphs; see `export.measure.layer_noise.layer_noise`.
 
     Args:
-      results: graphs by name; what the converter made is `QuantizedPair(int8_model, float_model)`.
+      results: graphs by name; the converter's own are `QuantizedPair(int8_model, float_model)`.
       images: uint8 [H, W, 3]; a dozen are enough.
 
     Returns:

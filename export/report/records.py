@@ -1,4 +1,4 @@
-"""What an export has made of a network and measured of it: the records that reports are written from."""
+"""The models of an export and their figures: the records that reports are written from."""
 
 import dataclasses
 
@@ -54,7 +54,7 @@ class ExportedModel:
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """What was measured of one model: its agreement with the network that it was made of, and its speed."""
+    """The measurements of one model: its agreement with the original network, and its speed."""
 
     comparison: Comparison
     timing: Timing

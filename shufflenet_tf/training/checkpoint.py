@@ -17,7 +17,7 @@ from shufflenet_tf.files import atomic_path, open_npz
 from shufflenet_tf.training.trainer import Trainer
 
 NAME, HISTORY = "checkpoint.npz", "history.csv"
-REMEDY = "give another --output_dir, or --overwrite to start afresh."
+REMEDY = "give another --output, or --overwrite to start afresh."
 _REMEDY = "remove it, or start afresh with --overwrite."
 
 

@@ -71,7 +71,10 @@ def test_a_run_is_exported_with_its_own_images(trained, capsys):
     assert rows["model_int8.tflite"]["partitions"] == 1 and not rows["model_int8.tflite"]["not_delegated"]
     assert all(row["bytes"] > 0 and row["milliseconds"] > 0 for row in rows.values())
     text = (folder / "report.md").read_text()
-    assert text in capsys.readouterr().out and "| model_int8.tflite |" in text
+    printed = capsys.readouterr().out
+    assert text in printed and "| model_int8.tflite |" in text
+    assert f'make android MODEL="{folder}/model_float32.tflite {folder}/model_int8.tflite"' in printed
+    assert f"--model={folder}/model_int8.tflite PHOTO.jpg" in printed
     check_predictions(report, rows, text)
     assert "| layer, signal to noise in dB | min-max | best |" in text and "| mean of " in text
     for kind in ("float32", "float16", "int8"):

@@ -14,7 +14,7 @@ from export.flatbuffer.graph import Graph
 from export.measure.agreement import Tally
 from export.measure.layer_noise import layer_noise, matching_layers
 from export.measure.verification import batches, verify
-from export.report import agreement_table, pictures
+from export.report import agreement_table, plots
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 
@@ -158,7 +158,7 @@ def test_without_labels_there_is_agreement_but_no_accuracy(bundle, folder, tmp_p
     report = verify(bundle, [folder / "float.tflite"], [(images(3), None)])
     assert report.top1 is None and report.comparisons[0].agreement == 1
     assert "no accuracy" in agreement_table.text(report)
-    pictures.verification(report, tmp_path / "picture.png")
+    plots.verification(report, tmp_path / "picture.png")
 
 
 def test_batches_of_a_dataset(bundle, photos):
@@ -187,7 +187,8 @@ def test_classes_are_found_by_name(model, photos):
 def test_the_program(folder, photos, tmp_path, capsys):
     argv = [f"--model={folder / 'float.tflite'}", folder / "int8.tflite", f"--dataset=folder:{photos}", "--images=6"]
     assert run(*argv, f"--output={tmp_path / 'out'}") == 0
-    assert "| int8.tflite |" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| int8.tflite |" in printed and f"-m export.benchmark {folder / 'int8.tflite'}" in printed
     assert json.loads((tmp_path / "out" / "verify.json").read_text(encoding="utf-8"))["images"] == 6
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["verify.json", "verify.png"]
 

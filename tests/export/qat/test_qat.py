@@ -22,8 +22,7 @@ from export.convert.precision import Precision
 from export.flatbuffer import inspection
 from export.flatbuffer.graph import Graph, schema
 from export.optimize import optimize
-from export.qat import fake_quantization, graph_weights, learned_ranges, loop, photos, training
-from export.qat import network as folding
+from export.qat import fake_quantization, folding, graph_weights, learned_ranges, loop, pixel_source, training
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.tflite_classifier import LiteClassifier
@@ -44,7 +43,7 @@ def started(bundle, **settings) -> training.Training:
     """The beginning of a training with ranges of 16 photos."""
     teacher = folding.folded(bundle.model)
     start = graph_weights.start_from_float(teacher, learned_ranges.calibrate(teacher, [pixels(16, bundle.size)]))
-    return training.Training(fake_quantization.rounded(teacher, start), teacher, start, training.Settings(**settings))
+    return training.Training(fake_quantization.rounded(teacher, start), teacher, start, training.QatSettings(**settings))
 
 
 def classified(content: bytes, images: np.ndarray, tmp_path) -> np.ndarray:
@@ -79,7 +78,7 @@ def two_steps(bundle, tmp_path, quanta: int = 0) -> bytes:
     best, teacher, start = quantized(bundle, images)
     student, expected = fake_quantization.rounded(teacher, start), classified(best.model, images, tmp_path)
     np.testing.assert_allclose(classified(fake_quantization.to_tflite(student), images, tmp_path), expected, atol=quanta / 256)
-    trained = training.Training(student, teacher, start, training.Settings(steps=2, learning_rate=1e-3))
+    trained = training.Training(student, teacher, start, training.QatSettings(steps=2, learning_rate=1e-3))
     before = [v.numpy() for v in trained.variables]
     for _ in range(2):
         assert np.isfinite(float(trained.update(images[:8].astype(np.float32), np.zeros(8, np.int64))[0]))
@@ -195,7 +194,7 @@ def test_distillation_teaches_the_student(beginning):
 
 @pytest.fixture(scope="module")
 def folder_of_photos(tmp_path_factory):
-    return photos.open_photos(f"folder:{write_photos(tmp_path_factory.mktemp('photos'))}")
+    return pixel_source.open_photos(f"folder:{write_photos(tmp_path_factory.mktemp('photos'))}")
 
 
 def train(trained, source, folder, about=None) -> tuple[list[str], checkpoint.Progress]:

@@ -18,8 +18,8 @@ if not LEGACY_KERAS:
 
 from export import pipeline
 from export.qat import __main__ as program
-from export.qat import photos, results
-from export.qat.loading import _canonical, load
+from export.qat import pixel_source, results
+from export.qat.keras2_loading import _canonical, load
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.tflite_classifier import LiteClassifier
 from shufflenet_tf.weights import canonical
@@ -57,9 +57,10 @@ def test_photos_without_labels_teach(weights, folder, capsys):
     told = capsys.readouterr().out
     assert "from the float network" in told and "step 2 of 2" in told and "same answer as in float" in told
     output = weights.parent / pipeline.QAT_FOLDER
+    assert f"make android MODEL={output / results.FINISHED}" in told
     finished = LiteClassifier(output / results.FINISHED)
     assert finished.labels == CLASSES and finished.input_shape == (1, 32, 32, 3)
-    (trained,) = pipeline._trained(weights.parent, ["int8"])
+    (trained,) = pipeline.trained_conversion(weights.parent, ["int8"])
     assert trained.converted.content == (output / pipeline.QAT_GRAPH).read_bytes()
     learnt = st.load(output / "model.npz")
     assert learnt.labels == CLASSES
@@ -85,9 +86,9 @@ def test_photos_without_labels_teach(weights, folder, capsys):
 
 
 def test_plain_folder_is_divided(folder):
-    source = photos.open_photos(str(folder))
+    source = pixel_source.open_photos(str(folder))
     assert source.labels == () and source.train.size + source.test.size == 24 and 1 <= source.test.size < 12
-    batches = list(photos.pixel_batches(source.train, st.Preprocessing(), (32, 48), 8, 10))
+    batches = list(pixel_source.pixel_batches(source.train, st.Preprocessing(), (32, 48), 8, 10))
     assert [images.shape for images, _ in batches] == [(8, 32, 48, 3), (2, 32, 48, 3)] and batches[0][0].dtype == np.uint8
 
 

@@ -25,7 +25,7 @@ BLACK, WHITE = 0, 255
 
 @register
 class PixelConv2D(layers.Conv2D):
-    """The convolution that takes the image: uint8 values, with an edge of mean pixels where the network's own has zeros.
+    """The convolution that takes the image: uint8 values, with an edge of mean pixels where the network pads with zeros.
 
     Args:
       edges: pixels before and behind, by axis; None: the convolution pads as it does anyway.
@@ -67,8 +67,8 @@ def whole(pixels: tf.Tensor) -> tf.Tensor:
 def folded(model: ImageClassifier) -> tf.keras.Model:
     """Returns the functional model of primitive layers from pixels, float32 [N, H, W, 3] 0-255 RGB, to probabilities.
 
-    Its weights are its own: a kernel and a bias of each layer. In float it computes what `model` does, but for pixels
-    being rounded.
+    Each layer has a kernel and a bias, which are copies. In float it computes the same as `model`, except that pixels are
+    rounded.
 
     Args:
       model: with a fixed input size, and a softmax.
@@ -102,7 +102,7 @@ def folded(model: ImageClassifier) -> tf.keras.Model:
 
 
 def unfolded(model: ImageClassifier, trained: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the weights by canonical name with which `model` computes what a `folded` one computes with `trained`.
+    """Returns weights by canonical name that make `model` compute the same as a `folded` model with `trained`.
 
     A bias that has been learnt where `model` has none is left out.
 

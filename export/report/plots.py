@@ -94,7 +94,7 @@ def verification(report: "Verification", path: str | os.PathLike) -> None:
 
 def _draw_worst(figure: "Figure", comparison: "Comparison", labels: Sequence[str]) -> None:
     equal = comparison.max_error < EQUAL
-    shown = f"probabilities differ by {comparison.max_error:.1e} at most" if equal else "original's answer above, its own below"
+    shown = f"probabilities differ by {comparison.max_error:.1e} at most" if equal else "original's answer above, file's below"
     figure.suptitle(f"{comparison.name}: {shown}", x=0.01, ha="left", fontsize=9)
     if equal:
         return
@@ -120,7 +120,7 @@ def _draw_layers(figure: "Figure", comparison: "Comparison") -> None:
         fontsize=9,
     )
     ratios = np.array([layer.sqnr for layer in layers])
-    bars = np.clip(ratios, -5, 60)  # a layer without any error has no height of its own
+    bars = np.clip(ratios, -5, 60)  # a layer without any error would be infinitely high
     colours = [TEST if value >= GOOD_DB else TRAIN if value >= POOR_DB else WRONG for value in ratios]
     axes.bar(range(len(layers)), bars, color=colours, width=0.8)
     axes.set(ylabel="dB", xlim=(-0.7, len(layers) - 0.3))
