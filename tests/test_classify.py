@@ -15,7 +15,7 @@ from photos import write_photos
 from PIL import Image
 
 import shufflenet_tf as st
-from shufflenet_tf import classify, imagenet
+from shufflenet_tf import classify, imagenet, prediction
 from shufflenet_tf.evaluation.classified import classified
 from shufflenet_tf.models import v2
 from shufflenet_tf.tflite_classifier import LiteClassifier

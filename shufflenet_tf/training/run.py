@@ -17,7 +17,8 @@ from shufflenet_tf.files import check_writable
 from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import MIN_SIZE, ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
-from shufflenet_tf.training.callbacks import BEST, HISTORY
+from shufflenet_tf.training.callbacks import BEST
+from shufflenet_tf.training.checkpoint import HISTORY
 from shufflenet_tf.training.checkpoint import NAME as CHECKPOINT
 from shufflenet_tf.training.fit import fit
 from shufflenet_tf.training.report import write_report
