@@ -101,9 +101,10 @@ def _helpers() -> dict[str, ast.FunctionDef]:
 
 @functools.cache
 def _fields(record: str) -> frozenset[str]:
-    """Fields of a dataclass of the library, each of which is a flag."""
-    paths = [path for path in (ROOT / "shufflenet_tf").rglob("*.py") if f"class {record}:" in path.read_text()]
-    classes = [node for path in paths for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+    """Fields of a dataclass, each of which is a flag."""
+    paths = [path for folder in ("shufflenet_tf", "export") for path in (ROOT / folder).rglob("*.py")]
+    trees = [ast.parse(text) for path in paths if f"class {record}" in (text := path.read_text())]
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     fields = [line for node in classes if node.name == record for line in node.body if isinstance(line, ast.AnnAssign)]
     return frozenset(field.target.id for field in fields)
 
@@ -118,10 +119,10 @@ def _in_tree(tree: ast.AST) -> set[str]:
             found |= {first} | {k.value.value for k in call.keywords if k.arg == "short_name"}
         elif name == "add_argument" and str(first).startswith("--"):
             found.add(first.removeprefix("--"))
-        elif name in _helpers():
-            found |= _in_tree(_helpers()[name])
         elif ast.unparse(call.func) == "options.define":
             found |= _fields(call.args[1].id)
+        elif name in _helpers():
+            found |= _in_tree(_helpers()[name])
     return found
 
 
