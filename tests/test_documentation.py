@@ -120,7 +120,7 @@ def _in_tree(tree: ast.AST) -> set[str]:
         elif name == "add_argument" and str(first).startswith("--"):
             found.add(first.removeprefix("--"))
         elif ast.unparse(call.func) == "options.define":
-            found |= _fields(call.args[1].id)
+            found |= _fields(ast.unparse(call.args[1]).rpartition(".")[2])
         elif name in _helpers():
             found |= _in_tree(_helpers()[name])
     return found
