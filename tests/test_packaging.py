@@ -1,4 +1,4 @@
-"""What pip installs: the library and the export, with what they import, in versions that constraints.txt pins for every Python."""
+"""What pip installs: the library and the export, with their imports, in versions that constraints.txt pins for every Python."""
 
 import ast
 import os
@@ -31,14 +31,14 @@ import shufflenet_tf as st
 
 assert "tensorflow" not in sys.modules, "it waits until it is needed"
 photos, photo = sys.argv[1:]
-trained = st.train(
-    photos, network="shufflenet_v2_0.5x", image_size=32, output="run", batch_size=8, steps=2, tensorboard=False, saved_model=False
-)
+small = {"image_size": 32, "batch_size": 8, "steps": 2, "tensorboard": False, "saved_model": False}
+trained = st.train(photos, network="shufflenet_v2_0.5x", output="run", **small)
 assert trained.model.output_shape == (None, 3) and trained.labels == ("blue", "green", "red")
 
 import export
 
-export.export_files("run", settings=export.ExportSettings(kinds=("int8",), calibration_images=4, test_images=4, ptq="minmax", runs=1))
+small = {"kinds": ("int8",), "calibration_images": 4, "test_images": 4, "ptq": "minmax", "runs": 1}
+export.export_files("run", settings=export.ExportSettings(**small))
 
 from export.optimize import optimize
 

@@ -17,9 +17,8 @@ from shufflenet_tf.files import check_writable
 from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import MIN_SIZE, ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
+from shufflenet_tf.training import checkpoint as checkpoints
 from shufflenet_tf.training.callbacks import BEST
-from shufflenet_tf.training.checkpoint import HISTORY
-from shufflenet_tf.training.checkpoint import NAME as CHECKPOINT
 from shufflenet_tf.training.fit import fit
 from shufflenet_tf.training.report import write_report
 from shufflenet_tf.training.settings import NETWORK, RunOptions, Settings
@@ -176,7 +175,7 @@ def _in_float32(model: ImageClassifier, arguments: dict[str, Any]) -> ImageClass
 
 def _remove_run(folder: pathlib.Path) -> None:
     """Removes the files that a run writes, and nothing else."""
-    for name in (CHECKPOINT, BEST, HISTORY, loading.MODEL, "labels.txt", "metrics.json"):
+    for name in (checkpoints.NAME, checkpoints.HISTORY, BEST, loading.MODEL, "labels.txt", "metrics.json"):
         (folder / name).unlink(missing_ok=True)
     for name in ("tensorboard", "saved_model"):
         shutil.rmtree(folder / name, ignore_errors=True)
