@@ -118,8 +118,8 @@ class ShuffleNetV1Unit(Composite):
         order = self.wiring.shuffle_order
         self.mix = ChannelShuffle(self.groups, order, name=f"{self.name}.shuffle", **common) if mixes else None
         self.dconv = DepthwiseConvBN(strides=self.strides, padding=padding, name=f"{self.name}.dconv", **common)
-        made = self.filters if added else self.filters - c
-        self.conv2 = GroupedConvBN(made, groups=self.groups, name=f"{self.name}.conv2", **common)
+        channels_of_branch = self.filters if added else self.filters - c
+        self.conv2 = GroupedConvBN(channels_of_branch, groups=self.groups, name=f"{self.name}.conv2", **common)
         self.excite = SqueezeExcite(self.reduction, name=f"{self.name}.se", **common) if self.reduction else None
         self.relu = tf.keras.layers.Activation("relu", name=f"{self.name}.relu", **common)
         if added:
@@ -160,9 +160,9 @@ class ShuffleNetV1Unit(Composite):
 def stage(x, name: str, filters: int, repeats: int, group_first: bool = True, strides: int = 2, **given):
     """Returns symbolic `x` behind `repeats` units, of which the first has `strides`; `given`: see ShuffleNetV1Unit."""
     for i in range(repeats):
-        own = {"group_first": group_first or i > 0, "strides": 1 if i else strides, "name": f"{name}.block{i}"}
-        own["project"] = i == 0 and strides == 1
-        x = ShuffleNetV1Unit(filters, **own, **given)(x)
+        unit = {"group_first": group_first or i > 0, "strides": 1 if i else strides, "name": f"{name}.block{i}"}
+        unit["project"] = i == 0 and strides == 1
+        x = ShuffleNetV1Unit(filters, **unit, **given)(x)
     return x
 
 
