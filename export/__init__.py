@@ -5,19 +5,19 @@
     export.export_files("runs/photos")  # runs/photos/export/model_int8.tflite and others, with a report
     export.export_files("runs/photos", settings=export.ExportSettings(kinds=("int8",), calibration="PHOTOS"))
 
-Anybody's .tflite file is optimized by `export.optimize.optimize`. Importing this package loads no TensorFlow.
+Use `export.optimize.optimize` to optimize a .tflite file from any source. Importing this package does not load TensorFlow.
 """
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports them
+if TYPE_CHECKING:  # for editors; `__getattr__` imports them at run time
     from export.pipeline import ExportSettings, export_files
 
 __all__ = ["ExportSettings", "export_files"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the pipeline when a name of it is first used (PEP 562)."""
+    """Imports the pipeline the first time one of its names is used (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from export import pipeline

@@ -2,9 +2,9 @@
 
   python -m export.benchmark a.tflite b.tflite ... [--threads=1] [--runs=50] [--csv=out.csv] [--plot=out.png]
 
-All files are open in one process and take turns, in another order each round, so that other load on the machine affects
-all of them alike. Compare the ratios, which are to the first file, not the milliseconds of two days. A file given twice
-shows the spread of chance. There is no profile by operator: LiteRT offers none to Python.
+All files stay open in one process and run in turns, in a new order each round, so other load on the machine affects them
+equally. Compare the ratios to the first file, not milliseconds from different days. Pass a file twice to see the random
+spread. There is no profile per operator, because LiteRT offers none to Python.
 """
 
 import os
@@ -26,13 +26,13 @@ from shufflenet_tf.files import check_writable
 
 FLAGS = cli.flag_values()
 cli.define_timing(FLAGS, runs=50)
-flags.DEFINE_integer("warmup", 5, "Runs of each file before the timed ones.", 0, flag_values=FLAGS)
-flags.DEFINE_string("csv", None, "Table to write, one line a file.", flag_values=FLAGS)
-flags.DEFINE_string("plot", None, "Picture to draw, .png, .pdf or .svg.", flag_values=FLAGS)
+flags.DEFINE_integer("warmup", 5, "Warm-up runs of each file before the timed runs.", 0, flag_values=FLAGS)
+flags.DEFINE_string("csv", None, "CSV table to write, one line per file.", flag_values=FLAGS)
+flags.DEFINE_string("plot", None, "Chart to draw (.png, .pdf or .svg).", flag_values=FLAGS)
 
 
 def main(paths: list[str]) -> None:
-    """Measures the files, prints the table and writes what the flags ask for."""
+    """Measures the files, prints the table and writes the files that the flags request."""
     if FLAGS.plot:
         plots.check_suffix(FLAGS.plot)
     for path in filter(None, (FLAGS.csv, FLAGS.plot)):

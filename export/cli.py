@@ -1,4 +1,4 @@
-"""What the programs of this folder share: the flags of `shufflenet_tf.cli`, --target, and the step to a phone."""
+"""Shared parts of this folder's programs: the flags of `shufflenet_tf.cli`, --target, and the step to a phone."""
 
 import pathlib
 import shlex
@@ -11,6 +11,6 @@ __all__ = ["define_target", "define_timing", "flag_values", "phone_step", "run"]
 
 
 def phone_step(files: Sequence[str]) -> list[tuple[str, str]]:
-    """Returns the step for `shufflenet_tf.cli.next_steps` that shows models on a phone; none outside of a checkout."""
+    """Returns the step for `shufflenet_tf.cli.next_steps` that shows models on a phone; empty outside a checkout."""
     command = f'make android MODEL="{shlex.join(files)}"'
     return [("see it on a phone", command)] if pathlib.Path("android_demo").is_dir() else []

@@ -1,9 +1,9 @@
-"""The way of a network to a phone: convert, quantize, optimize, attach metadata, verify, time.
+"""The complete export of a network: convert, quantize, optimize, attach metadata, verify, time.
 
     from export.pipeline import export_files
     export_files("runs/v2", kinds=["int8"], max_drop=0.5)
 
-`export_files` goes the whole way and writes everything, by `convert_all`, `finish` and `measure`; `export` is the first two.
+`export_files` runs all steps with `convert_all`, `finish` and `measure`, and writes the files; `export` runs the first two.
 """
 
 import concurrent.futures
@@ -39,48 +39,48 @@ from shufflenet_tf.loading import training_dataset
 from shufflenet_tf.options import check, option, split
 
 FOLDER = "export"  # in a run's folder, or beside a file
-# Where quantization-aware training leaves the int8 graph in a run's folder, as converted.
+# Int8 graph, as converted, that quantization-aware training leaves in a run's folder.
 QAT_FOLDER, QAT_GRAPH = "qat", "int8_as_converted.tflite"
-TRAINED = "int8_trained"  # kind of the file that comes of it
+TRAINED = "int8_trained"  # kind of the file exported from it
 
-_NOISE_IMAGES = 12  # for the noise of layers
-_HELD_OUT = 3  # one in so many calibration images is held out to measure the drop on
+_NOISE_IMAGES = 12  # for measuring the noise of layers
+_HELD_OUT = 3  # holds out one in three calibration images to measure the drop
 _RECIPES = {"int8": ptq.BEST, "int16": ptq.BEST_INT16}
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportSettings:
-    """How to export; each field is a flag of `python -m export.tflite` too.
+    """Settings of an export; each field is also a flag of `python -m export.tflite`.
 
     Raises:
-      UserError: a value out of range, an unknown kind, or a largest drop without int8.
+      UserError: a value is out of range, a kind is unknown, or `max_drop` is given without int8.
     """
 
     kinds: Sequence[str] = ("float32", "float16", "int8")  # of `export.convert.precision.KINDS`
     calibration: str | None = option(
-        None, "Photos to take int8's ranges from: a folder or a dataset; without it, the run's training images."
+        None, "Photos that calibrate int8's ranges: a folder or a dataset; default: the run's training images."
     )
-    calibration_images: int = option(200, "Number of these images.", 1)
-    test: str | None = option(None, "Dataset to verify on; without it, the run's test images, or the calibration images.")
-    test_images: int = option(200, "Largest number of its test images.", 1)
-    data_dir: str | None = option(None, "Folder where TensorFlow Datasets are prepared; without it, a folder in your home.")
+    calibration_images: int = option(200, "Number of calibration images.", 1)
+    test: str | None = option(None, "Dataset to verify on; default: the run's test images, or else the calibration images.")
+    test_images: int = option(200, "Maximum number of test images.", 1)
+    data_dir: str | None = option(None, "Folder of prepared TensorFlow Datasets; default: a folder in your home.")
     int8_output: str = option("uint8", "Type of the int8 file's probabilities.", choices=("uint8", "float32"))
     ptq: str = option(
         "best",
-        "How int8's weights and scales are chosen: best corrects them on the photos, in minutes; minmax is TensorFlow's way.",
+        "How to choose int8's weights and scales: best corrects them on the photos (minutes); minmax is TensorFlow's method.",
         choices=("best", "minmax"),
     )
-    max_drop: float | None = None  # points of accuracy that int8 may be expected to lose; None: all layers stay in int8
-    threads: int = option(1, "Threads of the interpreter that the files are made for.", 1)
+    max_drop: float | None = None  # accepted loss of accuracy by int8, in points; None: all layers stay in int8
+    threads: int = option(1, "Interpreter threads to optimize the files for.", 1)
     target: str | Target = PHONE
     runs: int = option(30, "Timed runs of each file.", 1)
 
     def __post_init__(self):
         check(self)
         if unknown := [kind for kind in self.kinds if kind not in KINDS]:
-            raise UserError(f"--kinds has {unknown[0]!r}, which is none of {', '.join(KINDS)}.")
+            raise UserError(f"--kinds has an unknown kind {unknown[0]!r}: use {', '.join(KINDS)}.")
         if self.max_drop is not None and "int8" not in self.kinds:
-            raise UserError(f"--max_drop is about int8, and --kinds={','.join(self.kinds)} has none: add int8 to --kinds.")
+            raise UserError(f"--max_drop applies to int8, but --kinds={','.join(self.kinds)} lacks it: add int8 to --kinds.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +88,9 @@ class Conversion:
     """A converted network, before the optimizer.
 
     Attributes:
-      converted: as TensorFlow converts it.
-      quantized: after post-training quantization; else the same.
-      noise: of each layer in both; empty: not measured.
+      converted: result of TensorFlow's converter.
+      quantized: result of post-training quantization; else the same as `converted`.
+      noise: quantization noise of each layer in both; empty: not measured.
     """
 
     converted: TfliteModel
@@ -99,7 +99,7 @@ class Conversion:
 
     @classmethod
     def unchanged(cls, content: bytes, kind: str) -> "Conversion":
-        """Returns a converted graph without further quantization."""
+        """Returns a conversion without post-training quantization."""
         model = TfliteModel(content, kind)
         return cls(model, model)
 
@@ -111,14 +111,14 @@ def convert_all(
     max_drop: float | None = None,
     held_out: Sequence[np.ndarray] = (),
 ) -> Iterator[Conversion]:
-    """Converts a network to several kinds of numbers.
+    """Converts a network to several precisions.
 
     Args:
       bundle: the network.
-      precisions: one a conversion.
-      best: whether int8's and int16's weights, biases and scales are chosen anew, by `ptq.quantize`.
-      max_drop: how much accuracy int8 may lose, 0-1; see `mixed_precision.mix`. None: all of it stays in int8.
-      held_out: uint8 images [H, W, 3] to measure that on; none: those that int8 was calibrated with.
+      precisions: one per conversion.
+      best: whether `ptq.quantize` tunes the weights, biases and scales of int8 and int16.
+      max_drop: accuracy that int8 may lose, 0-1; see `mixed_precision.mix`. None: all layers stay in int8.
+      held_out: uint8 images [H, W, 3] on which to measure the drop; empty: int8's calibration images.
 
     Raises:
       UserError: see `convert` and `ptq.quantize`.
@@ -150,12 +150,12 @@ def finish(
 
     Args:
       bundle: the network, its labels and its preprocessing.
-      conversions: optimization of one begins while the next one is still converted.
-      threads: of the interpreter that the files are made for.
-      target: the processor to make the files fast on; see `optimize`.
+      conversions: may be a generator: one is optimized while the next is still being converted.
+      threads: interpreter threads to optimize the files for.
+      target: the processor to optimize the files for; see `optimize`.
 
     Raises:
-      UserError: a file can't be optimized, or see `metadata.attach`.
+      UserError: a file can't be optimized; see also `metadata.attach`.
     """
     model = bundle.model
     labels = bundle.labels or [f"class {i}" for i in range(model.output_shape[-1])]
@@ -180,24 +180,24 @@ def finish(
 def export(
     bundle: st.Bundle, precisions: Iterable[Precision], threads: int = 1, target: str | Target = PHONE
 ) -> Iterator[ExportedModel]:
-    """Converts and optimizes a network as TensorFlow quantizes it; see `convert_all` and `finish`."""
+    """Converts and optimizes a network with TensorFlow's quantization; see `convert_all` and `finish`."""
     return finish(bundle, convert_all(bundle, precisions), threads, target)
 
 
 def measure(
     bundle: st.Bundle, models: Mapping[str, TfliteModel], images: Iterable[Batch], threads: int = 1, runs: int = 30
 ) -> tuple[Verification, dict[str, Figures]]:
-    """Compares models with the network that they were made of, and times them in turns.
+    """Compares models with the original network, and times them in turns.
 
     Args:
       bundle: the network.
-      models: by name.
+      models: models by name.
       images: see `verify`.
-      threads: of the interpreter; of one thread it's the computing time that is measured.
-      runs: timed runs of each.
+      threads: interpreter threads; with one thread, CPU time is measured.
+      runs: timed runs of each model.
 
     Returns:
-      The full comparison, and the figures of each model by its name.
+      The full comparison, and the measurements of each model by name.
     """
     with tempfile.TemporaryDirectory() as scratch:
         paths = [pathlib.Path(scratch) / f"{name.removesuffix('.tflite')}.tflite" for name in models]
@@ -215,11 +215,11 @@ def export_files(
     say: Callable[[str], None] = lambda sentence: None,
     **options: Any,
 ) -> ExportResults:
-    """Exports a trained network and writes the files, their figures and pictures; nothing is written before all is done.
+    """Exports a trained network; writes files, measurements and charts only after every step has succeeded.
 
     Args:
-      path: folder of a run, .keras file or checkpoint.
-      output: folder for the files; None: export/ within the run, or beside the file.
+      path: a run's folder, .keras file or checkpoint.
+      output: folder for the files; None: export/ in the run's folder, or beside the file.
       say: called with a sentence before each long step.
       **options: fields of `ExportSettings`.
 
@@ -231,7 +231,7 @@ def export_files(
     folder = pathlib.Path(output) if output else beside(path, FOLDER)
     bundle = st.load(path)
     if not isinstance(bundle.model, st.ImageClassifier):
-        raise UserError(f"{path} is a .tflite file already: give the model that it came from, or run export.optimize on it.")
+        raise UserError(f"{path} is already a .tflite file: give the original model, or run export.optimize on the file.")
     calibration, held_out = _calibration(bundle, path, settings, say)
     images = list(_test_batches(bundle, settings.test or training_dataset(path), calibration, settings))
     check_writable(folder)
@@ -251,21 +251,21 @@ def export_files(
 
 
 def beside(path: pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the folder `name` within a run's folder, or beside a file."""
+    """Returns the folder `name` in a run's folder, or beside a file."""
     return (path if path.is_dir() else path.parent) / name
 
 
 def _calibration(
     bundle: st.Bundle, path: pathlib.Path, settings: ExportSettings, say: Callable[[str], None]
 ) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
-    """Returns images to calibrate with, and those that are held out to measure the drop on; none where no kind needs any."""
+    """Returns calibration images and held-out images for measuring the drop; both are empty if no kind needs any."""
     needing = [kind for kind in settings.kinds if kind in CALIBRATED]
     if not needing:
         return [], []
     spec = settings.calibration or training_dataset(path)
     if spec is None:
-        raise UserError(f"{needing[0]} needs images to take the ranges of activations from: give --calibration=FOLDER.")
-    say(f"Reading {settings.calibration_images} images of {spec}")
+        raise UserError(f"{needing[0]} needs images to calibrate the ranges of activations: give --calibration=FOLDER.")
+    say(f"Reading {settings.calibration_images} images from {spec}")
     images = read_calibration_images(spec, bundle, settings.calibration_images, settings.data_dir)
     if settings.max_drop is None:
         return images, []
@@ -276,7 +276,7 @@ def _calibration(
 def _test_batches(
     bundle: st.Bundle, spec: str | None, calibration: Sequence[np.ndarray], settings: ExportSettings
 ) -> Iterator[Batch]:
-    """Yields test images; those of the calibration where there is no dataset, and noise where there are none at all."""
+    """Yields test images: from the dataset, else the calibration images, else noise."""
     if spec is not None:
         source = open_source(spec, data_dir=settings.data_dir)
         yield from batches(source, bundle, min(settings.test_images, source.test.size))
@@ -287,7 +287,7 @@ def _test_batches(
 
 
 def trained_conversion(path: pathlib.Path, kinds: Sequence[str]) -> Iterator[Conversion]:
-    """Yields the int8 graph that quantization-aware training has left in a run's folder, if int8 is asked for."""
+    """Yields the int8 graph that quantization-aware training left in a run's folder, if int8 is requested."""
     graph = path / QAT_FOLDER / QAT_GRAPH
     if "int8" in kinds and graph.is_file():
         yield Conversion.unchanged(graph.read_bytes(), TRAINED)

@@ -1,15 +1,15 @@
-"""Exports a trained network for phones: fast TFLite files, and a report that compares them with the network.
+"""Exports a trained network to fast TFLite files for phones, with a report that compares them with the network.
 
-The model of a training run, calibrated on its training images and verified on its test images:
+A training run's model, calibrated on its training images and verified on its test images:
   python -m export.tflite --model=runs/v2
 
 Published weights, calibrated on your own photos (any folder; 200 are enough):
   python -m export.tflite --model=shufflenetv1_0.5x_Group3.pth.tar --calibration=PHOTOS --output=export_v1
 
---output gets model_float32.tflite, model_float16.tflite and model_int8.tflite, which take uint8 RGB pixels, return
-probabilities, and have labels and metadata inside; labels.txt; report.md and report.json with size, accuracy, agreement and
-latency of each file; verify.png and verify.json with the images on which they differ most, and the noise of int8's layers.
-Nothing is written before everything is done.
+--output receives model_float32.tflite, model_float16.tflite and model_int8.tflite, which take uint8 RGB pixels, return
+probabilities, and contain labels and metadata; labels.txt; report.md and report.json with size, accuracy, agreement and latency
+of each file; verify.png and verify.json with the images that differ most, and the noise of int8's layers. Files are written
+only after every step has succeeded.
 """
 
 import os
@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads wait for each other longer than they work here
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # here its threads wait for each other longer than they work
 
 from absl import flags
 
@@ -35,8 +35,8 @@ from shufflenet_tf.errors import UserError
 FLAGS = cli.flag_values()
 cli.heading(FLAGS, "Model and files")
 cli.define_model(FLAGS, "Trained model: a run's folder, or a .keras, .npz or .pth file.")
-cli.define_output(FLAGS, f"Folder for the files; without it, {FOLDER}/ within the run, or beside the file.")
-flags.DEFINE_list("kinds", list(ExportSettings.kinds), f"Which files to write, of {','.join(KINDS)}.", flag_values=FLAGS)
+cli.define_output(FLAGS, f"Folder for the files; default: {FOLDER}/ in the run's folder, or beside the file.")
+flags.DEFINE_list("kinds", list(ExportSettings.kinds), f"Files to write, of {','.join(KINDS)}.", flag_values=FLAGS)
 
 cli.heading(FLAGS, "Images")
 options.define(FLAGS, ExportSettings, ("calibration", "calibration_images", "test", "test_images", "data_dir"))
@@ -46,8 +46,8 @@ options.define(FLAGS, ExportSettings, ("int8_output", "ptq"))
 flags.DEFINE_float(
     "max_drop",
     ExportSettings.max_drop,
-    "Points of accuracy that int8 may be expected to lose, such as 0.5: as few layers as that takes stay in floating point. "
-    "A third of the calibration images is set aside to measure it on.",
+    "Accuracy that int8 may lose, in points, such as 0.5: as few layers as necessary stay in floating point. "
+    "A third of the calibration images is held out to measure the loss.",
     0.0,
     100.0,
     flag_values=FLAGS,
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> None:
     began, path = time.monotonic(), pathlib.Path(FLAGS.model)
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else beside(path, FOLDER)
     results = export_files(path, folder, _say, **options.given(FLAGS, ExportSettings))
-    print(f"\n{export_report.text(results)}\nEverything is in {folder}, after {time.monotonic() - began:.0f} s.")
+    print(f"\n{export_report.text(results)}\nAll files are in {folder}; it took {time.monotonic() - began:.0f} s.")
     print(cli.next_steps(_next_steps(results, folder)))
 
 

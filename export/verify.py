@@ -3,8 +3,8 @@
   python -m export.verify --model=runs/v2 a.tflite b.tflite --dataset=folder:PATH [--images=N] [--output=FOLDER]
 
 It reports the accuracy of each file, its agreement with the original, the differences of probabilities, and the images with
-the largest ones. If one file is a float model and another its int8 version, both as converted, it also measures the noise
-that quantization adds to each layer. --output gets verify.json and verify.png.
+the largest differences. Given a float file and its int8 version, both as converted, it also measures the quantization noise
+of each layer. --output receives verify.json and verify.png.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from shufflenet_tf.files import check_writable
 
 FLAGS = cli.flag_values()
 cli.define_model(FLAGS, "The original: a run's folder, or a .keras, .npz or .pth file.")
-cli.define_dataset(FLAGS, help="Images, of which the test part is used")
+cli.define_dataset(FLAGS, help="Images; the test part is used")
 flags.DEFINE_integer("images", 0, "Number of images, drawn at random; 0: all.", 0, flag_values=FLAGS)
 cli.define_threads(FLAGS)
 cli.define_output(FLAGS, "Folder for verify.json and verify.png.")
@@ -38,7 +38,7 @@ def main(paths: list[str]) -> None:
     """Verifies the files, prints the table and writes the report."""
     for flag in ("model", "dataset"):
         if not FLAGS[flag].value:
-            raise UserError(f"--{flag}= is missing: --help shows how to use this.")
+            raise UserError(f"--{flag} is missing: give it; --help shows examples.")
     if FLAGS.output:
         check_writable(FLAGS.output)
     bundle = st.load(FLAGS.model)

@@ -1,1 +1,1 @@
-"""The camera of the phone: its integer preprocessing, and golden frames that every implementation must agree with."""
+"""The phone's camera: its integer preprocessing, and the golden frames that every implementation must reproduce."""

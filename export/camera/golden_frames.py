@@ -1,10 +1,10 @@
-"""Writes camera frames and the pixels and answers that networks must give for them, for the tests of the camera app.
+"""Writes camera frames with the expected pixels and network outputs, for the tests of the camera app.
 
   python -m export.camera.golden_frames --output=golden_frames.zip model.tflite other.tflite
 
-The archive holds index.json and, for each case in it, the frame's memory, the tensor that the model gets and the tensor
-that it returns. Frames come as YUV_420_888 of several strides, I420, NV12, NV21 and RGBA, of full and limited
-range, of odd sizes, in all four rotations. The same models give the same archive.
+The archive holds index.json and, for each case, the frame's memory, the input tensor of the model and its output tensor.
+Frames are YUV_420_888 with several strides, I420, NV12, NV21 and RGBA, in full and limited range, with odd sizes, in all four
+rotations. The same models always give the same archive.
 """
 
 import dataclasses
@@ -33,24 +33,24 @@ from shufflenet_tf.tflite_classifier import LiteClassifier
 FLAGS = cli.flag_values()
 flags.DEFINE_string("output", None, "The archive to write, a .zip file.", flag_values=FLAGS)
 
-SIZES = ((64, 48), (47, 61), (21, 17), (96, 31))  # width, height of frames
+SIZES = ((64, 48), (47, 61), (21, 17), (96, 31))  # width, height of the frames
 LAYOUTS = (("yuv420", "full"), ("yuv420", "limited"), ("i420", "full"), ("nv12", "limited"), ("nv21", "full"), ("rgba", "all"))
 OF_ALL_MODELS = ("yuv420_full", "rgba")
 INTERPOLATIONS = ("bilinear", "bicubic", "area", "lanczos3")
-LARGE = (642, 361)  # too large to keep: tests draw it themselves and compare a checksum
+LARGE = (642, 361)  # too large to store: tests draw it themselves and compare a checksum
 TOP = 3
-_FILL = 0xA5  # of bytes that belong to no sample
+_FILL = 0xA5  # value of the bytes that belong to no sample
 
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """A picture as it lies in memory.
+    """A picture and its layout in memory.
 
     Attributes:
       pixels: uint8 [h, w, 3], the picture in RGB.
-      memory: all of its bytes.
-      planes: Y, U and V, or RGBA alone: offset, row stride and pixel stride of each, in bytes.
-      limits: "full" or "limited" of YUV; "all" of RGBA.
+      memory: the bytes of the whole buffer.
+      planes: offset, row stride and pixel stride in bytes of each plane: Y, U and V, or RGBA alone.
+      limits: "full" or "limited" for YUV; "all" for RGBA.
     """
 
     pixels: np.ndarray
@@ -60,7 +60,7 @@ class Frame:
 
 
 def samples(width: int, height: int, seed: int) -> np.ndarray:
-    """Draws a plane, uint8 [height, width]: ramps with noise, by integers alone so that every language draws the same."""
+    """Draws a plane, uint8 [height, width]: ramps with noise, in integer arithmetic so that every language draws the same."""
     x, y = np.meshgrid(np.arange(width, dtype=np.int64), np.arange(height, dtype=np.int64))
     ramp = (x * (3 + seed) + y * (5 - seed)) // 4
     noise = ((x * 7919 + y * 104729 + seed * 1299709) * 2654435761 % (1 << 32)) >> 24
@@ -68,7 +68,7 @@ def samples(width: int, height: int, seed: int) -> np.ndarray:
 
 
 def frame(layout: str, width: int, height: int, limits: str) -> Frame:
-    """Draws a frame; `layout` and `limits` are of `LAYOUTS`."""
+    """Draws a frame; `LAYOUTS` lists the values of `layout` and `limits`."""
     if layout == "rgba":
         rgba = np.stack([samples(width, height, seed) for seed in range(4)], -1)
         stride = 4 * width + 12
@@ -80,7 +80,7 @@ def frame(layout: str, width: int, height: int, limits: str) -> Frame:
     rows, columns = u.shape
     chroma = width * height
     planes = {
-        # A gap behind each row, and behind each plane; the last row ends with its last sample, as in Android.
+        # A gap follows each row and each plane; the last row ends with its last sample, as on Android.
         "yuv420": (
             (0, width + 6, 1),
             ((width + 6) * height, 3 * columns + 5, 3),
@@ -103,9 +103,9 @@ def _place(memory: bytearray, plane: np.ndarray, offset: int, row_stride: int, p
 
 
 def golden(models: Mapping[str, LiteClassifier]) -> Iterator[tuple[str, bytes]]:
-    """Yields the names and contents of the archive's files, of models by their files' names.
+    """Yields the names and contents of the archive's files; `models` maps file names to classifiers.
 
-    The first model is given all frames, the others those of two layouts.
+    The first model gets all frames, the others only the frames of two layouts.
     """
     frames, cases = {}, []
     for (w, h), (layout, limits) in itertools.product(SIZES, LAYOUTS):
@@ -129,7 +129,7 @@ def golden(models: Mapping[str, LiteClassifier]) -> Iterator[tuple[str, bytes]]:
 
 
 def _large() -> list[dict[str, Any]]:
-    """Returns checksums of a large RGBA frame preprocessed to 224 x 224 pixels, for each way of resizing."""
+    """Returns checksums of a large RGBA frame preprocessed to 224 x 224 pixels, for each resizing method."""
     width, height = LARGE
     image = np.stack([samples(width, height, seed) for seed in range(3)], -1)
     results = []
@@ -145,7 +145,7 @@ def write(path: str | os.PathLike, models: Mapping[str, LiteClassifier]) -> None
     """Writes the archive."""
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in golden(models):
-            archive.writestr(zipfile.ZipInfo(name), content)  # ZipInfo has one date for all time
+            archive.writestr(zipfile.ZipInfo(name), content)  # ZipInfo's default date is constant
 
 
 def main(arguments: list[str]) -> None:
@@ -153,7 +153,7 @@ def main(arguments: list[str]) -> None:
         raise UserError("Give --output=NAME.zip and one or more .tflite files; --help shows an example.")
     names = [pathlib.Path(path).name for path in arguments]
     if len(set(names)) < len(names):
-        raise UserError(f"Two of {', '.join(names)} have the same name: the archive keeps models by their names.")
+        raise UserError(f"Two of {', '.join(names)} have the same name: give files with different names.")
     write(FLAGS.output, {name: LiteClassifier(path) for name, path in zip(names, arguments, strict=True)})
 
 

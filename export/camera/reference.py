@@ -1,7 +1,7 @@
-"""The camera app's preprocessing of a frame, in the same integer arithmetic, to the bit.
+"""The camera app's frame preprocessing in bit-identical integer arithmetic.
 
-The app (android_demo/core) converts, rotates, resizes and crops in one pass of fixed-point numbers. This is the same, written
-for clarity; it differs from `Preprocessing.resize_and_crop` by one of 256 grey levels at most.
+The app (android_demo/core) converts, rotates, resizes and crops in one fixed-point pass. This version does the same and is
+written for clarity; it differs from `Preprocessing.resize_and_crop` by at most one of 256 grey levels.
 """
 
 import math
@@ -11,21 +11,21 @@ import numpy as np
 from shufflenet_tf.preprocessing import Preprocessing
 
 ROTATIONS = (0, 90, 180, 270)
-_BITS = 14  # of a weight; those of a pixel sum to 1 << 14
-_KEPT = 7  # bits behind the point between the two directions
-_CENTRE = 128  # of U and V
+_BITS = 14  # fractional bits of a weight; the weights of a pixel sum to 1 << 14
+_KEPT = 7  # fractional bits kept between the two directions
+_CENTRE = 128  # zero point of U and V
 
-# BT.601 times 65536: Y's factor, Y of black, V's part in red, U's and V's in green, U's in blue.
+# BT.601 times 65536: Y's factor, Y at black, V's share of red, U's and V's shares of green, U's share of blue.
 _MATRICES = {"full": (65536, 0, 91881, 22553, 46802, 116130), "limited": (76309, 16, 104597, 25675, 53279, 132201)}
 
 
 def yuv_to_rgb(y: np.ndarray, u: np.ndarray, v: np.ndarray, limits: str) -> np.ndarray:
-    """Converts a YUV 4:2:0 picture under BT.601; each sample of U and V counts for the 2 x 2 pixels that it covers.
+    """Converts a YUV 4:2:0 picture under BT.601; each U and V sample applies to the 2 x 2 pixels that it covers.
 
     Args:
       y: uint8 [h, w].
       u, v: uint8 [(h + 1) // 2, (w + 1) // 2].
-      limits: "full" (values of 0 to 255, as in JPEG) or "limited" (16 to 235 or 240, as in video).
+      limits: "full" (0 to 255, as in JPEG) or "limited" (16 to 235 or 240, as in video).
 
     Returns:
       uint8 [h, w, 3].
@@ -42,10 +42,10 @@ def resize_and_crop(image: np.ndarray, preprocessing: Preprocessing, size: tuple
     """Rotates a frame upright, resizes it and crops its centre.
 
     Args:
-      image: uint8 [h, w, 3], RGB, as it lies in memory.
-      preprocessing: how.
+      image: uint8 [h, w, 3], RGB, in the order of memory.
+      preprocessing: resizing method, resized size and crop.
       size: (height, width) of the network's input.
-      rotation: degrees clockwise to rotate it upright.
+      rotation: degrees clockwise that make the frame upright.
 
     Returns:
       uint8 [height, width, 3].
@@ -56,11 +56,11 @@ def resize_and_crop(image: np.ndarray, preprocessing: Preprocessing, size: tuple
     for source, cut in zip(upright.shape[:2], size, strict=True):
         resized = max(int(np.rint(np.float32(source) * factor)), cut)
         axes.append(_weights(source, resized, (resized - cut) // 2, cut, preprocessing))
-    # The order of the directions matters, as values are rounded between them: the one along memory's columns comes first.
+    # Values are rounded between the two directions, so their order matters: the direction along memory's columns comes first.
     first = 1 if rotation % 180 else 0
     pixels = upright
     for axis, kept in ((first, _KEPT), (1 - first, -_KEPT)):
-        # float64 holds all of these whole numbers, and multiplies matrices of them much faster.
+        # float64 represents these integers exactly, and its matrix products are much faster.
         sums = np.tensordot(axes[axis].astype(np.float64), pixels.astype(np.float64), (1, axis))
         shift = _BITS - kept
         pixels = (np.moveaxis(sums, 0, axis).astype(np.int64) + (1 << (shift - 1))) >> shift
@@ -68,11 +68,11 @@ def resize_and_crop(image: np.ndarray, preprocessing: Preprocessing, size: tuple
 
 
 def _weights(source: int, resized: int, offset: int, size: int, preprocessing: Preprocessing) -> np.ndarray:
-    """Returns the weight of each source pixel in each pixel along an axis, in 1/16384: int64 [size, source].
+    """Returns the weight of each source pixel in each output pixel along an axis, in 1/16384: int64 [size, source].
 
     Args:
-      source: pixels of the axis.
-      resized: pixels after resizing, of which `size` are kept from `offset` on.
+      source: pixels along the axis.
+      resized: pixels after resizing; `size` of them are kept, starting at `offset`.
     """
     step = source / resized
     widening = max(step, 1.0) if preprocessing.antialias else 1.0
@@ -95,9 +95,9 @@ def _weights(source: int, resized: int, offset: int, size: int, preprocessing: P
 
 
 def _rounded(weights: list[float]) -> list[int]:
-    """Returns integers in the same proportions; the remainder of rounding goes to the largest."""
+    """Returns integers in the same proportions; the largest one absorbs the rounding remainder."""
     total = 0.0
-    for weight in weights:  # not sum(): since Python 3.12 it rounds otherwise
+    for weight in weights:  # not sum(): it rounds differently since Python 3.12
         total += weight
     whole = [math.floor(weight / total * (1 << _BITS) + 0.5) for weight in weights]
     whole[whole.index(max(whole))] += (1 << _BITS) - sum(whole)

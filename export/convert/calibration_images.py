@@ -1,4 +1,4 @@
-"""The photos that the ranges of int8's activations are taken from."""
+"""Reads the photos that calibrate the ranges of int8 activations."""
 
 import os
 
@@ -12,20 +12,20 @@ from shufflenet_tf.errors import UserError
 
 
 def read_calibration_images(spec: str, bundle: st.Bundle, count: int, data_dir: str | None = None) -> list[np.ndarray]:
-    """Reads images to calibrate with, drawn at random but always the same.
+    """Reads calibration images, drawn at random with a fixed seed.
 
     Args:
-      spec: a folder with photos, in whatever folders within it; or a dataset, whose training part is used: folder:PATH,
-        tfds:NAME, shapes.
-      bundle: the model, for its size and preprocessing.
-      count: how many.
-      data_dir: where TensorFlow Datasets are prepared.
+      spec: a folder with photos, which may have subfolders; or a dataset (folder:PATH, tfds:NAME, shapes), of which the
+        training part is used.
+      bundle: the model; gives the size and the preprocessing.
+      count: number of images.
+      data_dir: folder of the prepared TensorFlow Datasets.
 
     Returns:
       uint8 [height, width, 3] each.
 
     Raises:
-      UserError: there is no such folder or dataset, or it has fewer images.
+      UserError: the folder or dataset does not exist, or has too few images.
     """
     random = np.random.default_rng(0)
     if not os.path.isdir(spec):
@@ -42,7 +42,7 @@ def read_calibration_images(spec: str, bundle: st.Bundle, count: int, data_dir: 
         try:
             images.append(photos.read(path, bundle.preprocessing, bundle.size))
         except UndecodableError:
-            continue  # another one serves as well
+            continue  # unreadable: take another one
     if len(images) < count:
         raise UserError(_too_few(spec, len(images), count))
     return images
@@ -50,5 +50,5 @@ def read_calibration_images(spec: str, bundle: st.Bundle, count: int, data_dir: 
 
 def _too_few(spec: str, available: int, count: int) -> str:
     if not available:
-        return f"There is no photo in {spec}: give a folder with some {count} of the kind that the model will see."
-    return f"{spec} has {available} images and {count} are asked for: give --calibration_images={available}, or more photos."
+        return f"There is no photo in {spec}: give a folder with about {count} photos like those that the model will see."
+    return f"{spec} has {available} images, but {count} were requested: give --calibration_images={available}, or more photos."

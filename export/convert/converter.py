@@ -1,4 +1,4 @@
-"""TensorFlow's converter, set up for each way to store numbers."""
+"""TensorFlow's converter, set up for each precision."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -18,14 +18,14 @@ def run_converter(
     input_type: tf.DType = tf.float32,
     output_type: tf.DType = tf.float32,
 ) -> bytes:
-    """Converts a traced function to a .tflite file's content.
+    """Converts a traced function to the content of a .tflite file.
 
     Args:
-      function: with static shapes.
+      function: traced function with static shapes.
       kind: see `export.convert.precision.KINDS`.
-      samples: int8, int16: returns inputs of the function, from which ranges are taken; None: the function's fake quantization
-        has them.
-      input_type, output_type: int8: of the graph's inputs and outputs.
+      samples: for int8 and int16: returns inputs of the function, which calibrate the ranges; None: the function's
+        fake-quantization operators hold the ranges.
+      input_type, output_type: types of the graph's inputs and outputs for int8.
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     if kind != "float32":
@@ -44,5 +44,5 @@ def run_converter(
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type, converter.inference_output_type = input_type, output_type
     with startup.held_back(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # notes to the converter's authors
+        warnings.simplefilter("ignore")  # these warnings address the converter's developers
         return converter.convert()

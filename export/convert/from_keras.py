@@ -1,4 +1,4 @@
-"""From a Keras network to a TFLite graph that takes raw pixels: static, with preprocessing and softmax inside."""
+"""Converts a Keras network to a static TFLite graph that takes raw pixels, with preprocessing and softmax inside."""
 
 import tensorflow as tf
 
@@ -12,13 +12,13 @@ from shufflenet_tf.preprocessing import Preprocessing
 
 
 def trace(model: ImageClassifier) -> ConcreteFunction:
-    """Returns a network as TensorFlow's graph, which `convert` takes too: several files then cost one tracing.
+    """Traces a network into a TensorFlow graph; `convert` accepts it, so several files need only one trace.
 
     Args:
-      model: with a fixed input size and a softmax.
+      model: network with a fixed input size and a softmax.
 
     Raises:
-      UserError: the network's input size is open, it has no classifier or no preprocessing, or doesn't begin with a
+      UserError: the network's input size is not fixed, it has no classifier or no preprocessing, or it doesn't begin with a
         convolution.
     """
     check_convertible(model)
@@ -30,18 +30,18 @@ def trace(model: ImageClassifier) -> ConcreteFunction:
 
     with Stem.of(model).taking_pixels():
         traced = classify.get_concrete_function()
-    traced.traced_model = model  # a graph holds variables weakly
+    traced.traced_model = model  # a graph refers to variables only weakly
     return traced
 
 
 def convert(model: ImageClassifier | ConcreteFunction, precision: Precision | None = None) -> bytes:
-    """Converts a network to a .tflite file's content.
+    """Converts a network to the content of a .tflite file.
 
-    The graph takes uint8 [1, H, W, 3], RGB 0-255, and returns probabilities [1, classes]. Batch normalization is folded
-    into the convolutions, and so are the preprocessing's scale, channel order and mean, with mean pixels beyond the border.
+    The graph takes uint8 [1, H, W, 3], RGB 0-255, and returns probabilities [1, classes]. The convolutions absorb batch
+    normalization; the first one absorbs the scale, channel order and mean of the preprocessing. The padding is the mean pixel.
 
     Args:
-      model: a network, or what `trace` returned for it.
+      model: a network, or the result of `trace`.
       precision: how numbers are stored; None: as float32.
 
     Raises:
@@ -54,7 +54,7 @@ def convert(model: ImageClassifier | ConcreteFunction, precision: Precision | No
 
 
 def _taking_pixels(content: bytes) -> bytes:
-    """Has a float graph take uint8: as a quantized tensor of scale 1, which delegates turn into floats themselves."""
+    """Makes a float graph take uint8, as a quantized tensor of scale 1; delegates convert it to floats themselves."""
     graph = Graph(content)
     (floats,) = graph.inputs
     pixels = graph.add_tensor(graph.shape(floats), schema.TensorType.UINT8, "image", Quantization((1.0,), (0,)))
@@ -64,10 +64,10 @@ def _taking_pixels(content: bytes) -> bytes:
 
 
 def check_convertible(model: ImageClassifier) -> None:
-    """Raises a UserError if a network's input size is open, or it has no classifier or no preprocessing."""
+    """Raises a UserError if a network's input size is not fixed, or it has no classifier or no preprocessing."""
     if not isinstance(getattr(model, "preprocessing", None), Preprocessing):
-        raise UserError(f"A {type(model).__name__} has no preprocessing of ours: give a model that this project has trained.")
+        raise UserError(f"A {type(model).__name__} has no known preprocessing: give a model that this project has trained.")
     if None in model.input_shape[1:]:
-        raise UserError(f"{model.name} takes images of any size, and a phone's graph needs one: build it with an input_shape.")
+        raise UserError(f"{model.name} takes images of any size, but a phone needs a fixed one: build it with an input_shape.")
     if model.layers[-1].name != "probabilities":
         raise UserError(f"{model.name} does not end with probabilities: build it with include_top and its softmax.")

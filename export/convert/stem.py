@@ -1,7 +1,7 @@
-"""The first convolution of a network and its preprocessing, which is folded into it: the graph then takes raw pixels.
+"""Folds the preprocessing into the network's first convolution; the graph then takes raw pixels.
 
-The scale and the channel order go into the kernel, the mean into a bias. Zeros beyond the border were mean pixels, so the image
-gets a frame of those, and neither the convolution nor layers before it pad.
+The kernel absorbs the scale and the channel order, a bias absorbs the mean. Padding with zeros meant padding with mean pixels,
+so the image gets a border of mean pixels, and the convolution and the layers before it no longer pad.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ from shufflenet_tf.weights import canonical
 
 @dataclasses.dataclass(frozen=True)
 class PixelTransform:
-    """The preprocessing as an operation on R, G, B of 0-255: (pixel - mean) * factor, in the network's order of channels.
+    """The preprocessing as an operation on R, G, B of 0-255: (pixel - mean) * factor, in the network's channel order.
 
     Attributes:
       mean: of R, G, B, 0-255, float32 [3].
       factor: of R, G, B, float32 [3].
-      order: from R, G, B to the network's order, and back.
+      order: permutation from R, G, B to the network's order, and back.
     """
 
     mean: np.ndarray
@@ -34,30 +34,30 @@ class PixelTransform:
 
     @classmethod
     def of(cls, preprocessing: Preprocessing) -> "PixelTransform":
-        """Returns that of a network's preprocessing."""
+        """Returns the transform of a network's preprocessing."""
         mean = np.float32(preprocessing.mean) / np.float32(preprocessing.scale)
         factor = np.float32(preprocessing.scale) / np.float32(preprocessing.std)
         return cls(mean, factor, slice(None, None, -1 if preprocessing.channel_order == "bgr" else None))
 
     def fold(self, kernel: np.ndarray, bias: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the kernel [kh, kw, 3, filters] and the bias [filters] that do the same on raw pixels."""
+        """Returns the equivalent kernel [kh, kw, 3, filters] and bias [filters] for raw pixels."""
         kernel = kernel[:, :, self.order] * self.factor[:, None]
         return kernel, bias - np.einsum("hwcf,c->f", kernel, self.mean)
 
     def unfold(self, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the kernel and the bias that `fold` makes these of."""
+        """Returns the kernel and the bias that `fold` turns into these."""
         return (kernel / self.factor[:, None])[:, :, self.order], bias + np.einsum("hwcf,c->f", kernel, self.mean)
 
 
 @dataclasses.dataclass(frozen=True)
 class Stem:
-    """The first convolution of a network.
+    """The first convolution of a network and its preprocessing.
 
     Attributes:
-      pads: layers before it, which pad.
+      pads: padding layers before the convolution.
       conv: the convolution.
-      transform: the preprocessing that it takes in.
-      edges: pixels of the frame of mean pixels, before and behind, by axis; None: there is no frame.
+      transform: the preprocessing that it absorbs.
+      edges: width of the border of mean pixels, before and after, per axis; None: no border.
     """
 
     pads: Sequence[tf.keras.layers.Layer]
@@ -67,7 +67,7 @@ class Stem:
 
     @classmethod
     def of(cls, model: ImageClassifier) -> "Stem":
-        """Returns that of a network with a fixed input size.
+        """Returns the stem of a network with a fixed input size.
 
         Raises:
           UserError: the network doesn't begin with a convolution.
@@ -83,7 +83,7 @@ class Stem:
 
     @contextlib.contextmanager
     def taking_pixels(self) -> Iterator[None]:
-        """Has the convolution take raw RGB pixels, for as long as the block lasts."""
+        """Makes the convolution take raw RGB pixels inside the `with` block."""
         conv, framed = self.conv, self.edges is not None
         kernel, bias = self.transform.fold(np.asarray(conv.kernel), np.asarray(conv.bias) if conv.use_bias else 0)
 
@@ -94,7 +94,7 @@ class Stem:
 
         with contextlib.ExitStack() as restored:
             for layer, call in ((conv, convolve), *((pad, tf.identity) for pad in self.pads if framed)):
-                restored.callback(delattr, layer, "call")  # down to its class's
+                restored.callback(delattr, layer, "call")  # the method of the class applies again
                 layer.call = call
             yield
 
@@ -108,13 +108,13 @@ def _first_layers(model: ImageClassifier) -> tuple[list[tf.keras.layers.Layer], 
             pads.append(layer)
         elif not isinstance(layer, tf.keras.layers.InputLayer):
             break
-    raise UserError(f"{model.name} does not begin with a convolution, which would take its preprocessing in.")
+    raise UserError(f"{model.name} does not begin with a convolution that can absorb its preprocessing.")
 
 
 def edge(side: int, kernel: int, stride: int, padding: tuple[int, int] | None) -> tuple[int, int]:
-    """Returns how many pixels a convolution reads before and behind an image's side.
+    """Returns how many pixels a convolution reads beyond the start and the end of an image's side.
 
-    `padding`: pixels that are added to both ends; None: whatever "same" adds.
+    `padding`: pixels added at each end; None: "same" padding.
     """
     if padding is None:
         outputs = math.ceil(side / stride)
@@ -126,7 +126,7 @@ def edge(side: int, kernel: int, stride: int, padding: tuple[int, int] | None) -
 
 
 def frame(image: tf.Tensor, edges: Sequence[tuple[int, int]], pixel: np.ndarray) -> tf.Tensor:
-    """Returns an image [1, H, W, 3] with so many rows and columns of `pixel` around it."""
+    """Returns an image [1, H, W, 3] with these numbers of rows and columns of `pixel` around it."""
     for axis, counts in enumerate(edges, 1):
         shape = image.shape.as_list()
         strips = [np.broadcast_to(pixel, [*shape[:axis], count, *shape[axis + 1 :]]) for count in counts]

@@ -1,4 +1,4 @@
-"""The zip archive that TFLite metadata keeps behind the flatbuffer: labels and other files."""
+"""The zip archive after the flatbuffer, in which TFLite metadata keeps labels and other files."""
 
 import io
 import zipfile
@@ -7,7 +7,7 @@ Files = list[tuple[zipfile.ZipInfo, bytes]]
 
 
 def separate(data: bytes) -> tuple[bytes, Files]:
-    """Returns the flatbuffer and the files of the archive behind it, if there is one."""
+    """Returns the flatbuffer and the files of the archive that follows it, if any."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
@@ -18,7 +18,7 @@ def separate(data: bytes) -> tuple[bytes, Files]:
 
 
 def attach(flatbuffer: bytes, files: Files) -> bytes:
-    """Returns the flatbuffer with an archive of `files` behind it."""
+    """Returns the flatbuffer followed by an archive of `files`."""
     if not files:
         return flatbuffer
     target = io.BytesIO(flatbuffer)

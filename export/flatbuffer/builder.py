@@ -31,12 +31,12 @@ def options(kind: type, **fields):
 
 
 class Net:
-    """A network in the making; each method adds operators and returns the index of the result.
+    """A network under construction; each method adds operators and returns the index of the result tensor.
 
     Args:
-      shape: of the input, [1, H, W, C].
-      int8: whether it is quantized; all activations then have one scale but for `scale=` given.
-      seed: of the weights.
+      shape: shape of the input, [1, H, W, C].
+      int8: whether the network is quantized; all activations then share one scale unless `scale=` is given.
+      seed: seed of the random weights.
     """
 
     def __init__(self, shape: tuple[int, ...], int8: bool, seed: int = 0):
@@ -80,7 +80,7 @@ class Net:
         return [w, self.graph.add_constant(np.round(bias / scale_b).astype(np.int32), "b", like)]
 
     def conv(self, x, filters, kernel=1, stride=1, groups=1, act=RELU, padding=SAME, **quantization) -> int:
-        """A convolution; `kernel` and `stride` are of both sides, or (height, width)."""
+        """Adds a convolution; `kernel` and `stride` apply to both sides, or are (height, width)."""
         n, h, w, c = self.shape(x)
         kernel, stride = ((side, side) if isinstance(side, int) else side for side in (kernel, stride))
         values = self.rng.normal(0, 1.5 / np.sqrt(kernel[0] * kernel[1] * c // groups), (filters, *kernel, c // groups))
@@ -194,7 +194,7 @@ class Net:
         )
 
     def done(self, *outputs: int) -> bytes:
-        """Returns the file."""
+        """Returns the content of the file."""
         self.graph.subgraph.outputs = list(outputs)
         return self.graph.pack()
 

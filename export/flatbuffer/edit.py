@@ -1,4 +1,4 @@
-"""Small changes of a graph that several passes make."""
+"""Small graph edits that several passes share."""
 
 import math
 
@@ -9,10 +9,10 @@ from export.flatbuffer.graph import LOWEST, Graph
 
 
 def bypass(graph: Graph, operator: schema.OperatorT, source: int | None = None) -> bool:
-    """Removes an operator whose first output equals its first input (or `source`), and says whether that could be done.
+    """Removes an operator whose first output equals its first input (or `source`); returns whether that was possible.
 
-    The readers of the output read the input instead. Where the output is the graph's, the input's producer writes it, which
-    needs that nobody else reads the input.
+    The readers of the output read the input instead. If the output is a graph output, the producer of the input writes it
+    instead, which requires that nothing else reads the input.
     """
     x = int(operator.inputs[0]) if source is None else source
     y = int(operator.outputs[0])
@@ -29,12 +29,12 @@ def bypass(graph: Graph, operator: schema.OperatorT, source: int | None = None) 
 
 
 def remove(graph: Graph, operator: schema.OperatorT) -> None:
-    """Takes an operator out of the graph."""
+    """Removes an operator from the graph."""
     graph.operators = [other for other in graph.operators if other is not operator]
 
 
 def redirect(graph: Graph, old: int, new: int) -> None:
-    """Lets every operator that reads `old` read `new`."""
+    """Makes every operator that reads `old` read `new`."""
     if old != new:
         for operator in graph.operators:
             if operator.inputs is not None and old in operator.inputs:
@@ -42,25 +42,25 @@ def redirect(graph: Graph, old: int, new: int) -> None:
 
 
 def insert(graph: Graph, before: schema.OperatorT, *operators: schema.OperatorT) -> None:
-    """Puts operators in front of another one."""
+    """Inserts operators before another one."""
     at = next(i for i, other in enumerate(graph.operators) if other is before)
     graph.operators[at:at] = operators
 
 
 def like(graph: Graph, tensor: int, shape, suffix: str) -> int:
-    """Adds a tensor of another shape and the type and quantization of `tensor`."""
+    """Adds a tensor with the type and quantization of `tensor`, but another shape."""
     return graph.add_tensor(shape, graph.type(tensor), graph.name(tensor) + suffix, graph.quantization(tensor))
 
 
 def reshape(graph: Graph, x: int, y: int) -> schema.OperatorT:
-    """Makes the RESHAPE from one tensor to another."""
+    """Creates the RESHAPE from one tensor to another."""
     options = schema.ReshapeOptionsT()
     options.newShape = list(graph.shape(y))
     return graph.operator("RESHAPE", [x, graph.add_constant(np.array(graph.shape(y), np.int32), "shape")], [y], options)
 
 
 def transpose(graph: Graph, x: int, y: int, permutation) -> schema.OperatorT:
-    """Makes the TRANSPOSE from one tensor to another; a RESHAPE where nothing but sides of length 1 moves."""
+    """Creates the TRANSPOSE from one tensor to another, or a RESHAPE if only sides of length 1 move."""
     if is_reshape(graph.shape(x), permutation):
         return reshape(graph, x, y)
     axes = graph.add_constant(np.array(permutation, np.int32), "permutation")
@@ -68,24 +68,24 @@ def transpose(graph: Graph, x: int, y: int, permutation) -> schema.OperatorT:
 
 
 def is_reshape(shape, permutation) -> bool:
-    """Whether a transpose of `shape` leaves the order of the elements."""
+    """Whether a transpose of `shape` keeps the order of the elements."""
     moved = [axis for axis in permutation if shape[axis] != 1]
     return moved == sorted(moved)
 
 
 def permutation(graph: Graph, operator: schema.OperatorT) -> tuple[int, ...] | None:
-    """Returns the permutation of a TRANSPOSE, or None where it isn't constant."""
+    """Returns the permutation of a TRANSPOSE, or None if it isn't constant."""
     values = graph.constant(int(operator.inputs[1]))
     return None if values is None else tuple(int(axis) for axis in values.ravel())
 
 
 def same_numbers(graph: Graph, one: int, other: int) -> bool:
-    """Whether two tensors have one type and one quantization, so that equal elements are equal numbers."""
+    """Whether two tensors have the same type and quantization, so that equal elements represent equal numbers."""
     return graph.type(one) == graph.type(other) and graph.quantization(one) == graph.quantization(other)
 
 
 def shifted(graph: Graph, one: int, other: int) -> bool:
-    """Whether two quantized tensors differ by a shift of the integers at most, as int8 and uint8 of one range do."""
+    """Whether two quantized tensors differ at most by a shift of the integers, as int8 and uint8 of the same range do."""
     a, b = graph.quantization(one), graph.quantization(other)
     if a is None or b is None or not {graph.type(one), graph.type(other)} <= set(LOWEST):
         return graph.type(one) == graph.type(other) and a == b

@@ -1,4 +1,4 @@
-"""The graph of a .tflite model, to be read and changed: operators by name, constants as arrays."""
+"""The graph of a .tflite model for reading and editing: operators by name, constants as arrays."""
 
 import copy
 import dataclasses
@@ -24,21 +24,21 @@ _DTYPES = {
     schema.TensorType.BOOL: np.dtype("?"),
 }
 _TYPES = {dtype: type_ for type_, dtype in _DTYPES.items()}
-LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}  # value that a quantized type can hold
-# Operators whose first version knows floats only.
+LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}  # lowest value of each quantized type
+# Operators whose version 1 supports floats only.
 _INT8_VERSION = {"SLICE": 2, "CONCATENATION": 2, "DEQUANTIZE": 2, "AVERAGE_POOL_2D": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3}
 
 
 @dataclasses.dataclass(frozen=True)
 class Quantization:
-    """Scales and zero points of a tensor: one of each, or one a slice along `dimension`."""
+    """Scales and zero points of a tensor: one of each, or one per slice along `dimension`."""
 
     scale: tuple[float, ...]
     zero_point: tuple[int, ...]
     dimension: int = 0
 
     def take(self, indices: Sequence[int]) -> "Quantization":
-        """Returns the quantization of the slices `indices`; one that is per tensor stays as it is."""
+        """Returns the quantization of the slices `indices`; per-tensor quantization is returned unchanged."""
         if len(self.scale) == 1:
             return self
         zero_point = self.zero_point if len(self.zero_point) == 1 else tuple(self.zero_point[i] for i in indices)
@@ -57,7 +57,7 @@ class Graph:
         self.subgraph = self.model.subgraphs[0]
         self._constants: dict[int, np.ndarray | None] = {}
         self._prologue: list[schema.OperatorT] = []
-        # Weights that are stored in half precision: the tensor that DEQUANTIZE makes -> the stored one.
+        # Weights stored in half precision: the output tensor of DEQUANTIZE -> the stored tensor.
         self._half = {
             int(o.outputs[0]): int(o.inputs[0])
             for o in self.operators
@@ -65,12 +65,12 @@ class Graph:
         }
 
     def copy(self) -> "Graph":
-        """Returns a graph that can be changed apart from this one; both share the values of constants, which don't change."""
+        """Returns a copy that can be changed independently; both share the values of constants, which don't change."""
         shared = [buffer.data for buffer in self.model.buffers] + list(self._constants.values())
         return copy.deepcopy(self, {id(values): values for values in shared if values is not None})
 
     def become(self, other: "Graph") -> None:
-        """Takes the place of another graph."""
+        """Replaces this graph's content with another graph's."""
         vars(self).update(vars(other))
 
     @property
@@ -102,7 +102,7 @@ class Graph:
         return counts
 
     def shape(self, tensor: int) -> tuple[int, ...] | None:
-        """Returns a static shape, or None where a side is unknown."""
+        """Returns the static shape, or None if a side is unknown."""
         t = self.subgraph.tensors[tensor]
         shape = () if t.shape is None else tuple(int(side) for side in t.shape)
         signature = shape if t.shapeSignature is None else tuple(t.shapeSignature)
@@ -127,15 +127,15 @@ class Graph:
         return Quantization(tuple(float(s) for s in q.scale), zero_point, q.quantizedDimension)
 
     def set_quantization(self, tensor: int, quantization: Quantization) -> None:
-        """Sets the quantization of a tensor that has one."""
+        """Sets the quantization of a tensor that is already quantized."""
         q = self.subgraph.tensors[tensor].quantization
         q.scale, q.zeroPoint = np.array(quantization.scale, np.float32), np.array(quantization.zero_point, np.int64)
         q.quantizedDimension, q.min, q.max = quantization.dimension, None, None
 
     def constant(self, tensor: int) -> np.ndarray | None:
-        """Returns the values of a constant tensor, or None where it is computed, absent (-1) or of an unusual type.
+        """Returns the values of a constant tensor, or None if it is computed, absent (-1) or of an unusual type.
 
-        The output of a DEQUANTIZE of a constant in half precision counts as a constant, of type float.
+        The output of a DEQUANTIZE of a half-precision constant counts as a constant of type float.
         """
         if tensor < 0:
             return None
@@ -153,7 +153,7 @@ class Graph:
         return array.reshape(shape) if array.size == math.prod(shape) else None
 
     def producers(self) -> dict[int, int]:
-        """Returns the index of the operator that makes each tensor."""
+        """Returns the index of the operator that produces each tensor."""
         return {int(t): i for i, operator in enumerate(self.operators) for t in operator.outputs}
 
     def consumers(self) -> dict[int, list[int]]:
@@ -165,7 +165,7 @@ class Graph:
         return consumers
 
     def computed_inputs(self, operator: schema.OperatorT) -> list[int]:
-        """Returns the tensors that an operator reads and that are no constants, each once."""
+        """Returns the non-constant tensors that an operator reads, each once."""
         read = (int(t) for t in operator.inputs)
         return list(dict.fromkeys(t for t in read if t >= 0 and self.constant(t) is None))
 
@@ -186,9 +186,9 @@ class Graph:
         """Adds a constant tensor and returns its index.
 
         Args:
-          values: its content.
-          like: a tensor whose type and quantization it has; None: the type of `values`, and none.
-          take: where it is quantized per slice: which slices of `like` it consists of.
+          values: content of the tensor.
+          like: tensor whose type and quantization to use; None: the type of `values`, without quantization.
+          take: for per-slice quantization: the slices of `like` that `values` consists of.
         """
         if like in self._half:
             half = self.add_constant(values, f"{name}/half", like=self._half[like], take=take)
@@ -208,7 +208,7 @@ class Graph:
         return index
 
     def operator(self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options=None) -> schema.OperatorT:
-        """Makes an operator, which the caller puts where it belongs.
+        """Creates an operator; the caller inserts it into the graph.
 
         Args:
           options: an object of the schema such as ConcatenationOptionsT, or None.
@@ -233,7 +233,7 @@ class Graph:
         return len(codes) - 1
 
     def pack(self) -> bytes:
-        """Returns the flatbuffer, without operators, tensors and buffers that nothing needs."""
+        """Returns the flatbuffer without unused operators, tensors and buffers."""
         self.operators = [*self._prologue, *self.operators]
         self._prologue = []
         self.drop_dead_operators()
@@ -243,5 +243,5 @@ class Graph:
         return pack(self.model)
 
     def drop_dead_operators(self) -> None:
-        """Removes the operators whose results nobody reads."""
+        """Removes the operators whose results are not read."""
         self.operators = prune.live_operators(self.operators, self.outputs, self.kind)

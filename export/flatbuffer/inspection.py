@@ -1,4 +1,4 @@
-"""Inspects a .tflite file: its graph, its multiply-adds, and the operators that the delegate takes."""
+"""Inspects a .tflite file: its graph, its multiply-adds, and its delegated operators."""
 
 import math
 import os
@@ -14,19 +14,19 @@ _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def read(path: str | os.PathLike) -> Graph:
-    """Returns the graph of a .tflite file whose input shapes are known; its batch may be open, and counts as one.
+    """Returns the graph of a .tflite file whose input shapes are known; a batch size that is not fixed counts as one.
 
     Raises:
-      UserError: the file is missing, damaged, no .tflite file, or its height or width is open.
+      UserError: the file is missing, damaged or not a .tflite file, or its height or width is not fixed.
     """
     path = os.fspath(path)
     try:
         flatbuffer, _ = associated_files.separate(pathlib.Path(path).read_bytes())
         for subgraph in validation.parse(flatbuffer).subgraphs:
             for tensor in subgraph.tensors:
-                (tensor.name or b"").decode()  # LiteRT's Python side stumbles over names that are no text
+                (tensor.name or b"").decode()  # LiteRT's Python API fails on names that aren't valid text
     except UnicodeDecodeError:
-        raise UserError(f"{path} can't be used (a name in it is no text): give a whole .tflite file.") from None
+        raise UserError(f"{path} can't be used (a tensor name is not valid text): give a whole .tflite file.") from None
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror or error}): give a .tflite file.") from None
     except validation.InvalidModel as reason:
@@ -41,21 +41,21 @@ def read(path: str | os.PathLike) -> Graph:
 
 
 def multiply_adds(graph: Graph) -> int:
-    """Returns the multiply-adds of convolutions and fully connected layers as the graph has them, zero weights included."""
+    """Returns the multiply-adds of the graph's convolutions and fully connected layers, including those with zero weights."""
     total = 0
     for operator in graph.operators:
         kind = graph.kind(operator)
         if kind in _LAYERS:
             weights, result = (graph.subgraph.tensors[t].shape.tolist() for t in (operator.inputs[1], operator.outputs[0]))
-            # Weights are [channels, height, width, input channels of a group], [1, height, width, channels] of a
-            # depthwise convolution, and [outputs, inputs].
+            # Weights are [channels, height, width, input channels of a group] for a convolution, [1, height, width, channels]
+            # for a depthwise convolution, and [outputs, inputs] for a fully connected layer.
             each = weights[1:3] if kind == "DEPTHWISE_CONV_2D" else weights[1:]
             total += math.prod(result) * math.prod(each)
     return total
 
 
 def layers(graph: Graph) -> dict[int, tuple[str, str]]:
-    """Returns (name, kind) of the convolutions and fully connected layers by output tensor, in the order of execution."""
+    """Returns (name, kind) of the convolutions and fully connected layers by output tensor, in execution order."""
     kinds = {int(o.outputs[0]): graph.kind(o) for o in graph.operators if graph.kind(o) in _LAYERS}
     return {tensor: (graph.name(tensor), kind) for tensor, kind in kinds.items()}
 
@@ -68,13 +68,13 @@ def is_quantized(graph: Graph) -> bool:
 def delegation(interpreter: Any) -> tuple[int, dict[str, int]]:
     """Returns how many partitions the delegate (XNNPACK) runs, and the operators outside of them by kind.
 
-    A delegate's nodes come behind the original ones, which stay in the list: those on the way from a node's inputs to its
-    outputs are the ones that it has taken over.
+    The list of nodes keeps the original nodes, followed by the delegate's. The delegate has taken over the original nodes on
+    the paths from the inputs of a delegate node to its outputs.
 
     Args:
-      interpreter: of LiteRT, its tensors allocated.
+      interpreter: LiteRT interpreter with allocated tensors.
     """
-    nodes = interpreter._get_ops_details()  # the only place where Python can read it
+    nodes = interpreter._get_ops_details()  # Python has no other access to it
     delegates = [node for node in nodes if "delegate" in node["op_name"].lower()]
     originals = [node for node in nodes if "delegate" not in node["op_name"].lower()]
     maker = {int(tensor): i for i, node in enumerate(originals) for tensor in node["outputs"]}

@@ -1,7 +1,7 @@
-"""Standard TFLite metadata, so that MediaPipe and Android Studio take the file as it is; labels are packed in it.
+"""Standard TFLite metadata with packed labels, so that MediaPipe and Android Studio accept the file directly.
 
-The layout is that of TensorFlow Lite's metadata_schema.fbs (identifier M001). Its generated Python code comes only with
-MediaPipe, so the few tables that an image classifier needs are written here field by field.
+The layout follows TensorFlow Lite's metadata_schema.fbs (identifier M001). Its generated Python code ships only with
+MediaPipe, so this file writes the few tables that an image classifier needs field by field.
 """
 
 import json
@@ -18,11 +18,11 @@ from shufflenet_tf.tflite_classifier import LABELS, PREPROCESSING
 
 BUFFER = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
-_PARSER = "1.0.0"  # the oldest parser that knows all of this
-# Numbers of metadata_schema.fbs.
+_PARSER = "1.0.0"  # oldest parser version that supports all of these fields
+# Enum values of metadata_schema.fbs.
 _TENSOR_AXIS_LABELS, _RGB, _IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS = 2, 1, 2, 1
 
-# A table: its fields by slot. Values: text, numbers as (type, value), tables, and lists of texts, tables or floats.
+# A table maps slots to fields. Values: text, numbers as (type, value), tables, and lists of texts, tables or floats.
 _Table = Mapping[int, object]
 
 
@@ -33,22 +33,22 @@ def attach(
 
     Args:
       model: takes uint8 RGB images [1, H, W, 3] and returns probabilities [1, classes].
-      name, description: for whoever opens the file.
+      name, description: shown to people who open the file.
       labels: names of the classes in order.
-      preprocessing: how a photo is cut to the model's size.
-      version: of the model.
+      preprocessing: how a photo is resized and cropped to the model's size.
+      version: version of the model.
 
     Raises:
-      UserError: the model has other inputs or outputs, or another number of classes; or a label is empty or of two lines.
+      UserError: the model has other inputs or outputs, or another number of classes; or a label is empty or spans lines.
     """
     flatbuffer, _ = associated_files.separate(model)
     graph = Graph(flatbuffer)
     image, probabilities = _tensors(graph)
     classes = graph.shape(probabilities)[-1]
     if len(labels) != classes:
-        raise UserError(f"{len(labels)} labels were given for a model of {classes} classes: the numbers must agree.")
+        raise UserError(f"{len(labels)} labels were given for a model with {classes} classes: the numbers must agree.")
     if bad := [label for label in labels if label.strip() != label or not label or "\n" in label]:
-        raise UserError(f"The label {bad[0]!r} can't be packed in a model: give each class a name in one line.")
+        raise UserError(f"The label {bad[0]!r} can't be stored in a model: give each class a name of one line.")
     _, height, width, _ = graph.shape(image)
     quantized = graph.type(probabilities) == schema.TensorType.UINT8
     content = _content(name, description, version, (height, width), quantized)
@@ -66,7 +66,7 @@ def _tensors(graph: Graph) -> tuple[int, int]:
         shapes = graph.shape(graph.inputs[0]), graph.shape(graph.outputs[0])
         if None not in shapes and len(shapes[0]) == 4 and shapes[0][3] == 3 and len(shapes[1]) == 2:
             return graph.inputs[0], graph.outputs[0]
-    raise UserError("The model is no classifier of one RGB image [1, height, width, 3] into [1, classes].")
+    raise UserError("The model does not classify one RGB image [1, height, width, 3] into [1, classes].")
 
 
 def _content(name: str, description: str, version: str, size: tuple[int, int], quantized: bool) -> bytes:
@@ -75,7 +75,7 @@ def _content(name: str, description: str, version: str, size: tuple[int, int], q
         0: "image",
         1: f"RGB image of {width}x{height} pixels, 0 to 255.",
         3: {0: ("Uint8", _IMAGE_PROPERTIES), 1: {0: ("Int8", _RGB), 1: {0: ("Uint32", width), 1: ("Uint32", height)}}},
-        # Pixels go in as they are: the graph has its own preprocessing.
+        # The graph contains its preprocessing, so callers pass raw pixels.
         4: [{0: ("Uint8", _NORMALIZATION_OPTIONS), 1: {0: [0.0], 1: [1.0]}}],
         5: {0: [255.0], 1: [0.0]},
     }
@@ -93,7 +93,7 @@ def _content(name: str, description: str, version: str, size: tuple[int, int], q
 
 
 def _write(builder: flatbuffers.Builder, value: object) -> int:
-    """Writes a text, a table or a list of floats, texts or tables; returns its offset."""
+    """Writes a text, a table, or a list of floats, texts or tables; returns its offset."""
     if isinstance(value, str):
         return builder.CreateString(value)
     if isinstance(value, list):

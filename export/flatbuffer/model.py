@@ -1,4 +1,4 @@
-"""A .tflite model in memory: its bytes, its graph, and what was done to it."""
+"""A .tflite model in memory: its bytes, its graph and its history."""
 
 import dataclasses
 import functools
@@ -12,12 +12,12 @@ from shufflenet_tf.files import atomic_path
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One change of a graph, or the attempt of one.
+    """A change to a graph, or the attempt.
 
     Attributes:
-      name: of the pass or the quantization step.
-      changed: whether the graph is another one afterwards.
-      text: for people: what it did, or why it was undone or left out; "": there was nothing to do.
+      name: name of the pass or the quantization step.
+      changed: whether the step changed the graph.
+      text: description for people: what the step did, or why it was undone or skipped; "": there was nothing to do.
     """
 
     name: str
@@ -33,9 +33,9 @@ class TfliteModel:
     """A .tflite model and its history.
 
     Attributes:
-      content: the file, with metadata and associated files if it has any.
+      content: the file, including metadata and associated files.
       kind: how it stores numbers, such as "float32" or "int8"; "": unknown.
-      steps: what was done since the conversion, in order.
+      steps: the steps since the conversion, in order.
       optimized: whether the optimizer has run on it.
     """
 
@@ -46,15 +46,15 @@ class TfliteModel:
 
     @functools.cached_property
     def graph(self) -> Graph:
-        """The graph, parsed once and shared: read it only, and take `Graph(model.content)` to change it."""
+        """The graph, parsed once and shared: don't change it; use `Graph(model.content)` to get one to change."""
         return Graph(self.content)
 
     def then(self, content: bytes, steps: Iterable[Step] = (), optimized: bool | None = None) -> "TfliteModel":
-        """Returns the model after more steps, which made `content` of it."""
+        """Returns the model after more steps; `content` is their result."""
         optimized = self.optimized if optimized is None else optimized
         return dataclasses.replace(self, content=content, steps=(*self.steps, *steps), optimized=optimized)
 
     def write(self, path: str | os.PathLike) -> None:
-        """Writes the file, whole or not at all."""
+        """Writes the file atomically."""
         with atomic_path(pathlib.Path(path)) as temporary:
             temporary.write_bytes(self.content)

@@ -1,11 +1,11 @@
-"""Runs operators that only move values on arrays of names instead of values."""
+"""Runs pure data-movement operators on arrays of names instead of values."""
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.flatbuffer.graph import Graph
 
-# Position of the data among the inputs; the others are constants that say how it moves.
+# Position of the data among the inputs; the other inputs are constants that define the movement.
 _DATA = {
     "RESHAPE": 0,
     "SQUEEZE": 0,
@@ -20,7 +20,7 @@ _DATA = {
 
 
 def data_inputs(graph: Graph, operator: schema.OperatorT) -> list[int] | None:
-    """Returns the tensors that `operator` moves the values of, or None where it does more than moving."""
+    """Returns the tensors whose values `operator` moves, or None if it does more than move values."""
     kind = graph.kind(operator)
     inputs = [int(t) for t in operator.inputs]
     if kind == "CONCATENATION":
@@ -31,7 +31,7 @@ def data_inputs(graph: Graph, operator: schema.OperatorT) -> list[int] | None:
         return None
     if data is None or any(t < 0 for t in data):
         return None
-    # A rescaling concatenation computes.
+    # A concatenation that rescales also computes.
     like = (graph.type(data[0]), graph.quantization(data[0]))
     tensors = [*data, *(int(t) for t in operator.outputs)]
     if any((graph.type(t), graph.quantization(t)) != like or graph.shape(t) is None for t in tensors):
@@ -40,7 +40,7 @@ def data_inputs(graph: Graph, operator: schema.OperatorT) -> list[int] | None:
 
 
 def move(graph: Graph, operator: schema.OperatorT, arrays: list[np.ndarray]) -> list[np.ndarray] | None:
-    """Returns the outputs of `operator` for `arrays`, its data inputs, or None where its arguments are not constant."""
+    """Returns the outputs of `operator` for `arrays`, its data inputs, or None if its arguments are not constant."""
     outputs = [graph.shape(int(t)) for t in operator.outputs]
     try:
         moved = _MOVES[graph.kind(operator)](graph, operator, arrays)

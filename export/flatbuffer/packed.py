@@ -1,7 +1,7 @@
-"""Parses and packs the bytes of a .tflite file; weights that stand behind the flatbuffer are moved into it.
+"""Parses and packs the bytes of a .tflite file; moves weights stored after the flatbuffer into it.
 
-Converters write large weights behind the flatbuffer, which then holds only where they stand (`Buffer.offset` and `size`,
-`Operator.largeCustomOptionsOffset`): a flatbuffer itself can't grow beyond 2 GB.
+Converters store large weights after the flatbuffer, which then holds only their position (`Buffer.offset` and `size`,
+`Operator.largeCustomOptionsOffset`), because a flatbuffer can't exceed 2 GB.
 """
 
 import flatbuffers
@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 IDENTIFIER = b"TFL3"
-# (where it stands, how many bytes, where they go) of the two things that may be outside.
+# (position, size in bytes, destination field) of the two kinds of data that may be outside.
 _OUTSIDE = {
     schema.BufferT: ("offset", "size", "data"),
     schema.OperatorT: ("largeCustomOptionsOffset", "largeCustomOptionsSize", "customOptions"),
@@ -17,15 +17,15 @@ _OUTSIDE = {
 
 
 class Misplaced(ValueError):
-    """Weights that aren't where the file says; the message is a clause."""
+    """Weights are not at the position that the file gives; the message is a clause."""
 
 
 def parse(data: bytes) -> schema.ModelT:
-    """Returns the model of a .tflite file, every weight within it.
+    """Parses a .tflite file and returns the model with all weights inside.
 
     Raises:
       Misplaced: weights have an impossible position.
-      Exception: any other, where the parser meets damaged bytes.
+      Exception: any other exception that the parser raises on damaged bytes.
     """
     model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
     outside = list(_outside(model))
@@ -36,7 +36,7 @@ def parse(data: bytes) -> schema.ModelT:
         if start + size > len(data):
             raise Misplaced(f"it keeps weights at bytes {start:,} to {start + size:,}, and has {len(data):,}")
     try:
-        # The flatbuffer doesn't say where it ends. One that is whole without what is outside ends before that.
+        # The flatbuffer doesn't store its length. If it parses without the outside data, it ends before that data.
         model = schema.ModelT.InitFromPackedBuf(bytearray(data[:first]), 0)
     except Exception:
         raise Misplaced(f"it keeps weights at byte {first:,}, in the midst of the graph") from None
@@ -49,18 +49,18 @@ def parse(data: bytes) -> schema.ModelT:
 
 
 def pack(model: schema.ModelT) -> bytes:
-    """Returns the model as a flatbuffer, every weight within it."""
-    builder = flatbuffers.Builder(1 << 16)  # the first size; it grows
+    """Returns the model as a flatbuffer with all weights inside."""
+    builder = flatbuffers.Builder(1 << 16)  # initial size; it grows
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 
 
 def _outside(model: schema.ModelT):
-    """Yields (owner, start, size) of whatever is outside of the flatbuffer."""
+    """Yields (owner, start, size) of the data outside the flatbuffer."""
     operators = [o for subgraph in model.subgraphs or [] for o in subgraph.operators or []]
     for owner in (*(model.buffers or []), *operators):
         offset, length, _ = _OUTSIDE[type(owner)]
         start, size = getattr(owner, offset), getattr(owner, length)
-        # Writers put a 1 where the place is still to be filled in, and LiteRT takes 0 and 1 for nothing.
+        # Writers use 1 as a placeholder for the position, and LiteRT treats 0 and 1 as no data.
         if start > 1 and size > 0:
             yield owner, start, size

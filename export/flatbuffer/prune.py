@@ -1,10 +1,10 @@
-"""Removes what a model no longer needs before it is written: operators, tensors and buffers that nothing reads."""
+"""Removes unused operators, tensors and buffers from a model before it is written."""
 
 from collections.abc import Callable, Collection, Sequence
 
 from ai_edge_litert import schema_py_generated as schema
 
-# Operators whose only effect is their output: they may be dropped if no operator reads it.
+# Operators without side effects: they can be removed if no operator reads their output.
 _PURE_NAMES = """
     ABS ADD AVERAGE_POOL_2D BROADCAST_TO CAST CEIL CONCATENATION CONV_2D COS DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV
     ELU EXP EXPAND_DIMS FILL FLOOR FULLY_CONNECTED GATHER GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D MEAN
@@ -21,14 +21,14 @@ def live_operators(
     """Returns the operators whose results are needed, in order.
 
     Args:
-      operators: of a graph, in the order of execution.
-      outputs: tensors that the graph returns.
+      operators: operators of a graph, in execution order.
+      outputs: output tensors of the graph.
       kind: returns an operator's name in the schema.
     """
     needed, kept = set(outputs), []
     for operator in reversed(operators):
         results = [int(t) for t in operator.outputs]
-        # An operator without outputs, or one that changes a variable, works by side effect.
+        # An operator without outputs, or one that changes a variable, has side effects.
         if not results or needed.intersection(results) or kind(operator) not in _PURE:
             needed.update(int(t) for t in operator.inputs)
             kept.append(operator)
@@ -36,7 +36,7 @@ def live_operators(
 
 
 def tensors(model: schema.ModelT) -> None:
-    """Removes the tensors of the main subgraph that no operator and no signature names, and numbers the others anew."""
+    """Removes the tensors of the main subgraph that no operator or signature uses, and renumbers the rest."""
     subgraph = model.subgraphs[0]
     lists = [("inputs", subgraph), ("outputs", subgraph)]
     lists += [(key, o) for o in subgraph.operators for key in ("inputs", "outputs", "intermediates")]
@@ -60,7 +60,7 @@ def tensors(model: schema.ModelT) -> None:
 
 
 def buffers(model: schema.ModelT) -> None:
-    """Removes the buffers that no tensor and no metadata names, and numbers the others anew."""
+    """Removes the buffers that no tensor or metadata uses, and renumbers the rest."""
     owners = [(tensor, "buffer") for subgraph in model.subgraphs for tensor in subgraph.tensors]
     owners += [(metadata, "buffer") for metadata in model.metadata or []]
     used = sorted({0, *(getattr(owner, key) for owner, key in owners), *(model.metadataBuffer or [])})

@@ -1,23 +1,23 @@
-"""Why LiteRT refuses a quantized model: names the operator, the tensor and the scale that no kernel computes with."""
+"""Explains why LiteRT refuses a quantized model: names the operator, the tensor and the unsupported scale."""
 
 import numpy as np
 
 from export.flatbuffer.graph import LOWEST, Graph
 
-# Limits of XNNPACK's kernels, whose error message names no tensor and no scale (LiteRT 2.3, tried one by one).
-_PRODUCT_LIMIT = 256.0  # input scale * weight scale / output scale, of whatever multiplies by weights
+# Limits of XNNPACK's kernels, whose error message names neither tensor nor scale (found by experiment with LiteRT 2.3).
+_PRODUCT_LIMIT = 256.0  # input scale * weight scale / output scale, for operators with weights
 _LEAST = float(np.finfo(np.float32).tiny)
-# The integer kernel of sums works with 20 more bits, and aborts the process where they aren't enough.
+# The integer kernel of ADD works with 20 extra bits, and aborts the process if they don't suffice.
 _SUM_BITS = 20
 _WEIGHTED = {"CONV_2D": (0, 1), "DEPTHWISE_CONV_2D": (0, 1), "FULLY_CONNECTED": (0, 1), "TRANSPOSE_CONV": (2, 1)}
 _ADVICE = (
-    "quantize it again with representative inputs on which no tensor is constant or without bounds (a max-pool padded with "
-    "-3.4e38 is: pad it with SAME, or behind a ReLU with 0), or leave this operator in floating point"
+    "quantize it again with representative inputs on which no tensor is constant or unbounded (a max-pool padded with -3.4e38 "
+    "is: pad it with SAME, or with 0 after a ReLU), or leave this operator in floating point"
 )
 
 
 def explain(graph: Graph) -> str | None:
-    """Returns what is wrong with the scales of a model, as a clause with what to do; None: nothing is."""
+    """Returns the problem with the scales of a model and its solution, as a clause; None: no problem."""
     for index, operator in enumerate(graph.operators):
         fault = _fault(graph, operator)
         if fault is not None:
@@ -34,7 +34,7 @@ def _fault(graph: Graph, operator) -> tuple[int, str] | None:
     tensors = [t for t in (*inputs, *map(int, operator.outputs)) if t >= 0]
     for t in tensors:
         if graph.type(t) in LOWEST and (q := graph.quantization(t)) is not None and min(q.scale) < _LEAST:
-            return t, f"and nothing below {_LEAST:.3g} is a scale"
+            return t, f"but the smallest valid scale is {_LEAST:.3g}"
     y = int(operator.outputs[0]) if len(operator.outputs) else -1
     if kind in _WEIGHTED and len(inputs) > max(_WEIGHTED[kind]):
         return _product_fault(graph, *(inputs[p] for p in _WEIGHTED[kind]), y)
@@ -54,9 +54,9 @@ def _product_fault(graph: Graph, x: int, weights: int, y: int) -> tuple[int, str
     ratio = input_scale * max(graph.quantization(weights).scale) / output_scale
     if ratio < _PRODUCT_LIMIT:
         return None
-    # The farther from 1 of the two; that of the weights is what their values make it.
+    # Report the scale that is farther from 1; the scale of the weights follows from their values.
     blamed = x if abs(np.log(input_scale)) > abs(np.log(output_scale)) else y
-    return blamed, f"so that input * weight / output scale is {ratio:.3g}, where less than {_PRODUCT_LIMIT:.0f} can be computed"
+    return blamed, f"so input * weight / output scale is {ratio:.3g}, but it must be below {_PRODUCT_LIMIT:.0f}"
 
 
 def _sum_fault(graph: Graph, inputs: list[int], y: int) -> tuple[int, str] | None:
@@ -66,5 +66,5 @@ def _sum_fault(graph: Graph, inputs: list[int], y: int) -> tuple[int, str] | Non
     input_scale, output_scale = graph.quantization(largest).scale[0], graph.quantization(y).scale[0]
     if output_scale * 2**_SUM_BITS > np.finfo(np.float32).max or 2 * input_scale >= output_scale * 2**_SUM_BITS:
         blamed = largest if abs(np.log(input_scale)) > abs(np.log(output_scale)) else y
-        return blamed, f"so that input / output scale is {input_scale / output_scale:.3g}, where the sum can't be computed"
+        return blamed, f"so input / output scale is {input_scale / output_scale:.3g}, which is too large for the sum"
     return None

@@ -1,4 +1,4 @@
-"""Runs .tflite models under LiteRT: interpreters, and random inputs for them."""
+"""Runs .tflite models under LiteRT: interpreters and random inputs."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-# Kernels that a model may run on: XNNPACK's where its delegate takes an operator; LiteRT's own, so that every operator runs
-# as the file has it; the reference kernels, which are slow and simple.
+# Kernels for a model: XNNPACK's, for operators that its delegate takes; LiteRT's built-in kernels, so that every operator runs
+# as the file defines it; or the reference kernels, which are slow and simple.
 XNNPACK = OpResolverType.AUTO
 BUILTIN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 REFERENCE = OpResolverType.BUILTIN_REF
@@ -20,14 +20,14 @@ def interpreter(
     keep_tensors: bool = False,
     input_shapes: Mapping[int, Sequence[int]] | None = None,
 ) -> Interpreter:
-    """Returns an interpreter with memory allocated.
+    """Returns an interpreter with allocated tensors.
 
     Args:
       model: content of a .tflite file, or its path.
-      threads: of the interpreter.
+      threads: number of threads.
       kernels: `XNNPACK`, `BUILTIN` or `REFERENCE`.
-      keep_tensors: whether each tensor can be read after a run; `XNNPACK` hides those within a partition.
-      input_shapes: input tensor -> its shape, for inputs of open shape.
+      keep_tensors: whether each tensor can be read after a run; `XNNPACK` hides those inside a partition.
+      input_shapes: input tensor -> its shape, for inputs of dynamic shape.
 
     Raises:
       ValueError, RuntimeError: the runtime refuses the model.
@@ -46,7 +46,7 @@ def interpreter(
 
 
 def random_inputs(runner: Interpreter, count: int, seed: int = 0) -> list[list[np.ndarray]]:
-    """Returns `count` times one random array an input: all values of integers; of floats, noise and pixels in turn."""
+    """Returns `count` lists of random arrays, one per input: integers span their range; floats alternate noise and pixels."""
     rng = np.random.default_rng(seed)
     return [[_random(rng, detail, n) for detail in runner.get_input_details()] for n in range(count)]
 
@@ -59,12 +59,12 @@ def _random(rng: np.random.Generator, detail: dict, n: int) -> np.ndarray:
         info = np.iinfo(dtype)
         return rng.integers(info.min, info.max + 1, shape).astype(dtype)
     if dtype.kind in "iu":
-        return rng.integers(0, 2, shape).astype(dtype)  # likely indices
+        return rng.integers(0, 2, shape).astype(dtype)  # plausible indices
     return (rng.normal(size=shape) if n % 2 == 0 else rng.uniform(0, 1, shape)).astype(dtype)
 
 
 def run(runner: Interpreter, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    """Returns the outputs for one array an input."""
+    """Returns the outputs for one array per input."""
     for detail, values in zip(runner.get_input_details(), inputs, strict=True):
         runner.set_tensor(detail["index"], values)
     runner.invoke()

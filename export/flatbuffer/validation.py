@@ -1,4 +1,4 @@
-"""Checks that bytes are a .tflite file that can be worked on and run, before anything relies on it."""
+"""Checks that bytes are a usable, runnable .tflite file before anything relies on it."""
 
 import math
 
@@ -17,18 +17,18 @@ _SIZES = {
     schema.TensorType.INT64: 8,
     schema.TensorType.BOOL: 1,
 }
-_MAX_BYTES = 1 << 31  # of all tensors together
+_MAX_BYTES = 1 << 31  # limit for all tensors together
 
 
 class InvalidModel(Exception):
-    """Bytes that are no usable .tflite file; the message is the reason, as a clause."""
+    """The bytes are not a usable .tflite file; the message gives the reason, as a clause."""
 
 
 def parse(data: bytes) -> schema.ModelT:
-    """Returns the parsed model, whose every index and size was checked.
+    """Returns the parsed model after checking every index and size.
 
     Raises:
-      InvalidModel: what is wrong.
+      InvalidModel: the model is damaged or can't be used.
     """
     if len(data) < 16 or data[4:8] != packed.IDENTIFIER:
         raise InvalidModel("it doesn't begin like a .tflite file")
@@ -58,8 +58,8 @@ def _check(model: schema.ModelT) -> None:
     _require(bool(model.subgraphs) and bool(model.buffers) and model.operatorCodes is not None, "it holds no graph")
     _require(model.version == 3, f"its version is {model.version}, not 3")
     for metadata in model.metadata or []:
-        _require(0 <= metadata.buffer < len(model.buffers), "its metadata points nowhere")
-    _require(all(0 <= b < len(model.buffers) for b in _ints(model.metadataBuffer)), "its metadata points nowhere")
+        _require(0 <= metadata.buffer < len(model.buffers), "a metadata index is out of range")
+    _require(all(0 <= b < len(model.buffers) for b in _ints(model.metadataBuffer)), "a metadata index is out of range")
     for signature in model.signatureDefs or []:
         _check_signature(model, signature)
     total = sum(_check_subgraph(model, subgraph) for subgraph in model.subgraphs)
@@ -67,14 +67,14 @@ def _check(model: schema.ModelT) -> None:
 
 
 def _check_signature(model: schema.ModelT, signature: schema.SignatureDefT) -> None:
-    _require(0 <= signature.subgraphIndex < len(model.subgraphs), "a signature points nowhere")
+    _require(0 <= signature.subgraphIndex < len(model.subgraphs), "a signature's index is out of range")
     tensors = len(model.subgraphs[signature.subgraphIndex].tensors or [])
     for entry in (*(signature.inputs or []), *(signature.outputs or [])):
-        _require(0 <= entry.tensorIndex < tensors, "a signature points nowhere")
+        _require(0 <= entry.tensorIndex < tensors, "a signature's index is out of range")
 
 
 def _check_subgraph(model: schema.ModelT, subgraph: schema.SubGraphT) -> int:
-    """Checks a subgraph and returns the bytes of its tensors."""
+    """Checks a subgraph and returns the size of its tensors in bytes."""
     tensors, operators = subgraph.tensors or [], subgraph.operators or []
     _require(bool(operators) and len(_ints(subgraph.outputs)) > 0, "it computes nothing")
     total = sum(_check_tensor(model, tensor) for tensor in tensors)
@@ -85,15 +85,15 @@ def _check_subgraph(model: schema.ModelT, subgraph: schema.SubGraphT) -> int:
     inputs = _ints(subgraph.inputs)
     _require(len(set(inputs)) == len(inputs) and not computed.intersection(inputs), "an input of the graph is a constant")
     computed.update(inputs)
-    # Tensors without elements have no data either, and nobody makes them.
+    # Tensors without elements have neither data nor a producer.
     computed.update(t for t, tensor in enumerate(tensors) if 0 in _ints(tensor.shape))
     for operator in operators:
-        _require(0 <= operator.opcodeIndex < len(model.operatorCodes), "an operator is of no known kind")
+        _require(0 <= operator.opcodeIndex < len(model.operatorCodes), "an operator's type is out of range")
         read, written = _ints(operator.inputs), _ints(operator.outputs)
         _require(all(-1 <= t < len(tensors) for t in (*read, *_ints(operator.intermediates))), "an index is out of range")
         _require(all(0 <= t < len(tensors) for t in written), "an index is out of range")
-        _require(all(t < 0 or t in computed for t in read), "an operator reads what is not there yet")
-        _require(not computed.intersection(written) and len(set(written)) == len(written), "a tensor is made twice")
+        _require(all(t < 0 or t in computed for t in read), "an operator reads a tensor before it is computed")
+        _require(not computed.intersection(written) and len(set(written)) == len(written), "a tensor is written twice")
         computed.update(written)
     _require(computed.issuperset(_ints(subgraph.outputs)), "an output is never computed")
     return total
@@ -115,10 +115,10 @@ def _check_tensor(model: schema.ModelT, tensor: schema.TensorT) -> int:
     q = tensor.quantization
     if q is not None and q.scale is not None and len(q.scale):
         scale = np.asarray(q.scale, np.float64)
-        _require(bool(np.isfinite(scale).all() and (scale >= 0).all()), "a scale is no positive number")
+        _require(bool(np.isfinite(scale).all() and (scale >= 0).all()), "a scale is not a positive number")
         points = 0 if q.zeroPoint is None else len(q.zeroPoint)
-        _require(points in (0, 1, len(scale)), "scales and zero points differ in number")
+        _require(points in (0, 1, len(scale)), "the numbers of scales and zero points differ")
         if len(scale) > 1:
             _require(0 <= q.quantizedDimension < max(len(shape), 1), "a quantized dimension is out of range")
-            _require(not shape or shape[q.quantizedDimension] == len(scale), "the number of scales isn't that of channels")
+            _require(not shape or shape[q.quantizedDimension] == len(scale), "the numbers of scales and channels differ")
     return bytes_

@@ -1,1 +1,1 @@
-"""Measurements of .tflite files: time, memory, agreement with the original, noise of each layer."""
+"""Measurements of .tflite files: time, memory, agreement with the original, quantization noise per layer."""

@@ -1,4 +1,4 @@
-"""How far the answers of one classifier are from those of another: figures, and the images that differ most."""
+"""How far the outputs of one classifier are from those of another: metrics, and the images that differ most."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from export.measure.layer_noise import LayerNoise
 from export.measure.logit_metrics import kl_divergence
 from shufflenet_tf.evaluation.metrics import SMALLEST_PROBABILITY, evaluate
 
-WORST = 6  # images that are kept of each file
+WORST = 6  # number of images to keep per file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,9 +18,9 @@ class WorstImage:
     """An image on which two models differ.
 
     Attributes:
-      index: in the order of the images, from 0.
-      difference: the largest one of a probability.
-      reference, candidate: each one's first class and its probability.
+      index: position of the image, from 0.
+      difference: largest absolute difference of a probability.
+      reference, candidate: top class of each model and its probability.
       label: the true class, or None.
       pixels: uint8 [H, W, 3].
     """
@@ -38,14 +38,14 @@ class Comparison:
     """How one .tflite file compares with the reference.
 
     Attributes:
-      name, path: of the file.
-      layers: noise of each layer in the order of execution; empty: not measured.
-      layers_against: the float file that it's measured against, or why there is none; empty for a float file.
-      worst: the images that differ most, these first.
-      top1, top5: fractions of the images whose true class is the first, or among the first five; None: no labels.
-      agreement: fraction of the images with the same first class.
+      name, path: short name and path of the file.
+      layers: noise of each layer in execution order; empty: not measured.
+      layers_against: the float file that the noise is measured against, or why there is none; empty for a float file.
+      worst: the images that differ most, largest difference first.
+      top1, top5: fractions of the images whose true class ranks first, or among the first five; None: no labels.
+      agreement: fraction of the images for which both models give the same top class.
       max_error, mean_error: absolute differences of probabilities.
-      divergence: mean Kullback-Leibler divergence from the reference, in nats; probabilities below 1e-7 count as that.
+      divergence: mean Kullback-Leibler divergence from the reference, in nats; probabilities are clipped to at least 1e-7.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Comparison:
     divergence: float
 
     def to_json(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Returns the figures as JSON types, without pixels."""
+        """Returns the metrics as JSON types, without pixels."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("worst", "layers")}
         worst = [
             {
@@ -84,11 +84,11 @@ class Verification:
     """How several .tflite files compare with the reference.
 
     Attributes:
-      name: of the reference.
+      name: name of the reference.
       images: number of images.
       labels: names of the classes.
-      top1, top5: of the reference; None: the images have no labels.
-      comparisons: one a file, in the order given.
+      top1, top5: accuracy of the reference; None: the images have no labels.
+      comparisons: one per file, in the given order.
     """
 
     name: str
@@ -99,13 +99,13 @@ class Verification:
     comparisons: tuple[Comparison, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns all as JSON types."""
+        """Returns the verification as JSON types."""
         files = [comparison.to_json(self.labels) for comparison in self.comparisons]
         return {"model": self.name, "images": self.images, "top1": self.top1, "top5": self.top5, "files": files}
 
 
 class Tally:
-    """Sums over batches, from which the figures of a comparison follow."""
+    """Accumulates batches for the metrics of a comparison."""
 
     def __init__(self):
         self.images = self.labelled = 0
@@ -113,7 +113,7 @@ class Tally:
         self.worst: list[WorstImage] = []
 
     def add(self, pixels: np.ndarray, targets: np.ndarray | None, p: np.ndarray, q: np.ndarray, labels: Sequence[str]) -> None:
-        """Adds a batch, whose probabilities are `p` [N, C] of the reference and `q` of the candidate."""
+        """Adds a batch; `p` and `q` [N, C] are the probabilities of the reference and of the candidate."""
         count = len(pixels)
         if targets is not None:
             result = evaluate(q, targets, labels)
@@ -149,7 +149,7 @@ class Tally:
             "agreement": self.same / self.images,
             "max_error": self.largest,
             "mean_error": float(self.error / self.images),
-            "divergence": max(0.0, float(self.divergence / self.images)),  # rounded sums can fall short of 1
+            "divergence": max(0.0, float(self.divergence / self.images)),  # rounding can make sums of probabilities less than 1
         }
 
 

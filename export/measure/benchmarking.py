@@ -1,4 +1,4 @@
-"""How fast .tflite files are: all of them open in one process, taking turns."""
+"""Measures the speed of .tflite files: all are open in one process and run in turns."""
 
 import dataclasses
 import os
@@ -17,19 +17,19 @@ from shufflenet_tf.tflite_classifier import _interpreter
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """The speed and the graph of one file.
+    """The speed and the operators of a file.
 
     Attributes:
-      path: of the file, as given.
-      milliseconds: of each timed run, in order.
-      ratio, ratio_of_minima: the median and the minimum, relative to the first file's.
-      operators: how many there are of each kind, most first.
-      partitions: pieces that the delegate (XNNPACK) runs as one.
-      outside: operators that it leaves to the interpreter, by kind.
-      peak_memory: bytes by which a process grows that runs this file alone (`export.measure.memory.peak`); None: not known.
-      file_size: bytes.
-      multiply_adds: of convolutions and fully connected layers as the graph performs them, zeros included.
-      threads: of the interpreter.
+      path: the file, as given.
+      milliseconds: time of each timed run, in order.
+      ratio, ratio_of_minima: median and minimum relative to those of the first file.
+      operators: number of operators by kind, most frequent first.
+      partitions: number of delegate (XNNPACK) partitions.
+      outside: operators outside of these partitions, by kind.
+      peak_memory: growth in bytes of a process that runs only this file (`export.measure.memory.peak`); None: unknown.
+      file_size: size in bytes.
+      multiply_adds: of convolutions and fully connected layers as executed, including those with zeros.
+      threads: number of interpreter threads.
     """
 
     path: str
@@ -58,36 +58,36 @@ class Timing:
 
     @property
     def rate(self) -> float:
-        """Billions of multiply-adds a second, in the median run."""
+        """Billions of multiply-adds per second in the median run."""
         return self.multiply_adds / self.median / 1e6
 
 
 def benchmark(
     paths: Sequence[str | os.PathLike], threads: int = 1, runs: int = 50, warmup: int = 5, cpu_time: bool = False
 ) -> list[Timing]:
-    """Measures .tflite files on random input, taking turns.
+    """Measures .tflite files in turns on random input.
 
     Args:
-      paths: the files; the first is the one that ratios refer to.
-      threads: of each interpreter.
+      paths: the files; ratios refer to the first one.
+      threads: threads of each interpreter.
       runs: timed runs of each file.
-      warmup: runs of each file before these.
+      warmup: runs of each file before the timed runs.
       cpu_time: whether to measure the CPU time of the calling thread instead of wall time: on a shared machine, the CPU time
         of one thread is close to that on an idle machine.
 
     Raises:
-      UserError: no file, CPU time of several threads, a number out of range, or a file that is missing, damaged, of dynamic
-        shape or not to be run.
+      UserError: there is no file, CPU time is requested for several threads, a number is out of range, or a file is missing,
+        damaged, has a dynamic shape or can't be run.
     """
     if not paths:
         raise UserError("There is nothing to measure: give one or more .tflite files.")
     if threads < 1 or runs < 1 or warmup < 0:
         raise UserError(f"threads={threads}, runs={runs}, warmup={warmup} can't be used: give at least 1, 1 and 0.")
     if cpu_time and threads > 1:
-        raise UserError(f"CPU time can't be measured of {threads} threads: give 1, or measure the time that passes.")
+        raise UserError(f"CPU time can't be measured for {threads} threads: use one thread, or measure wall time.")
     names = [os.fspath(path) for path in paths]
     graphs = {name: inspection.read(name) for name in dict.fromkeys(names)}
-    # First, because it protects this process from files on which the interpreter crashes.
+    # This comes first because it protects this process from files that crash the interpreter.
     peaks = {name: memory.peak(name, threads) for name in graphs}
     interpreters = [_ready(name, threads) for name in names]
     times = take_turns(interpreters, runs, warmup, time.thread_time_ns if cpu_time else time.perf_counter_ns)
@@ -110,12 +110,12 @@ def benchmark(
 
 
 def _ready(path: str, threads: int):
-    """Returns an interpreter with random input in place."""
+    """Returns an interpreter whose inputs hold random values."""
     interpreter = _interpreter(path, threads)
     details = interpreter.get_input_details()
     for dtype in (np.dtype(detail["dtype"]) for detail in details):
         if dtype.kind != "f" and not (dtype.kind in "iu" and dtype.itemsize == 1):
-            raise UserError(f"{path} takes {dtype}: inputs of uint8, int8 and floats can be measured.")
+            raise UserError(f"{path} has an input of type {dtype}: give a file with uint8, int8 or float inputs.")
     _, pixels = runtime.random_inputs(interpreter, 2)
     for detail, values in zip(details, pixels, strict=True):
         interpreter.set_tensor(detail["index"], values)

@@ -1,4 +1,4 @@
-"""Short names of files, for tables and pictures."""
+"""Short names of files for tables and charts."""
 
 import os
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Returns the files' names, with their folders where names alone would be the same for different files."""
+    """Returns the files' names, prefixed by their folders where different files would have the same name."""
     names = {path: os.path.basename(path) for path in paths}
     count = Counter(names.values())
     return [names[path] if count[names[path]] == 1 else path for path in paths]

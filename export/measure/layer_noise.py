@@ -1,4 +1,4 @@
-"""Where quantization goes wrong: the noise of each layer of an int8 .tflite file, against the float file beside it."""
+"""Locates quantization errors: the noise of each layer of an int8 .tflite file relative to the float file."""
 
 import dataclasses
 import os
@@ -10,17 +10,18 @@ from export.flatbuffer import inspection, runtime
 from export.flatbuffer.graph import Graph
 from shufflenet_tf.tflite_classifier import LiteClassifier, _real
 
-_OPERATORS = re.compile("conv|depthwise|matmul", re.IGNORECASE)  # names that converters give to layers' operators
+_OPERATORS = re.compile("conv|depthwise|matmul", re.IGNORECASE)  # operator names that converters give to layers
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerNoise:
-    """The noise of a convolution or fully connected layer of a quantized graph.
+    """The quantization noise of a convolution or fully connected layer.
 
     Attributes:
-      name: of its output tensor.
-      kind: of operator.
-      sqnr: power of the float output over that of the difference, in dB, over all values of all images; infinite: none.
+      name: name of its output tensor.
+      kind: kind of operator.
+      sqnr: ratio of the power of the float output to that of the difference, in dB, over all values of all images;
+        infinite: no difference.
     """
 
     name: str
@@ -33,17 +34,17 @@ class LayerNoise:
 
 
 def short_name(tensor: str) -> str:
-    """Returns a layer's name within its output tensor's, which lists all operators that were fused into it."""
+    """Returns the layer's name from the name of its output tensor, which lists all operators fused into it."""
     paths = [part.split("/") for part in tensor.split(";") if "/" in part]
     path = next((path for path in paths if _OPERATORS.match(path[-1])), paths[0] if paths else [tensor, ""])
-    return re.sub(r"_\d+$", "", path[-2])  # Keras counts the calls of a layer
+    return re.sub(r"_\d+$", "", path[-2])  # Keras numbers the calls of a layer
 
 
 def matching_layers(reference: Graph, quantized: Graph) -> list[tuple[int, int, str, str]]:
-    """Returns (tensor in `reference`, tensor in `quantized`, name, kind) of layers that both have, in order of execution.
+    """Returns (tensor in `reference`, tensor in `quantized`, name, kind) of the layers in both, in execution order.
 
-    They match if name (but for numbers that converters append), kind and shape do, and if biases tell that the
-    channels have the same order: `export.optimize` changes that.
+    Layers match if their names (without the numbers that converters append), kinds and shapes do, and if their biases show
+    the same channel order: `export.optimize` can change it.
     """
     known: dict[tuple, list[int]] = {}
     for tensor, (name, kind) in inspection.layers(reference).items():
@@ -52,16 +53,16 @@ def matching_layers(reference: Graph, quantized: Graph) -> list[tuple[int, int, 
     for tensor, (name, kind) in inspection.layers(quantized).items():
         others = known.get((_plain(name), kind, quantized.shape(tensor)))
         if others:
-            other = others.pop(0)  # layers of one name come in the same order
+            other = others.pop(0)  # layers of the same name have the same order in both
             if _same_order(_bias(reference, other), _bias(quantized, tensor)):
                 matches.append((other, tensor, name, kind))
     return matches
 
 
 def layer_noise(reference: str | os.PathLike, quantized: str | os.PathLike, pixels: np.ndarray) -> list[LayerNoise]:
-    """Measures the noise of every layer that two files share, with the built-in kernels.
+    """Measures the noise of every layer that two files share, with LiteRT's built-in kernels.
 
-    Noise adds up along the network: where the ratio falls steeply from one layer to the next is where to look.
+    Noise accumulates along the network: look for layers at which the ratio falls steeply.
 
     Args:
       reference: a float .tflite file.
@@ -69,10 +70,10 @@ def layer_noise(reference: str | os.PathLike, quantized: str | os.PathLike, pixe
       pixels: uint8 [N, H, W, 3].
 
     Returns:
-      Layers in the order of execution; none where no layers match.
+      Layers in execution order; empty if no layers match.
 
     Raises:
-      UserError: a file is missing or damaged, or no image classifier.
+      UserError: a file is missing or damaged, or is not an image classifier.
     """
     files = [os.fspath(path) for path in (reference, quantized)]
     matches = matching_layers(*(inspection.read(file) for file in files))
@@ -91,11 +92,11 @@ def layer_noise(reference: str | os.PathLike, quantized: str | os.PathLike, pixe
 
 
 class _Probe:
-    """An interpreter that keeps every tensor."""
+    """An interpreter that keeps all tensors readable."""
 
     def __init__(self, path: str):
-        self._classifier = LiteClassifier(path)  # knows how pixels are fed
-        # Without a delegate, which hides the tensors within a partition.
+        self._classifier = LiteClassifier(path)  # converts pixels to the input tensor
+        # No delegate, because it hides the tensors inside a partition.
         self._interpreter = runtime.interpreter(path, kernels=runtime.BUILTIN, keep_tensors=True)
         self._details = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
 
@@ -108,12 +109,12 @@ class _Probe:
 
 
 def _plain(name: str) -> tuple[str, ...]:
-    """Operators that make a tensor, without the numbers that tell apart conversions in one process and tensors in a file."""
+    """Operators that produce a tensor, without the numbers that distinguish conversions in a process and tensors in a file."""
     return tuple(re.sub(r"\d+$", "", re.sub(r"^([^/]*?)(_\d+)+/", r"\1/", part)) for part in name.split(";"))
 
 
 def _bias(graph: Graph, tensor: int) -> np.ndarray | None:
-    """The bias of the layer with this output, as real numbers."""
+    """The dequantized bias of the layer with this output."""
     operator = next(o for o in graph.operators if int(o.outputs[0]) == tensor)
     bias = graph.constant(int(operator.inputs[2])) if len(operator.inputs) > 2 else None
     quantization = None if bias is None else graph.quantization(int(operator.inputs[2]))
@@ -121,7 +122,7 @@ def _bias(graph: Graph, tensor: int) -> np.ndarray | None:
 
 
 def _same_order(real: np.ndarray | None, rounded: np.ndarray | None) -> bool:
-    """Whether two biases tell of the same channels in the same places; corrections of quantization error are smaller."""
+    """Whether two biases show the same channel order; quantization corrections are smaller than differences of channels."""
     if real is None or rounded is None or real.shape != rounded.shape:
         return True
     return np.square(real - rounded).sum() <= 0.25 * np.square(real - real.mean()).sum() + 1e-6

@@ -1,4 +1,4 @@
-"""Logits of a .tflite classifier, which are finer in int8 than probabilities of 8 bits, and how far two of them differ."""
+"""Logits of a .tflite classifier, and metrics of their difference; int8 logits are finer than 8-bit probabilities."""
 
 from collections.abc import Sequence
 
@@ -13,28 +13,28 @@ def logits(model: bytes | Graph, images: Sequence[np.ndarray], threads: int = 1)
     """Returns a classifier's logits, the input of its softmax, float64 [N, classes].
 
     Args:
-      model: a .tflite file, float or int8, that takes uint8 pixels; or its graph, which may not be used afterwards.
-      images: uint8 [H, W, 3] of its size.
-      threads: of the interpreter.
+      model: a .tflite file, float or int8, that takes uint8 pixels; or its graph, which this call changes.
+      images: uint8 [H, W, 3] of the model's size.
+      threads: number of interpreter threads.
 
     Raises:
-      UserError: it has no softmax.
+      UserError: the model has no softmax.
     """
     graph = model if isinstance(model, Graph) else Graph(model)
     softmax = next((operator for operator in graph.operators if graph.kind(operator) == "SOFTMAX"), None)
     if softmax is None:
-        raise UserError("A graph without softmax has no logits to compare: give a classifier that ends with one.")
+        raise UserError("A graph without softmax has no logits to compare: give a classifier that ends with a softmax.")
     graph.subgraph.outputs, graph.model.signatureDefs = [int(softmax.inputs[0])], None
     return outputs(graph.pack(), images, threads)
 
 
 def outputs(model: bytes, images: Sequence[np.ndarray], threads: int = 1) -> np.ndarray:
-    """Returns the outputs of a .tflite file with one input and one output, float64 [N, ...], dequantized if quantized.
+    """Returns the outputs of a .tflite file with one input and one output, float64 [N, ...]; dequantizes integer outputs.
 
     Args:
       model: the file.
-      images: [H, W, 3] of its size and type.
-      threads: of the interpreter.
+      images: [H, W, 3] of the model's size and type.
+      threads: number of interpreter threads.
     """
     runner = runtime.interpreter(model, threads)
     (given,), (returned,) = runner.get_input_details(), runner.get_output_details()
@@ -48,19 +48,19 @@ def outputs(model: bytes, images: Sequence[np.ndarray], threads: int = 1) -> np.
 
 
 def kl_divergence(p: np.ndarray, log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
-    """Returns the Kullback-Leibler divergence of q from p in nats, [N], of probabilities and logarithms [N, classes]."""
+    """Returns the Kullback-Leibler divergence of q from p in nats, [N]; the arguments are [N, classes]."""
     return (p * (log_p - log_q)).sum(-1)
 
 
 def distance(real: np.ndarray, rounded: np.ndarray) -> tuple[float, float]:
-    """Returns agreement of the first class, 0-1, and mean `kl_divergence` of the softmax, of logits [N, classes]."""
+    """Returns the top-1 agreement, 0-1, and the mean `kl_divergence` of the softmax of two sets of logits [N, classes]."""
     shifted = [x - x.max(1, keepdims=True) for x in (real, rounded)]
     logs = [x - np.log(np.exp(x).sum(1, keepdims=True)) for x in shifted]
     return float((real.argmax(1) == rounded.argmax(1)).mean()), float(kl_divergence(np.exp(logs[0]), *logs).mean())
 
 
 def expected_drop(real: np.ndarray, rounded: np.ndarray) -> float:
-    """Returns how much accuracy, 0-1, the answers of `rounded` lose if the probabilities of `real` are right; [N, classes]."""
+    """Returns the expected accuracy drop, 0-1, of `rounded` if the probabilities of `real` are right; both [N, classes]."""
     probabilities = np.exp(real - real.max(1, keepdims=True))
     probabilities /= probabilities.sum(1, keepdims=True)
     answered = np.take_along_axis(probabilities, rounded.argmax(1)[:, None], 1)[:, 0]

@@ -1,4 +1,4 @@
-"""Memory of a .tflite model, measured in a separate process, so that a crash stays there too."""
+"""Measures the memory of a .tflite model in a separate process, which also contains crashes."""
 
 import os
 import pathlib
@@ -9,7 +9,7 @@ from shufflenet_tf.errors import UserError
 
 TIMEOUT = 300  # seconds
 
-# The child knows nothing of this project: TensorFlow, which the project loads, would take a hundred times the memory.
+# The child process doesn't import this project, because the project loads TensorFlow, which takes a hundred times the memory.
 _CHILD = """
 import sys
 from ai_edge_litert.interpreter import Interpreter
@@ -21,7 +21,7 @@ def status(field):
 measurable = True
 try:
     with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # the peak so far is forgotten
+        file.write("5")  # resets the peak
     before = status("VmRSS")
 except OSError:
     measurable = False
@@ -37,29 +37,29 @@ print("peak", status("VmHWM") - before if measurable else -1)
 
 
 def peak(path: str | os.PathLike, threads: int = 1) -> int | None:
-    """Returns by how many bytes a process grows that opens and runs a .tflite file.
+    """Returns the growth in bytes of a process that opens and runs a .tflite file.
 
-    It's the peak of resident memory less what was resident before: the file's pages, weights packed by the delegate, the
-    arena of activations, and the code of the runtime that it uses.
+    This is the peak of resident memory minus the initial resident memory: the file's pages, weights packed by the delegate,
+    the activation arena, and the runtime's code in use.
 
     Args:
       path: the file.
-      threads: of the interpreter.
+      threads: number of interpreter threads.
 
     Returns:
-      Bytes; None where the system doesn't tell (it needs Linux's /proc).
+      Bytes; None if the system doesn't report it (Linux's /proc is required).
 
     Raises:
-      UserError: LiteRT cannot run the file, or crashes or hangs on it.
+      UserError: LiteRT can't run the file, or crashes or hangs on it.
     """
     command = [sys.executable, "-c", _CHILD, os.fspath(pathlib.Path(path).resolve()), str(threads)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        raise UserError(f"{os.fspath(path)} has not finished two runs within {TIMEOUT} s: give a model that does.") from None
+        raise UserError(f"{os.fspath(path)} did not finish two runs within {TIMEOUT} s: give a faster model.") from None
     words = done.stdout.split()
     if done.returncode == 0 and words[-2:-1] == ["peak"]:
         kibibytes = int(words[-1])
         return None if kibibytes < 0 else kibibytes * 1024
     reason = "it crashes" if done.returncode < 0 else (done.stderr.strip().splitlines() or ["without a reason"])[-1].rstrip(".")
-    raise UserError(f"{os.fspath(path)} can't be run by LiteRT ({reason}): give a .tflite file that is whole.")
+    raise UserError(f"{os.fspath(path)} can't be run by LiteRT ({reason}): give a whole .tflite file.")

@@ -1,4 +1,4 @@
-"""Times graphs that take turns, so that whatever else the machine does meets all of them alike."""
+"""Times several graphs in turns, so that other load on the machine affects all of them equally."""
 
 import gc
 import random
@@ -11,18 +11,18 @@ import numpy as np
 from export.flatbuffer import runtime
 
 _SECONDS = 1.5  # for all timed runs together
-_ROUNDS = (5, 60)  # at least and at most
+_ROUNDS = (5, 60)  # minimum and maximum
 
 
 def take_turns(
     interpreters: Sequence[Any], runs: int, warmup: int, clock: Callable[[], int] = time.perf_counter_ns
 ) -> list[list[float]]:
-    """Returns the milliseconds of each run, a list an interpreter, whose inputs are in place.
+    """Returns the milliseconds of each run, one list per interpreter; the inputs must be set.
 
     Args:
-      runs: timed rounds, each in another order.
-      warmup: rounds before these.
-      clock: nanoseconds of the time to count.
+      runs: timed rounds, each in a different order.
+      warmup: rounds before the timed ones.
+      clock: returns the time in nanoseconds.
     """
     times: list[list[float]] = [[] for _ in interpreters]
     order, rng = list(range(len(interpreters))), random.Random(0)
@@ -30,7 +30,7 @@ def take_turns(
     gc.disable()
     try:
         for round_ in range(-warmup, runs):
-            rng.shuffle(order)  # so that none always follows the same one, whose weights fill the caches
+            rng.shuffle(order)  # a fixed order would let each graph's weights fill the caches before the same successor
             for i in order:
                 start = clock()
                 interpreters[i].invoke()
@@ -46,7 +46,7 @@ def take_turns(
 def medians(models: Sequence[bytes], threads: int) -> list[float]:
     """Returns the median milliseconds of models on random input, measured in turns on this machine.
 
-    Of one thread it's the time that the thread computes, which other programs disturb little.
+    With one thread, it is the CPU time of the thread, which other programs hardly affect.
     """
     interpreters = [runtime.interpreter(model, threads) for model in models]
     for interpreter in interpreters:

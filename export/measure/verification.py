@@ -17,7 +17,7 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.tflite_classifier import LiteClassifier
 
 BATCH = 32
-LAYER_IMAGES = 16  # that the noise of layers is measured on
+LAYER_IMAGES = 16  # for measuring the noise of layers
 
 Batch = tuple[np.ndarray, np.ndarray | None]
 
@@ -31,14 +31,14 @@ def verify(
     """Compares .tflite files with the model that they were converted from, on the same pixels.
 
     Args:
-      reference: the original, or where it is.
+      reference: the original model, or its path.
       candidates: the .tflite files.
-      images: batches of (uint8 [N, H, W, 3] cut to the model's size, int class indices [N] or
-        None), read once; see `batches`.
-      threads: of each interpreter.
+      images: batches of (uint8 [N, H, W, 3] cropped to the model's size, int class indices [N] or None), read once; see
+        `batches`.
+      threads: threads of each interpreter.
 
     Raises:
-      UserError: no image, no file, one that is missing or damaged, or other classes or sizes than the reference has.
+      UserError: there is no image or no file, a file is missing or damaged, or its classes or size differ from the reference.
     """
     bundle = reference if isinstance(reference, st.Bundle) else st.load(reference)
     name = getattr(reference.model, "name", "the original") if bundle is reference else os.fspath(reference)
@@ -56,7 +56,7 @@ def verify(
             tally.add(pixels, targets, expected, _checked(classifier(pixels), path), labels)
         first += list(pixels[: LAYER_IMAGES - len(first)])
     if not reference_tally.images:
-        raise UserError("There are no images to verify on: give a dataset that has some.")
+        raise UserError("There are no images to verify on: give a dataset with images.")
     names = short_names(paths)
     noise = _noise(dict(zip(paths, names, strict=True)), np.stack(first))
     comparisons = tuple(
@@ -68,22 +68,22 @@ def verify(
 
 
 def batches(source: Source | Split, bundle: st.Bundle, images: int = 0) -> Iterator[Batch]:
-    """Yields images of a dataset's test part as `verify` takes them.
+    """Yields images of a dataset's test part in the form that `verify` takes.
 
     Args:
       source: a dataset; its labels are mapped to the model's by name, and if one is missing, no image has a label. Labels of a
         bare Split are the model's class indices.
-      bundle: the model, for its size and preprocessing.
-      images: how many, drawn at random but always the same; 0: all, in order.
+      bundle: the model; gives the size and the preprocessing.
+      images: number of images, drawn at random with a fixed seed; 0: all, in order.
 
     Raises:
-      UserError: there are fewer than asked for, or none.
+      UserError: there are too few images, or none.
     """
     split = source.test if isinstance(source, Source) else source
     name = source.name if isinstance(source, Source) else "The dataset"
     if images > split.size or not split.size:
         raise UserError(
-            f"{name} has {split.size:,} images to test on, and {images or 'some'} are asked for: give fewer, or more images."
+            f"{name} has {split.size:,} test images, but {images or 'some'} were requested: give fewer, or more images."
         )
     classes = _class_indices(source.labels, bundle) if isinstance(source, Source) else None
     drawn = Split(split.size, lambda _: split.examples(0)) if images else split
@@ -95,16 +95,16 @@ def batches(source: Source | Split, bundle: st.Bundle, images: int = 0) -> Itera
 
 
 def _classifier(path: str, bundle: st.Bundle, threads: int) -> LiteClassifier:
-    inspection.read(path)  # refuses files on which LiteRT would crash
+    inspection.read(path)  # refuses files that would crash LiteRT
     classifier = LiteClassifier(path, threads)
     classes, size = int(bundle.model.output_shape[-1]), tuple(bundle.size)
     if classifier.output_shape[1] != classes:
-        raise UserError(f"{path} has {classifier.output_shape[1]} classes, and the original {classes}: give conversions of it.")
+        raise UserError(f"{path} has {classifier.output_shape[1]} classes, not {classes} like the original: give conversions of it.")
     if classifier.input_shape[1:3] != size:
         sizes = ("x".join(map(str, side)) for side in (classifier.input_shape[1:3], size))
-        raise UserError("{} takes images of {}, and the original of {}: give conversions of it.".format(path, *sizes))
+        raise UserError("{} takes images of {}, but the original takes {}: give conversions of it.".format(path, *sizes))
     if classifier.labels and bundle.labels and tuple(classifier.labels) != tuple(bundle.labels):
-        raise UserError(f"{path} has other labels than the original: give conversions of it.")
+        raise UserError(f"{path} and the original have different labels: give conversions of the original.")
     return classifier
 
 
@@ -115,7 +115,7 @@ def _labels(bundle: st.Bundle, classifiers: Sequence[LiteClassifier]) -> tuple[s
 
 
 def _class_indices(names: Sequence[str], bundle: st.Bundle) -> np.ndarray | None:
-    """The model's class of each of a dataset's, int64; None: it doesn't know one of them."""
+    """Maps each class of a dataset to the model's class index, int64; None: the model lacks one of them."""
     classes = int(bundle.model.output_shape[-1])
     labels = bundle.labels or (imagenet.labels() if classes == imagenet.CLASSES else None)
     if labels is None:
@@ -129,15 +129,15 @@ def _class_indices(names: Sequence[str], bundle: st.Bundle) -> np.ndarray | None
 
 def _checked(probabilities: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(probabilities).all():
-        raise UserError(f"{name} gives no numbers: it is damaged, or its training diverged.")
+        raise UserError(f"{name} returns NaN or infinity: it is damaged, or its training diverged.")
     return probabilities
 
 
 def _noise(names: dict[str, str], pixels: np.ndarray) -> dict[str, tuple[tuple[LayerNoise, ...], str]]:
-    """The layers' noise of each file against the float file that shares most layers, or a sentence why there is none.
+    """Measures each file's layer noise against the float file that shares most layers; else gives a sentence why not.
 
     Args:
-      names: of the files, by path.
+      names: short names of the files, by path.
       pixels: uint8 [N, H, W, 3].
     """
     graphs = {path: inspection.read(path) for path in names}
@@ -147,9 +147,9 @@ def _noise(names: dict[str, str], pixels: np.ndarray) -> dict[str, tuple[tuple[L
         shared = {other: len(matching_layers(graphs[other], graphs[path])) for other in floats}
         best = max(floats, key=shared.__getitem__, default=None)
         if best is None:
-            results[path] = (), "The noise of layers is not measured: it takes the float .tflite of the same conversion too."
+            results[path] = (), "The noise of layers is not measured: this needs the float .tflite file of the same conversion."
         elif not shared[best]:
-            results[path] = (), "The noise of layers is not measured: none has the same name and channels in a float file."
+            results[path] = (), "The noise of layers is not measured: no float file has layers of the same names and channels."
         else:
             results[path] = tuple(layer_noise(best, path, pixels)), names[best]
     return results

@@ -1,14 +1,14 @@
-"""Rewrites a .tflite file into an equal one that runs faster under LiteRT with XNNPACK.
+"""Rewrites a .tflite file into an equivalent one that runs faster under LiteRT with XNNPACK.
 
     from export.optimize import optimize
     optimized = optimize(pathlib.Path("model.tflite").read_bytes(), threads=1)
     pathlib.Path("fast.tflite").write_bytes(optimized.model)
 
-- `passes/`: one file for each rewriting of the graph; `passes/__init__.py` lists them in order and tells how to add one.
-- `targets/`: one JSON file for each processor; docs/targets.md tells how to add one.
-- `pass_manager.py`: applies the passes, checks each result (`equality.py`) and undoes a pass that doesn't pay (`predict.py`).
-- `worker.py`, `process.py`: a damaged file can crash the interpreter, so a process of its own parses, rewrites and runs it.
-- `analysis/`, `channels/`: facts about a graph that passes need, and the plan of a graph without channel movement.
+- `passes/`: one file per graph pass; `passes/__init__.py` lists them in order and explains how to add one.
+- `targets/`: one JSON file per processor; docs/targets.md explains how to add one.
+- `pass_manager.py`: applies the passes, checks each result (`equality.py`) and undoes passes that don't pay (`predict.py`).
+- `worker.py`, `process.py`: a separate process parses, rewrites and runs the file, because a damaged one can crash LiteRT.
+- `analysis/`, `channels/`: graph analyses for the passes, and the plan of a graph without channel movement.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from export.optimize.process import TIMED_OUT, work
 from export.optimize.targets import HOST, PHONE, Account, Target, host
 from shufflenet_tf.errors import UserError
 
-# Seconds for everything, for a run on the reference kernels (at most a quarter of everything), and for a pass.
+# Limits in seconds: for all passes, for a run on the reference kernels (at most a quarter of that), and for one pass.
 TIMEOUT, REFERENCE_SECONDS, PASS_SECONDS = 900.0, 60.0, 120.0
 REFERENCE = "reference kernels"
 
@@ -30,12 +30,12 @@ class Optimized:
     """An optimized model.
 
     Attributes:
-      model: the .tflite file.
-      steps: what each pass did, in order.
+      model: content of the optimized .tflite file.
+      steps: the steps of the optimization, in order.
       before, after: number of operators of each kind.
-      target: the processor that it was made for.
-      predicted: costs on that processor as predicted, before and after.
-      measured: median milliseconds of a run on this machine, before and after; None where it wasn't timed.
+      target: the processor that it was optimized for.
+      predicted: predicted costs on that processor, before and after.
+      measured: median milliseconds of a run on this machine, before and after; None: not timed.
     """
 
     model: bytes
@@ -48,28 +48,28 @@ class Optimized:
 
     @property
     def ratio(self) -> float:
-        """Predicted cost after, relative to before."""
+        """Predicted cost after optimization relative to before."""
         return self.predicted[1].cost / max(self.predicted[0].cost, 1e-9) if self.predicted else 1.0
 
 
 def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed: bool = True) -> Optimized:
-    """Returns a model that computes the same, faster.
+    """Returns an equivalent, faster model.
 
-    Every pass is checked by running the graph before and after it on random inputs, with XNNPACK and without, and undone
-    if they differ. Operators that no pass understands stay as they are.
+    Every pass is checked by running the graph before and after it on random inputs, with and without XNNPACK; it is undone if
+    the outputs differ. Operators that no pass understands stay unchanged.
 
     Args:
       model: a .tflite file, float or quantized.
-      threads: for how many threads of the interpreter to choose among equal graphs.
-      target: the processor to choose for: a name of `targets.names()`, "host", a .json file, or a `Target`.
-      timed: whether to measure both models in the end, for `Optimized.measured`; the result is the same without.
+      threads: number of interpreter threads to optimize for.
+      target: the processor to optimize for: a name of `targets.names()`, "host", a .json file, or a `Target`.
+      timed: whether to time both models at the end, for `Optimized.measured`; this doesn't change the result.
 
     Raises:
-      UserError: the bytes are no .tflite file, or one that the interpreter cannot run; no positive number of threads;
-        or no target.
+      UserError: the bytes are not a .tflite file that the interpreter can run, `threads` is not positive, or there is no such
+        target.
     """
     if threads < 1:
-        raise UserError(f"threads={threads} is no number of threads: give 1 or more.")
+        raise UserError(f"threads={threads} is not a positive number: give 1 or more.")
     target = resolve(target)
     skipped: dict[str, str] = {}
     deadline = time.monotonic() + TIMEOUT
@@ -79,21 +79,21 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
             raise UserError(f"This file can't be optimized: {lines[-1]['error']}; give a .tflite model that runs.")
         if status == 0:
             return _optimized(content, lines[-1], target)
-        # The process ended in the pass that it began last.
+        # The process ended during the pass that it started last.
         last = {key: value for line in lines for key, value in line.items()}
         begun = last.get("pass")
         if begun is None or begun in skipped:
             reason = _why_no_run(status, last.get("suspect"))
             raise UserError(f"This file can't be optimized: {reason}; give a .tflite model that runs.")
         if time.monotonic() >= deadline:
-            reason = f"left alone: the {TIMEOUT:.0f} seconds for all passes were over during {begun!r}"
+            reason = f"left alone: the time limit of {TIMEOUT:.0f} seconds for all passes was reached during {begun!r}"
             return Optimized(model, (Step("all", False, reason),), last["counts"], last["counts"], target)
         slow = f"took more than {_limit(begun):.0f} seconds"
         skipped[begun] = slow if status == TIMED_OUT else "made the interpreter crash"
 
 
 def resolve(target: str | Target) -> Target:
-    """Returns the target of a name, of "host" (measured now, if it never was) or of a .json file; a target as it is.
+    """Returns the target for a name, for "host" (measures it if necessary) or for a .json file; returns a `Target` unchanged.
 
     Raises:
       UserError: there is no such target, or its file can't be used.
@@ -120,7 +120,7 @@ def _optimized(content: bytes, report: dict, target: Target) -> Optimized:
 
 
 def _why_no_run(status: int, suspect: str | None) -> str:
-    """Returns why a model can't be run, as a clause."""
+    """Returns the reason why a model can't be run, as a clause."""
     if suspect:
         return f"the interpreter crashes on it, and {suspect}"
     return f"a single run takes more than {TIMEOUT:.0f} seconds" if status == TIMED_OUT else "the interpreter crashes on it"

@@ -1,15 +1,15 @@
-"""Makes a .tflite model faster without changing what it computes.
+"""Makes a .tflite model faster without changing its results.
 
   python -m export.optimize model.tflite -o fast.tflite
   python -m export.optimize model.tflite -o fast.tflite --target=host --threads=2
 
 The model may come from any converter, float or int8. Channel shuffles, splits and concatenations move into the weights of the
-convolutions around them, and operators that XNNPACK does not take are replaced by ones that it takes. Each step is checked
-on random inputs, and undone if the outputs differ or the graph would be slower; a line for each step says what it did.
-If nothing helps, the file is copied byte by byte.
+surrounding convolutions, and operators that XNNPACK doesn't support are replaced by operators that it supports. Each pass is
+checked on random inputs and undone if the outputs differ or the graph would be slower; the program prints one line per pass.
+If no pass helps, the output is a byte-for-byte copy.
 
-Which of two equal graphs is faster depends on the processor: see --target. The phones are modelled, not measured;
-"host" is this machine, measured by export.calibrate, and there the best candidates are timed.
+Which of two equivalent graphs is faster depends on the processor: see --target. The phone targets are modelled, not measured;
+"host" is this machine, measured by export.calibrate, and with it the best candidates are timed.
 """
 
 import os
@@ -35,12 +35,12 @@ define_target(FLAGS)
 
 
 def main(arguments: list[str]) -> None:
-    """Optimizes the file that `arguments` names, writes the result and prints what was done."""
+    """Optimizes the file that `arguments` names, writes the result and prints the steps."""
     if len(arguments) != 1:
         example = "python -m export.optimize in.tflite -o out.tflite"
-        raise UserError(f"{len(arguments)} input files were given, and one is needed: {example}")
+        raise UserError(f"{len(arguments)} input files were given, but exactly one is needed: {example}")
     if FLAGS.output is None:
-        raise UserError("There is no file to write: give --output=FILE.tflite.")
+        raise UserError("No output file was given: give --output=FILE.tflite.")
     source = pathlib.Path(arguments[0])
     if not source.is_file():
         raise UserError(f"There is no file {source}: give a .tflite model.")
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
     print(f"after:  {_counts(optimized.after)}; {len(optimized.model):,} bytes")
     print("\n".join(summary.lines(optimized)))
     if optimized.model == data:
-        print("Nothing helps: the file is as it came, byte by byte.")
+        print("No pass helps: the output is a byte-for-byte copy of the input.")
     before, after = shlex.quote(str(source)), shlex.quote(FLAGS.output)
     steps = [
         ("Compare the speed", f"python -m export.benchmark {before} {after}"),

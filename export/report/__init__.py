@@ -1,1 +1,1 @@
-"""Tables and pictures of exported files."""
+"""Tables and charts of exported files."""

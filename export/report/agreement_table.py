@@ -1,4 +1,4 @@
-"""How .tflite files compare with their original: a table, and the files verify.json and verify.png."""
+"""Comparison of .tflite files with their original: a table, verify.json and verify.png."""
 
 import json
 import os
@@ -15,20 +15,20 @@ _HEADINGS = ("model", "top-1", "top-5", "agreement", "max error", "mean error", 
 
 
 def text(verification: Verification) -> str:
-    """Returns the report as a fragment of Markdown: a table, and for int8 files the layers with most noise."""
+    """Returns the report as a fragment of Markdown: a table, and the noisiest layers of int8 files."""
     rows = [(verification.name, *_percents(verification.top1, verification.top5), "", "", "", "")]
     for c in verification.comparisons:
         errors = (f"{value:.2g}" for value in (c.max_error, c.mean_error, c.divergence))
         rows.append((c.name, *_percents(c.top1, c.top5, c.agreement), *errors))
     lines = [table(_HEADINGS, rows)]
-    accuracy = "" if verification.top1 is not None else " The images have no labels of the model's, so there is no accuracy."
-    lines.append(f"\n{verification.images:,} images; errors are of probabilities.{accuracy}")
+    accuracy = "" if verification.top1 is not None else " There is no accuracy, because the images lack the model's labels."
+    lines.append(f"\n{verification.images:,} images; errors are differences of probabilities.{accuracy}")
     for c in verification.comparisons:
         if c.layers:
             poorest = sorted(c.layers, key=lambda layer: layer.sqnr)[:3]
             listed = ", ".join(f"`{layer.short_name}` {layer.sqnr:.1f} dB" for layer in poorest)
             lines.append(
-                f"\n{c.name}: signal to quantization noise of {len(c.layers)} layers, against {c.layers_against}, "
+                f"\n{c.name}: of {len(c.layers)} layers, the signal-to-quantization-noise ratio relative to {c.layers_against} "
                 f"is lowest in {listed}."
             )
         elif c.layers_against:

@@ -1,4 +1,4 @@
-"""The report of an export: each file's size, accuracy, and latency, predicted and measured."""
+"""The export report: size, accuracy, and predicted and measured latency of each file."""
 
 import json
 import os
@@ -25,13 +25,13 @@ def write(results: ExportResults, folder: str | os.PathLike) -> None:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text file, whole or not at all."""
+    """Writes a text file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def to_json(results: ExportResults) -> dict[str, Any]:
-    """Returns all figures as JSON types."""
+    """Returns all measurements as JSON types."""
     about = {
         "model": results.network,
         "target": results.target.name,
@@ -43,7 +43,7 @@ def to_json(results: ExportResults) -> dict[str, Any]:
 
 
 def _rows(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[dict[str, Any]]:
-    """Yields the figures of both versions of a model as JSON types; the predictions are in the optimized one's."""
+    """Yields the measurements of both versions of a model as JSON types; the optimized version holds the predictions."""
     for name, model in exported.versions.items():
         comparison, timing = figures[name].comparison, figures[name].timing
         before, after = exported.predicted if model.optimized else (None, None)
@@ -66,7 +66,7 @@ def _rows(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[dict
 
 
 def text(results: ExportResults) -> str:
-    """Returns the table of all files and the steps of each, as Markdown."""
+    """Returns, as Markdown, the table of all files and the steps of each."""
     target, verification = results.target, results.verification
     headings = ("file", "MB", "MMAC", "top-1", "top-5", "same answer as Keras", "largest error")
     headings += (f"{target.name}, predicted: ms", "of as converted", "this machine, measured: ms", "of as converted")
@@ -90,7 +90,7 @@ def text(results: ExportResults) -> str:
 
 
 def _cells(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[tuple[str, ...]]:
-    """Yields the rows of a model as converted and as optimized."""
+    """Yields the table rows of a model as converted and as optimized."""
     converted = figures[exported.converted_name].timing.median
     ratios = (1.0, exported.optimization.ratio)
     for (name, model), predicted, ratio in zip(exported.versions.items(), exported.predicted, ratios, strict=True):
@@ -108,7 +108,7 @@ def _cells(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[tup
 
 
 def _details(exported: ExportedModel, figures: Figures) -> list[str]:
-    """Returns the steps of a model, and the noise of its layers."""
+    """Returns the steps of a model and the noise of its layers."""
     outside = listed(figures.timing.outside)
     delegated = f"{figures.timing.partitions} delegate partition(s){f', without {outside}' if outside else ''}."
     lines = [f"{exported.file_name}: {delegated}"]

@@ -1,4 +1,4 @@
-"""Noise of each layer in several graphs of one network: where quantization hurts, and which step repairs it."""
+"""Noise of each layer in several graphs of one network: shows where quantization hurts and which step repairs it."""
 
 import dataclasses
 import pathlib
@@ -14,7 +14,7 @@ from export.report.markdown import table
 
 @dataclasses.dataclass(frozen=True)
 class NoiseRow:
-    """A layer: its name, its kind of operator, and signal to quantization noise in dB by name of the graph."""
+    """A layer: its name, kind of operator, and signal-to-quantization-noise ratio in dB by name of the graph."""
 
     name: str
     kind: str
@@ -25,14 +25,14 @@ def layer_rows(results: Mapping[str, QuantizedPair], images: Sequence[np.ndarray
     """Measures the noise of each layer in several graphs; see `export.measure.layer_noise.layer_noise`.
 
     Args:
-      results: graphs by name; the converter's own are `QuantizedPair(int8_model, float_model)`.
+      results: graphs by name; the converter's graphs are `QuantizedPair(int8_model, float_model)`.
       images: uint8 [H, W, 3]; a dozen are enough.
 
     Returns:
-      Layers that all graphs have, in the order of execution.
+      Layers in all graphs, in execution order.
 
     Raises:
-      UserError: a graph is damaged, or no image classifier.
+      UserError: a graph is damaged, or is not an image classifier.
     """
     noise: dict[str, list[LayerNoise]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -50,11 +50,11 @@ def layer_rows(results: Mapping[str, QuantizedPair], images: Sequence[np.ndarray
 
 
 def markdown(rows: Sequence[NoiseRow]) -> str:
-    """Returns the rows as a table, and the mean over layers below."""
+    """Returns the rows as a table, with the mean over layers at the bottom."""
     if not rows:
-        return "No layer is comparable."
+        return "No layers are comparable."
     names = list(rows[0].sqnr)
     means = [np.mean([row.sqnr[name] for row in rows if np.isfinite(row.sqnr[name])] or [np.inf]) for name in names]
     lines = [(f"`{row.name}`", *(f"{row.sqnr[name]:.1f}" for name in names)) for row in rows]
     lines.append((f"mean of {len(rows)} layers", *(f"{mean:.1f}" for mean in means)))
-    return table(("layer, signal to noise in dB", *names), lines)
+    return table(("layer (signal to noise in dB)", *names), lines)

@@ -1,4 +1,4 @@
-"""Pictures of exported models: latency, and where an export differs from its original."""
+"""Charts of exported models: latency, and differences between an export and its original."""
 
 import os
 import pathlib
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from export.measure.benchmarking import Timing
 
 SUFFIXES = (".png", ".pdf", ".svg")
-TILES = 6  # images a row
-EQUAL = 1e-5  # differences of probabilities below this are rounding
-_ROW, _LINE, _CHART = 2.1, 0.3, 3.6  # inches: a row of images, a line of text, a chart
+TILES = 6  # images per row
+EQUAL = 1e-5  # smaller differences of probabilities count as rounding
+_ROW, _LINE, _CHART = 2.1, 0.3, 3.6  # height in inches of a row of images, a line of text, a chart
 GOOD_DB, POOR_DB = 20, 10  # signal-to-noise ratios: the noise has 1 and 10 % of the signal's power
 
 
 def check_suffix(path: str | os.PathLike) -> None:
-    """Raises a UserError if `path` doesn't end as a picture's name does."""
+    """Raises a UserError if `path` doesn't have the suffix of a picture."""
     if pathlib.Path(path).suffix.lower() not in SUFFIXES:
         raise UserError(f"{os.fspath(path)} can't be drawn: give a name that ends with .png, .pdf or .svg.")
 
 
 def latencies(results: "Sequence[Timing]", names: Sequence[str], path: str | os.PathLike) -> None:
-    """Draws the time of each file: every run as a dot, the median as a line.
+    """Draws the latency of each file: each run as a dot, the median as a line.
 
     Args:
-      results: of `benchmark`.
-      names: of the files.
+      results: results of `benchmark`.
+      names: short names of the files.
       path: the picture to write.
 
     Raises:
@@ -45,10 +45,10 @@ def latencies(results: "Sequence[Timing]", names: Sequence[str], path: str | os.
         fastest = min(range(len(results)), key=lambda i: results[i].median)
         ratio = results[fastest].ratio
         result = f": {names[fastest]} takes {ratio:.2f} of the time of {names[0]}" if fastest else ""
-        headline(figure, f"Milliseconds a run, {_threads(results[0].threads)}{result}")
+        headline(figure, f"Milliseconds per run, {_threads(results[0].threads)}{result}")
         axes = figure.add_subplot()
         rng = np.random.default_rng(0)
-        # A run that something else interrupted would squeeze all others into a corner.
+        # One interrupted run would compress all others into a corner.
         limit = 1.08 * max(float(np.percentile(r.milliseconds, 95)) for r in results)
         for row, r in enumerate(results):
             times = np.asarray(r.milliseconds)
@@ -69,10 +69,10 @@ def _threads(number: int) -> str:
 
 
 def verification(report: "Verification", path: str | os.PathLike) -> None:
-    """Draws, for each file, the images on which it differs most from its original, and the noise by layer of int8 files.
+    """Draws the images on which each file differs most from its original, and the noise per layer of int8 files.
 
     Args:
-      report: of `verify`.
+      report: result of `verify`.
       path: the picture to write.
 
     Raises:
@@ -115,7 +115,7 @@ def _draw_layers(figure: "Figure", comparison: "Comparison") -> None:
     layers = comparison.layers
     axes = figure.subplots()
     axes.set_title(
-        f"{comparison.name}: signal to quantization noise of each layer, against {comparison.layers_against}\n"
+        f"{comparison.name}: signal-to-quantization-noise ratio of each layer, relative to {comparison.layers_against}\n"
         f"orange: below {GOOD_DB} dB, red: below {POOR_DB}",
         fontsize=9,
     )

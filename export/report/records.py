@@ -1,4 +1,4 @@
-"""The models of an export and their figures: the records that reports are written from."""
+"""The models of an export and their measurements: the records behind the reports."""
 
 import dataclasses
 
@@ -12,13 +12,13 @@ from export.report.layer_table import NoiseRow
 
 @dataclasses.dataclass(frozen=True)
 class ExportedModel:
-    """A network in one kind of numbers, as converted and as optimized, both with metadata.
+    """A network in one precision, as converted and as optimized, both with metadata.
 
     Attributes:
-      converted: as it goes into quantization and optimization.
-      optimized: the finished file; its `steps` are all that was done.
-      optimization: the optimizer's account of it.
-      noise: of each layer as converted and after post-training quantization; empty: it was not quantized anew.
+      converted: input of quantization and optimization.
+      optimized: the finished file; its `steps` are the complete history.
+      optimization: the optimizer's result.
+      noise: noise of each layer as converted and after post-training quantization; empty: no post-training quantization.
     """
 
     converted: TfliteModel
@@ -32,7 +32,7 @@ class ExportedModel:
 
     @property
     def predicted(self) -> tuple[float | None, float | None]:
-        """Milliseconds that the target is predicted to need, before and after optimization."""
+        """Milliseconds predicted for the target, before and after optimization."""
         before, after = self.optimization.predicted or (None, None)
         return before and before.milliseconds, after and after.milliseconds
 
@@ -48,13 +48,13 @@ class ExportedModel:
 
     @property
     def converted_name(self) -> str:
-        """Name of the version as converted, in tables."""
+        """Name in tables of the version as converted."""
         return f"{self.kind} as converted"
 
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """The measurements of one model: its agreement with the original network, and its speed."""
+    """The measurements of a model: agreement with the original network, and speed."""
 
     comparison: Comparison
     timing: Timing
@@ -62,16 +62,16 @@ class Figures:
 
 @dataclasses.dataclass(frozen=True)
 class ExportResults:
-    """All models of an export, and their figures.
+    """All models of an export and their measurements.
 
     Attributes:
-      network: its name.
-      size: height and width of its input in pixels.
-      target: the processor that the models were made for.
-      threads, runs: of the measurements.
-      models: one a kind of numbers.
-      verification: their comparison with the network.
-      figures: of each model as converted and as optimized, by its name.
+      network: name of the network.
+      size: height and width of the input in pixels.
+      target: the processor that the models are optimized for.
+      threads, runs: settings of the measurements.
+      models: one per precision.
+      verification: comparison of the models with the network.
+      figures: measurements of each model as converted and as optimized, by name.
     """
 
     network: str

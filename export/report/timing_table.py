@@ -1,4 +1,4 @@
-"""Latencies of .tflite files: a table for people, and one for programs."""
+"""Latencies of .tflite files: a text table and a CSV file."""
 
 import csv
 import os
@@ -12,7 +12,7 @@ _HEADINGS = ("file", "min", "median", "p90 ms", "ratio", "of minima", "GMAC/s", 
 
 
 def table(timings: Sequence[Timing]) -> str:
-    """Returns the figures as an aligned table, a line a file, and below it the operators of each."""
+    """Returns the measurements as an aligned table with one line per file, followed by the operators of each."""
     names = short_names([timing.path for timing in timings])
     rows = [_HEADINGS, *(_cells(name, timing) for name, timing in zip(names, timings, strict=True))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -36,19 +36,19 @@ def _cells(name: str, timing: Timing) -> tuple[str, ...]:
 
 
 def delegated(timing: Timing) -> str:
-    """Returns how much of a graph the delegate runs, as text."""
+    """Returns, as text, which part of a graph the delegate runs."""
     outside = sum(timing.outside.values())
     pieces = f"{timing.partitions} partition{'' if timing.partitions == 1 else 's'}"
     return f"all, in {pieces}" if not outside else f"all but {outside}, in {pieces}" if timing.partitions else "none"
 
 
 def listed(counts: dict[str, int]) -> str:
-    """Returns operators by kind as text, such as "2 CONV_2D, 1 SOFTMAX"; nothing of none."""
+    """Returns operators by kind as text, such as "2 CONV_2D, 1 SOFTMAX"; empty if there are none."""
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
 def write_csv(timings: Sequence[Timing], path: str | os.PathLike) -> None:
-    """Writes the figures as a table with a line a file; an unknown one is empty."""
+    """Writes the measurements as a CSV table, one line per file; unknown values are empty."""
     rows = [_row(timing) for timing in timings]
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])

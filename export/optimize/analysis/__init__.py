@@ -1,1 +1,1 @@
-"""Facts about a graph that several passes need."""
+"""Graph analyses that several passes share."""

@@ -1,7 +1,7 @@
-"""What operators become when all their tensors are transposed: the rules behind `passes/change_layouts.py`.
+"""Rules for operators whose tensors are all transposed, used by `passes/change_layouts.py`.
 
-A tensor in another layout is the old one transposed by an order of its axes: axis k of the new one is axis order[k] of the
-old one. For each kind of operator there is a rule that follows an order from one of its tensors to the others, and one that
+A tensor in another layout is the old one transposed by an order of its axes: axis k of the new tensor is axis order[k] of the
+old one. For each kind of operator, one rule propagates an order from one of its tensors to the others, and another rule
 rewrites its constants and options.
 """
 
@@ -26,28 +26,28 @@ _BINARY_NAMES = """
     PRELU SQUARED_DIFFERENCE SUB
     """
 _BINARY = frozenset(_BINARY_NAMES.split())
-_LAST = frozenset(("SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"))  # work along the last axis
+_LAST = frozenset(("SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"))  # operate along the last axis
 _REDUCING = frozenset(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"))
 RESHAPES = frozenset(("RESHAPE", "SQUEEZE", "EXPAND_DIMS"))
-# Constants that have an entry an axis, by position.
+# Constants with one entry per axis, by input position.
 _BY_AXIS = {"PAD": (1,), "PADV2": (1,), "MIRROR_PAD": (1,), "SLICE": (1, 2), "STRIDED_SLICE": (1, 2, 3), "TILE": (1,)}
 _AXIS_INPUT = {"SPLIT": 0, "SPLIT_V": 2}
-_DATA = {"SPLIT": 1}  # position of the only data input, where it isn't 0
+_DATA = {"SPLIT": 1}  # position of the only data input, if it isn't 0
 _MASKS = ("beginMask", "endMask")
 
 
 def inverse(order: Order) -> Order:
-    """Returns the order that undoes `order`."""
+    """Returns the inverse of `order`."""
     return tuple(int(axis) for axis in np.argsort(order))
 
 
 def compose(first: Order, second: Order) -> Order:
-    """Returns the order that does what `first` and then `second` do."""
+    """Returns the order equivalent to `first` followed by `second`."""
     return tuple(first[axis] for axis in second)
 
 
 def follow(graph: Graph, operator: schema.OperatorT, tensor: int, order: Order) -> dict[int, Order] | None:
-    """Returns the orders of all data tensors of `operator` if `tensor`, one of them, has `order`; None: it can't be."""
+    """Returns the orders of all data tensors of `operator` if one of them, `tensor`, has `order`; None: impossible."""
     kind, data = graph.kind(operator), data_inputs(graph, operator)
     if data is None or any(graph.shape(t) is None for t in (*data, *operator.outputs)):
         return None
@@ -70,7 +70,7 @@ def follow(graph: Graph, operator: schema.OperatorT, tensor: int, order: Order) 
 
 
 def data_inputs(graph: Graph, operator: schema.OperatorT) -> list[int] | None:
-    """Returns the tensors that would be transposed along with the result; None where the operator has no other layout."""
+    """Returns the tensors that are transposed along with the result; None if the operator supports no other layout."""
     kind = graph.kind(operator)
     inputs = [int(t) for t in (() if operator.inputs is None else operator.inputs)]
     if not inputs or min(inputs) < 0:
@@ -80,7 +80,7 @@ def data_inputs(graph: Graph, operator: schema.OperatorT) -> list[int] | None:
         constants = [t for t in inputs if graph.constant(t) is not None]
         single = all((q := graph.quantization(t)) is None or len(q.scale) == 1 for t in constants)
         known = kind != "CONCATENATION" or not constants
-        # Constants that LiteRT would broadcast the result of the other input to are of no more axes than that.
+        # A constant must not have more axes than the other input, or LiteRT would broadcast the result to the constant's.
         rank = len(graph.subgraph.tensors[int(operator.outputs[0])].shape)
         return data if data and single and known and all(graph.constant(t).ndim <= rank for t in constants) else None
     known = kind in _UNARY or kind in _LAST or kind in RESHAPES or kind in _REDUCING or kind in _BY_AXIS or kind in _AXIS_INPUT
@@ -96,7 +96,7 @@ def _gathers_slices(graph: Graph, operator: schema.OperatorT) -> bool:
 
 
 def _has_constants(graph: Graph, operator: schema.OperatorT) -> bool:
-    """Whether all inputs but the data are constant, and nothing adds or removes axes on the way."""
+    """Whether all inputs but the data are constant, and the operator adds or removes no axes."""
     kind = graph.kind(operator)
     others = [int(t) for i, t in enumerate(operator.inputs) if i != _DATA.get(kind, 0)]
     if kind not in RESHAPES and any(graph.constant(t) is None for t in others):
@@ -108,10 +108,10 @@ def _has_constants(graph: Graph, operator: schema.OperatorT) -> bool:
 
 
 def reshaped(shape: Order, target: Order, order: Order) -> Order | None:
-    """Returns the order of `target`'s axes that goes with `order` of those of `shape`, which it's a reshape of.
+    """Returns the order of `target`'s axes that corresponds to `order` of the axes of `shape`; `target` is a reshape of it.
 
-    Axes of both are matched in the smallest runs of equal size, which keep together. Sides of length 1 may stand anywhere;
-    those that don't begin the shape go before the others, where the height and width of a vector stand.
+    The axes of both are matched in the smallest runs of equal size, which stay together. Sides of length 1 may be anywhere;
+    except at the start of the shape, they go before the others, which is where a vector has its height and width.
     """
     runs = _runs(shape, target)
     if runs is None:
@@ -126,7 +126,7 @@ def reshaped(shape: Order, target: Order, order: Order) -> Order | None:
 
 
 def _runs(shape: Order, target: Order) -> list[tuple[list[int], list[int]]] | None:
-    """Returns (axes of `shape`, axes of `target`) of the smallest runs of equal size, without sides of length 1."""
+    """Returns (axes of `shape`, axes of `target`) for the smallest runs of equal size, without sides of length 1."""
     if 0 in shape or math.prod(shape) != math.prod(target):
         return None
     left = [axis for axis, side in enumerate(shape) if side != 1]
@@ -144,11 +144,11 @@ def _runs(shape: Order, target: Order) -> list[tuple[list[int], list[int]]] | No
 
 
 def rewrite(graph: Graph, operator: schema.OperatorT, orders: dict[int, Order], new: dict[int, int]) -> schema.OperatorT:
-    """Returns the operator that does the same in another layout.
+    """Returns the equivalent operator in another layout.
 
     Args:
-      orders: of its data tensors.
-      new: their tensors in that layout.
+      orders: orders of its data tensors.
+      new: its data tensors in the new layout.
     """
     kind, data = graph.kind(operator), data_inputs(graph, operator)
     order = orders[data[0]]
@@ -175,7 +175,7 @@ def rewrite(graph: Graph, operator: schema.OperatorT, orders: dict[int, Order], 
 
 
 def _options(options, kind: str, order: Order):
-    """Returns the options with the axes that they name put where these are now."""
+    """Returns the options with their axes mapped to the new positions."""
     if kind not in ("CONCATENATION", "GATHER", "STRIDED_SLICE"):
         return options
     copied = type(options)()
@@ -189,12 +189,12 @@ def _options(options, kind: str, order: Order):
 
 
 def _broadcast(graph: Graph, tensor: int, order: Order, kind: str) -> int:
-    """Returns the transposed form of a constant that meets a tensor of that order; one number stays as it is."""
+    """Returns the transposed constant for an operand of that order; a scalar stays unchanged."""
     values = graph.constant(tensor)
     if values.size == 1:
         return tensor
     values = values.reshape(*[1] * (len(order) - values.ndim), *values.shape).transpose(order)
-    # As TensorFlow writes them: without the leading ones, but that PReLU has one slope for each position of a channel.
+    # Follow TensorFlow and drop leading ones, except that PReLU keeps one slope per position and channel.
     least = len(order) - 1 if kind == "PRELU" else 1
     while values.ndim > least and values.shape[0] == 1:
         values = values[0]

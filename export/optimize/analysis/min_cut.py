@@ -1,20 +1,20 @@
-"""Finds two-valued labels of least cost, as a minimum cut."""
+"""Finds binary labels of minimum cost with a minimum cut."""
 
 from collections import deque
 from collections.abc import Hashable
 
 _EPSILON = 1e-9
-_ZERO, _ONE = None, "one"  # the nodes whose labels are given
+_ZERO, _ONE = None, "one"  # source and sink: the nodes with fixed labels
 
 
 class Labels:
-    """Finds the cheapest labels, 0 or 1, of nodes that costs connect; the node None has label 0."""
+    """Finds the cheapest labels, 0 or 1, of nodes connected by costs; the node None has label 0."""
 
     def __init__(self) -> None:
         self._capacity: dict[Hashable, dict[Hashable, float]] = {_ZERO: {}, _ONE: {}}
 
     def cost_if(self, node: Hashable, label: int, cost: float) -> None:
-        """Adds what it costs if `node` has this label."""
+        """Adds the cost of `node` having this label."""
         if cost <= 0:
             return
         if label:
@@ -23,7 +23,7 @@ class Labels:
             self._add(node, _ONE, cost)
 
     def cost_if_differ(self, low: Hashable, high: Hashable, cost: float) -> None:
-        """Adds what it costs if `low` has label 0 and `high` label 1."""
+        """Adds the cost of `low` having label 0 while `high` has label 1."""
         self._add(low, high, cost)
 
     def _add(self, start: Hashable, end: Hashable, cost: float) -> None:
@@ -32,13 +32,13 @@ class Labels:
         self._capacity.setdefault(end, {}).setdefault(start, 0.0)
 
     def ones(self) -> set[Hashable]:
-        """Returns the nodes of label 1, as few as the least cost allows."""
+        """Returns the nodes with label 1, as few as the minimum cost allows."""
         while (path := self._path()) is not None:
             flow = min(self._capacity[a][b] for a, b in path)
             for a, b in path:
                 self._capacity[a][b] -= flow
                 self._capacity[b][a] += flow
-        # Nodes from which the end can still be reached.
+        # Nodes from which the sink can still be reached.
         reached, pending = {_ONE}, [_ONE]
         while pending:
             node = pending.pop()

@@ -1,4 +1,4 @@
-"""Explicit padding before a convolution, as frameworks that pad both sides alike need it at stride 2."""
+"""Explicit padding before a convolution, as exported by frameworks that pad both sides equally at stride 2."""
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -7,7 +7,7 @@ from export.flatbuffer.graph import Graph
 
 
 def padding_of(graph: Graph, operator: schema.OperatorT) -> schema.OperatorT | None:
-    """Returns the PAD of rows and columns whose result only `operator` (without padding of its own) reads, if there is one."""
+    """Returns the PAD of rows and columns that only `operator` (which itself must not pad) reads, if there is one."""
     x = int(operator.inputs[0])
     producer = graph.producers().get(x)
     if producer is None or len(graph.consumers()[x]) != 1 or x in graph.outputs:
@@ -27,9 +27,9 @@ def padding_of(graph: Graph, operator: schema.OperatorT) -> schema.OperatorT | N
 
 
 def absorbed(graph: Graph, operator: schema.OperatorT, pad: schema.OperatorT | None) -> schema.OperatorT | None:
-    """Returns the convolution with padding SAME that does what `pad` and `operator` do, or None where there is none.
+    """Returns the convolution with SAME padding that is equivalent to `pad` and `operator`, or None if there is none.
 
-    SAME pads at most one row or column more behind than before; zeros are added to the kernel until that fits.
+    SAME pads at most one row or column more at the end than at the start; zeros extend the kernel until that fits.
     """
     if pad is None:
         return None
@@ -57,7 +57,7 @@ def absorbed(graph: Graph, operator: schema.OperatorT, pad: schema.OperatorT | N
 
 
 def _zeros(size: int, outputs: int, kernel: int, stride: int, before: int) -> tuple[int, int] | None:
-    """Returns how many zeros go before and behind a kernel along one axis, or None."""
+    """Returns the number of zeros before and after a kernel along one axis, or None."""
     if -(-size // stride) != outputs:
         return None
     for length in range(kernel, 2 * kernel + 1):

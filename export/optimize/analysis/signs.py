@@ -1,4 +1,4 @@
-"""Finds tensors that are never negative."""
+"""Finds tensors whose elements are never negative."""
 
 from ai_edge_litert import schema_py_generated as schema
 
@@ -6,7 +6,7 @@ from export.flatbuffer.graph import LOWEST, Graph
 
 _CLAMPED = (schema.ActivationFunctionType.RELU, schema.ActivationFunctionType.RELU6)
 _POSITIVE = {"RELU", "RELU6", "RELU_0_TO_1", "LOGISTIC", "SOFTMAX", "EXP", "SQUARE", "SQRT", "ABS"}
-# Results that are never negative where no input is.
+# Operators whose result is never negative if no input is.
 _KEEPING_NAMES = """
     ADD AVERAGE_POOL_2D CONCATENATION DEQUANTIZE EXPAND_DIMS GATHER HARD_SWISH LEAKY_RELU MAX_POOL_2D MEAN MINIMUM MUL PAD PRELU
     QUANTIZE REDUCE_MAX RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE SPLIT SPLIT_V SQUEEZE STRIDED_SLICE
@@ -14,11 +14,11 @@ _KEEPING_NAMES = """
     """
 _KEEPING = frozenset(_KEEPING_NAMES.split())
 _INDICES = (schema.TensorType.INT32, schema.TensorType.INT64)
-_DEPTH = 100  # operators to go back; whatever is so far behind is of no use
+_DEPTH = 100  # maximum number of operators to trace back
 
 
 def never_negative(graph: Graph, tensor: int) -> bool:
-    """Whether it's certain that no element of a tensor is negative."""
+    """Whether an analysis proves that no element of a tensor is negative."""
     return _Search(graph).visit(tensor, 0)
 
 
@@ -46,7 +46,7 @@ class _Search:
         kind = graph.kind(producer)
         if kind in _POSITIVE or getattr(producer.builtinOptions, "fusedActivationFunction", 0) in _CLAMPED:
             return True
-        # Of the inputs that are numbers to compute with: axes and shapes are none.
+        # Consider only numeric inputs, not axes and shapes.
         numbers = [int(t) for t in producer.inputs if t >= 0 and graph.type(int(t)) not in _INDICES]
         if kind in ("MAXIMUM", "PRELU"):
             numbers = numbers[:1]

@@ -1,7 +1,7 @@
-"""Elimination of channel movement, for `passes/channel_movement.py`. In the order of the work:
+"""Elimination of channel movement, for `passes/channel_movement.py`. The files in the order of their use:
 
-- `identities.py` finds where each channel comes from.
+- `identities.py` traces each channel to its origin.
 - `dense_groups.py` makes grouped convolutions dense where that pays.
-- `plan.py` gives each producer's channels an order and puts every read together (`assembly.py`); `search.py` improves it.
+- `plan.py` orders each producer's channels and assembles every read (`assembly.py`); `search.py` improves the plan.
 - `rewriter.py` builds the graph of the plan.
 """

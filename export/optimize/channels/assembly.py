@@ -1,8 +1,8 @@
-"""How tensors are put together from pieces: slices, concatenations and what several of them can share."""
+"""Assembles tensors from slices and concatenations, which several reads can share."""
 
 from collections.abc import Callable, Hashable, Sequence
 
-MAX_INPUTS = 5  # of a concatenation in XNNPACK
+MAX_INPUTS = 5  # maximum inputs of a concatenation in XNNPACK
 
 # A tensor is ("root", root), ("piece", root, start, end) of a split convolution, ("slice", tensor, start, end),
 # ("concat", tensors) or ("kept", tensor of the original graph).
@@ -11,13 +11,13 @@ Parts = tuple[Key, ...]
 
 
 def assemble(reads: Sequence[Parts], width: Callable[[Key], int]) -> list[Key]:
-    """Returns a tensor for each of `reads`, which are given as the parts that it consists of, in order of time.
+    """Returns a tensor for each of `reads`, which are given as their parts, in execution order.
 
-    The beginning of a read that a later one has too is concatenated once. Neighbouring slices that lie side by side in an
-    earlier concatenation become one slice of that.
+    If a read and a later one start with the same parts, these are concatenated once. If adjacent slices are also adjacent in
+    an earlier concatenation, one slice of it replaces them.
 
     Args:
-      width: number of channels of a tensor.
+      width: returns the number of channels of a tensor.
     """
     assembly = _Assembly(width)
     keys = []
@@ -30,8 +30,8 @@ def assemble(reads: Sequence[Parts], width: Callable[[Key], int]) -> list[Key]:
 class _Assembly:
     def __init__(self, width: Callable[[Key], int]):
         self.width = width
-        self.whole: dict[Parts, Key] = {}  # concatenations by their parts, nested ones taken apart
-        self.places: dict[Key, list[tuple[Key, int]]] = {}  # of a root or piece: concatenations with it, and where
+        self.whole: dict[Parts, Key] = {}  # concatenations by their parts, with nested ones flattened
+        self.places: dict[Key, list[tuple[Key, int]]] = {}  # root or piece: (concatenation, position) pairs that contain it
 
     def add(self, parts: Parts, common: int) -> Key:
         if parts in self.whole:
@@ -46,7 +46,7 @@ class _Assembly:
         else:
             nested = self._joined(parts)
         while len(nested) > MAX_INPUTS:
-            # The oldest and smallest first, and only as many as must be.
+            # Oldest and smallest first, and no more than necessary.
             n = min(MAX_INPUTS, len(nested) - MAX_INPUTS + 1)
             nested = (("concat", nested[:n]), *nested[n:])
         return nested[0] if len(nested) == 1 else self._concat(nested, parts)
@@ -62,7 +62,7 @@ class _Assembly:
         return key
 
     def _joined(self, parts: Parts) -> Parts:
-        """Replaces slices that are neighbours in an earlier concatenation by one slice of it."""
+        """Replaces slices that are adjacent in an earlier concatenation by one slice of it."""
         joined, i = [], 0
         while i < len(parts):
             best, n = parts[i], 1

@@ -1,6 +1,6 @@
-"""Makes grouped convolutions dense, with zeros between the groups, where that pays.
+"""Makes grouped convolutions dense, with zero weights between the groups, where that pays.
 
-The output channels of a dense convolution can have any order, so a shuffle behind it vanishes; the price is `groups` times
+The output channels of a dense convolution can have any order, so a following shuffle vanishes; the price is `groups` times
 the multiplications, most of them by zero.
 """
 
@@ -14,10 +14,10 @@ from export.optimize.targets.cost_model import CostModel
 
 
 def make_grouped_dense(graph: Graph, model: CostModel, spare: int) -> str | None:
-    """Makes those grouped convolutions dense that are cheaper so, alone or together with the shuffle that vanishes.
+    """Makes grouped convolutions dense where that is cheaper, alone or together with a shuffle that vanishes.
 
     Args:
-      spare: bytes by which the weights may grow; where more would, those come first that gain most a byte.
+      spare: bytes by which the weights may grow; if that is too little, those with the largest gain per byte come first.
     """
     grouped = {i: groups for i in range(len(graph.operators)) if (groups := groups_of(graph, i)) > 1}
     savings = {i: _cost(graph, i, groups, model) - _cost(graph, i, 1, model) for i, groups in grouped.items()}
@@ -38,7 +38,7 @@ def make_grouped_dense(graph: Graph, model: CostModel, spare: int) -> str | None
 
 
 def _growth(graph: Graph, index: int, groups: int) -> int:
-    """Returns by how many bytes the weights grow."""
+    """Returns the growth of the weights in bytes."""
     return graph.constant(int(graph.operators[index].inputs[1])).nbytes * (groups - 1)
 
 
@@ -49,7 +49,7 @@ def _shuffle_cost(graph: Graph, tensor: int, rows: int, model: CostModel) -> flo
 
 
 def _cost(graph: Graph, index: int, groups: int, model: CostModel) -> float:
-    """Returns the cost of the convolution of that index, done in so many groups."""
+    """Returns the cost of the convolution with that index and number of groups."""
     operator = graph.operators[index]
     shape, kernel = graph.shape(int(operator.outputs[0])), graph.shape(int(operator.inputs[1]))
     inputs, taps = graph.shape(int(operator.inputs[0]))[-1], math.prod(kernel[1:-1])
@@ -58,7 +58,7 @@ def _cost(graph: Graph, index: int, groups: int, model: CostModel) -> float:
 
 
 def _shuffled_pairs(graph: Graph, channels: Channels, grouped: dict[int, int]) -> list[tuple[int, int, int]]:
-    """Returns the grouped convolutions (one, other) with a shuffle between them, and the tensor that is shuffled."""
+    """Returns the pairs of grouped convolutions (one, other) with a shuffle between them, and the shuffled tensor."""
     first = {}
     operators = {int(operator.outputs[0]): i for i, operator in enumerate(graph.operators) if len(operator.outputs)}
     for g, group in channels.groups.items():
@@ -78,7 +78,7 @@ def _shuffled_pairs(graph: Graph, channels: Channels, grouped: dict[int, int]) -
 
 
 def groups_of(graph: Graph, index: int) -> int:
-    """Returns the number of groups of the CONV_2D of that index with constant weights; 1 for any other operator."""
+    """Returns the number of groups of the CONV_2D with constant weights at that index; 1 for any other operator."""
     operator = graph.operators[index]
     if graph.kind(operator) != "CONV_2D" or len(operator.inputs) < 2:
         return 1
@@ -89,7 +89,7 @@ def groups_of(graph: Graph, index: int) -> int:
 
 
 def make_dense(graph: Graph, index: int) -> None:
-    """Replaces the weights of a grouped convolution by those of the dense one that computes the same."""
+    """Replaces the weights of a grouped convolution by those of the equivalent dense convolution."""
     operator = graph.operators[index]
     weights = int(operator.inputs[1])
     values, groups = graph.constant(weights), groups_of(graph, index)

@@ -1,9 +1,9 @@
-"""Finds where every channel comes from: the analysis behind the elimination of channel movement.
+"""Traces every channel to its origin: the analysis behind the elimination of channel movement.
 
-A *root* is a tensor that something computes (not just moves), and a channel's identity is (root, index). Reshapes,
-transposes, splits, slices, gathers and concatenations are followed by carrying them out on arrays of identities, so any
-pattern of them is understood that ends in whole channels. Operators that treat channels one by one (depthwise
-convolutions, pooling, activations) commute with moving them: their result is a root in the same order as their input's.
+A *root* is a tensor that an operator computes rather than moves; the identity of a channel is (root, index). The analysis
+executes reshapes, transposes, splits, slices, gathers and concatenations on arrays of identities, so it understands any
+pattern of them that ends in whole channels. Channel-wise operators (depthwise convolutions, pooling, activations) commute with
+channel movement: their result is a root in the same order as their input.
 """
 
 import dataclasses
@@ -14,10 +14,10 @@ import numpy as np
 from export.flatbuffer.graph import Graph
 from export.flatbuffer.movement import data_inputs, move
 
-_ROOT, _POSITION = 44, 22  # bits below: an identity is root << 44 | position << 22 | channel
+_ROOT, _POSITION = 44, 22  # bit offsets: an identity is root << 44 | position << 22 | channel
 _LIMIT = 1 << 22
 
-# Constants among their inputs have one entry a channel, or one for all.
+# Their constant inputs have one entry per channel, or one for all.
 _CHANNELWISE = (
     {"DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "SUM", "REDUCE_MAX", "PAD", "PADV2", "RESIZE_BILINEAR"}
     | {"RESIZE_NEAREST_NEIGHBOR", "QUANTIZE", "DEQUANTIZE", "CAST", "PRELU", "ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM"}
@@ -29,7 +29,7 @@ _BINARY = {"ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM"}
 
 @dataclasses.dataclass
 class Root:
-    """A computed tensor. Channels are numbered as in the original graph, unless it follows `group`'s first root."""
+    """A computed tensor. Channels are numbered as in the original graph, or as in the first root of `group` if it follows that."""
 
     index: int
     tensor: int
@@ -40,11 +40,11 @@ class Root:
 
 @dataclasses.dataclass
 class Group:
-    """Roots that share one channel order.
+    """Roots that share a channel order.
 
     Attributes:
-      free: whether that order may be chosen.
-      derived: whether it is that of what the (single) root's operator reads.
+      free: whether that order can be chosen.
+      derived: whether the order is that of the input of the (single) root's operator.
     """
 
     roots: list[int]
@@ -54,12 +54,12 @@ class Group:
 
 @dataclasses.dataclass
 class Read:
-    """What an operator reads at one of its inputs.
+    """An operator's read of one of its inputs.
 
     Attributes:
       operator: index, or None for a graph output.
-      sources: [C, 2] of (root, channel), in the original order; None where the tensor has no whole channels.
-      how: "any" order (weights follow), "derived" (the result takes the order), "whole" (a root as it is), "ordered".
+      sources: [C, 2] of (root, channel), in the original order; None if the tensor has no whole channels.
+      how: "any" order (weights follow), "derived" (the result takes the order), "whole" (an unchanged root), "ordered".
     """
 
     operator: int | None
@@ -74,8 +74,8 @@ class Channels:
     """The result of `analyse`.
 
     Attributes:
-      root_of: operator -> the root that it makes.
-      moving: indices of the operators that only move.
+      root_of: operator -> the root that it produces.
+      moving: indices of the operators that only move values.
     """
 
     roots: list[Root]
@@ -88,8 +88,8 @@ class Channels:
 class _Analysis:
     def __init__(self, graph: Graph, ordered: set[int]):
         self.graph = graph
-        self.ordered = ordered  # operators that are not to take part: they read the original order
-        self.names: dict[int, np.ndarray] = {}  # of tensors that were moved: an identity an element
+        self.ordered = ordered  # operators that are excluded: they read the original order
+        self.names: dict[int, np.ndarray] = {}  # identities of the elements of moved tensors
         self.sources: dict[int, np.ndarray | None] = {}
         self.result = Channels([], {}, [], {}, set())
 
@@ -123,7 +123,7 @@ class _Analysis:
         return self.names[tensor]
 
     def _sources_of(self, tensor: int) -> np.ndarray | None:
-        """Returns the (root, channel) of each channel along the last axis, or None where channels aren't whole."""
+        """Returns the (root, channel) of each channel along the last axis, or None if channels aren't whole."""
         if tensor not in self.sources:
             self.sources[tensor] = self._decode(tensor) if tensor in self.names else self._add_root(tensor, None)
         return self.sources[tensor]
@@ -139,7 +139,7 @@ class _Analysis:
             return None
         sources = np.stack([first >> _ROOT, first & (_LIMIT - 1)], axis=1)
         roots = [self.result.roots[r] for r in np.unique(sources[:, 0])]
-        # One spatial shape, so that pieces can be concatenated; a matrix may stand for a 1x1 map.
+        # Require one spatial shape, so that pieces can be concatenated; a matrix may represent a 1x1 map.
         shapes = {self.graph.shape(root.tensor)[:-1] for root in roots}
         if len(shapes) > 1 or math.prod(next(iter(shapes))) != len(names):
             return None
@@ -164,7 +164,7 @@ class _Analysis:
     def _read(self, operator: int | None, position: int, tensor: int, how: str) -> np.ndarray | None:
         sources = self._sources_of(tensor)
         if sources is not None and how != "whole" and len(np.unique(sources, axis=0)) < len(sources):
-            how = "ordered"  # a channel that is read twice
+            how = "ordered"  # some channel is read twice
         self.result.reads.append(Read(operator, position, tensor, sources, how))
         return sources
 
@@ -203,7 +203,7 @@ class _Analysis:
         return len(w) == 4
 
     def _channelwise(self, i: int, operator, kind: str) -> bool:
-        """Enters an operator that treats channels one by one; returns False where it does not, after all."""
+        """Registers an operator as channel-wise; returns False if it isn't."""
         x = self._only_data(operator, kind)
         if x is None:
             return False
@@ -230,7 +230,7 @@ class _Analysis:
         return (sources[:, 0] == root.index).all() and np.array_equal(np.sort(sources[:, 1]), np.arange(root.channels))
 
     def _only_data(self, operator, kind: str) -> list[int] | None:
-        """Returns the positions of the computed inputs if all the others are as a channel-wise operator has them."""
+        """Returns the positions of the computed inputs if the other inputs fit a channel-wise operator."""
         graph = self.graph
         inputs = [int(t) for t in operator.inputs]
         shapes = [graph.shape(t) if t >= 0 else None for t in inputs]
@@ -260,7 +260,7 @@ class _Analysis:
         return positions
 
     def _joined(self, i: int, operator, positions: list[int]) -> bool:
-        """Enters a sum (or the like) of two tensors that are each one root, in the same order."""
+        """Registers a sum (or similar) of two tensors, each of which is one root, in the same order."""
         tensors = [int(operator.inputs[p]) for p in positions]
         sources = [self._sources_of(t) for t in tensors]
         if any(s is None or not self._is_whole(s) for s in sources) or not np.array_equal(sources[0][:, 1], sources[1][:, 1]):
@@ -288,9 +288,9 @@ class _Analysis:
 
 
 def analyse(graph: Graph, ordered: set[int]) -> Channels:
-    """Returns who makes each channel and who reads it.
+    """Returns the origin and the readers of each channel.
 
     Args:
-      ordered: operators that are left alone: they read and write channels in the original order.
+      ordered: excluded operators, which read and write channels in the original order.
     """
     return _Analysis(graph, ordered).run()

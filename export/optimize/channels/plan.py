@@ -1,8 +1,8 @@
-"""The plan of a graph without channel movement: the order of each producer's channels, and the pieces of every read.
+"""The plan of a graph without channel movement: the channel order of each producer, and the pieces of every read.
 
-Every order is correct: a read is put together of the runs of consecutive channels that it needs. A good order has few runs, so
-a producer's channels are sorted by the time at which they are read. Where its output is cut is a matter of cost: a read takes a
-slice of it, or the producing convolution is split in two, or the neighbouring channels are read too, with weights of zero.
+Every order is correct: a read is assembled from the runs of consecutive channels that it needs. A good order gives few runs, so
+a producer's channels are sorted by when they are read. Where a read needs only part of an output, costs decide: the read takes
+a slice of it, the producing convolution is split in two, or the adjacent channels are read too, with zero weights.
 """
 
 import dataclasses
@@ -14,12 +14,12 @@ from export.flatbuffer.graph import Graph
 from export.optimize.channels.assembly import Key, assemble
 from export.optimize.channels.identities import Channels, Group, Read
 
-MAX_RUNS = 16  # of a read; what is more scattered keeps its original operators
+MAX_RUNS = 16  # maximum runs of a read; more scattered reads keep their original operators
 
 
 @dataclasses.dataclass
 class ReadSource:
-    """How a read is satisfied: a tensor, and the (root, channel) of each of its channels, None for a kept tensor."""
+    """The source of a read: a tensor, and the (root, channel) of each of its channels, None for a kept tensor."""
 
     key: Key
     channels: np.ndarray | None
@@ -27,13 +27,13 @@ class ReadSource:
 
 @dataclasses.dataclass
 class ChannelLayout:
-    """The order of a group's channels and what may be done with it.
+    """The channel order of a group, and its freedoms.
 
     Attributes:
       order: the channel at each position.
-      bounds: positions between channels that different reads want.
-      cuts: how each bound is treated where a read wants one side of it: "slice" (also where it's missing), "split", "merge".
-      kinds: the treatments to choose from.
+      bounds: positions between channels that different reads need.
+      cuts: treatment of each bound if a read needs only one side of it: "slice" (the default), "split" or "merge".
+      kinds: the available treatments.
       free: whether the order may be reversed.
     """
 
@@ -58,7 +58,7 @@ class ChannelLayout:
 
 
 class Scattered(Exception):
-    """A read that would fall into too many pieces."""
+    """A read would consist of too many pieces."""
 
     def __init__(self, read: Read):
         super().__init__()
@@ -66,20 +66,20 @@ class Scattered(Exception):
 
 
 class MovementPlan:
-    """Orders, cuts and the reads made of them.
+    """Orders, cuts and the resulting reads.
 
     Args:
-      kept: tensors that the original operators make.
-      frozen: tensors whose channels keep their order.
+      kept: tensors that the original operators produce.
+      frozen: tensors whose channel order is fixed.
     """
 
     def __init__(self, graph: Graph, channels: Channels, kept: set[int], frozen: set[int]):
         self.graph, self.channels, self.kept = graph, channels, kept
         self.layouts: dict[int, ChannelLayout] = {}
-        # Reads that get nothing but what they want, from the start those who share it with one that can't use more.
+        # Exact reads get only the channels that they need: initially, reads that share a group with one that can't use more.
         strict = {read.sources.tobytes() for read in channels.reads if read.sources is not None and read.how != "any"}
         self.exact = {i for i, r in enumerate(channels.reads) if r.sources is not None and r.sources.tobytes() in strict}
-        # A hybrid operator quantizes all that it is given by its largest value.
+        # A hybrid operator derives its quantization scale from the largest value of its whole input.
         self.hybrid = {i for i, r in enumerate(channels.reads) if r.how == "any" and self._is_hybrid(r)}
         self._cache: dict[tuple, list[tuple[int, int, int]]] = {}
         reads: dict[int, list[tuple[int, Read]]] = {}
@@ -109,7 +109,7 @@ class MovementPlan:
         if free and fixed is not None:
             layout.order = fixed
         elif free and masks:
-            # The earliest read first; what it does not want comes behind what it wants.
+            # The earliest read comes first, with the channels that it needs before the others.
             layout.order = np.lexsort([rank, *(~mask for mask in reversed(masks))])
         if masks:
             wanted = np.stack(masks)[:, layout.order]
@@ -130,7 +130,7 @@ class MovementPlan:
         return self.layouts[self.channels.roots[root].group]
 
     def pieces(self, root: int) -> list[tuple[int, int]]:
-        """Returns the (start, end) of the convolutions that make `root`, in positions of its order."""
+        """Returns the (start, end) of the convolutions that produce `root`, in positions of its order."""
         splits = sorted(position for position, kind in self.layout(root).cuts.items() if kind == "split")
         ends = [*splits, self.channels.roots[root].channels]
         return list(zip([0, *splits], ends, strict=True))
@@ -154,7 +154,7 @@ class MovementPlan:
         return [ReadSource(key, channels) for key, channels in zip(keys, identities, strict=True)]
 
     def keys(self, indices) -> list[Key]:
-        """Returns the tensors for the reads of these indices."""
+        """Returns the tensors for the reads with these indices."""
         spans = [self.spans(i) for i in indices]
         parts = [None if s is None else self._parts(s) for s in spans]
         assembled = iter(assemble([p for p in parts if p is not None], self.width))
@@ -164,7 +164,7 @@ class MovementPlan:
         ]
 
     def spans(self, i: int) -> list[tuple[int, int, int]] | None:
-        """Returns the runs (root, start, end), in positions of the roots' orders, of read `i`; None for a kept tensor."""
+        """Returns the runs (root, start, end) of read `i`, in positions of the roots' orders; None for a kept tensor."""
         read = self.channels.reads[i]
         if read.tensor in self.kept or read.sources is None:
             return None

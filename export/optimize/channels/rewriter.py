@@ -11,10 +11,10 @@ from export.optimize.channels.plan import MovementPlan, ReadSource
 
 
 class Rewriter:
-    """Builds the operators of the new graph in place of the old ones.
+    """Replaces the operators of a graph by those of a plan.
 
     Args:
-      sources: of `channels.reads`, from `plan.lower()`.
+      sources: sources of `channels.reads`, from `plan.lower()`.
     """
 
     def __init__(self, graph: Graph, channels: Channels, plan: MovementPlan, sources: list[ReadSource]):
@@ -32,7 +32,7 @@ class Rewriter:
                 self.tensors["root", root.index] = root.tensor
         for i, operator in enumerate(self.graph.operators):
             if i in self.channels.moving:
-                self.operators.append(operator)  # dropped as dead where nothing that was kept needs it
+                self.operators.append(operator)  # removed later as dead code unless a kept operator needs it
             else:
                 self._emit(i, operator)
         self.graph.operators = self.operators
@@ -53,7 +53,7 @@ class Rewriter:
         return self.graph.kind(operator) in ("CONV_2D", "FULLY_CONNECTED")
 
     def _emit_dense(self, i: int, operator, read: Read, source: ReadSource) -> None:
-        """Emits a convolution or matrix product: input channels and output channels in the plan's order."""
+        """Emits a convolution or matrix product with input and output channels in the plan's order."""
         graph = self.graph
         root = self.channels.roots[self.channels.root_of[i]]
         x = self._materialize(read, source)
@@ -76,7 +76,7 @@ class Rewriter:
                 values_b = None if b < 0 else graph.constant(b)[take]
                 inputs.append(b if b < 0 else graph.add_constant(values_b, graph.name(b) + suffix, like=b, take=take))
             shape = (*graph.shape(root.tensor)[:-1], end - start)
-            # Operators that were kept find a tensor whose order is the old one under its old number.
+            # Kept operators find a tensor in the original order under its old index.
             output = root.tensor if same_order else self._new_tensor(shape, root.tensor, suffix)
             self.operators.append(self._like(operator, inputs, output))
             self.tensors[("piece", root.index, start, end) if suffix else ("root", root.index)] = output
@@ -87,7 +87,7 @@ class Rewriter:
         return np.array(zero_points)[:, None] if len(zero_points) > 1 else zero_points[0]
 
     def _emit_channelwise(self, i: int, operator, reads: list[tuple[Read, ReadSource]]) -> None:
-        """Emits an operator that treats channels one by one: its constants are put in the order of its input."""
+        """Emits a channel-wise operator: its constants take the order of its input."""
         graph = self.graph
         root = self.channels.roots[self.channels.root_of[i]]
         inputs = [int(t) for t in operator.inputs]
@@ -96,7 +96,7 @@ class Rewriter:
         read, source = reads[0]
         order = np.arange(root.channels) if source.channels is None else _order_of(read, source.channels)
         if np.array_equal(order, np.arange(root.channels)):
-            # Operators that were kept find the tensor under its old number.
+            # Kept operators find the tensor under its old index.
             operator.inputs = inputs
             self.operators.append(operator)
             self.tensors["root", root.index] = root.tensor
@@ -139,7 +139,7 @@ class Rewriter:
         return self.tensors[key]
 
     def _tensor(self, key: Key) -> int:
-        """Returns the tensor of `key`, with the operators that make it where it's new."""
+        """Returns the tensor for `key`; creates it and its operators if it is new."""
         if key[0] == "kept":
             return key[1]
         if key not in self.tensors:
@@ -181,7 +181,7 @@ class Rewriter:
 
 
 def _order_of(read: Read, channels: np.ndarray) -> np.ndarray:
-    """Returns which of the read's original channels each of `channels` is; -1 for one that it did not read."""
+    """Returns the index of each of `channels` among the read's original channels; -1 for one that it did not read."""
     if read.how == "ordered":
         return np.arange(len(channels))
     index = {tuple(source): c for c, source in enumerate(read.sources.tolist())}
@@ -189,7 +189,7 @@ def _order_of(read: Read, channels: np.ndarray) -> np.ndarray:
 
 
 def _take_inputs(weights: np.ndarray, read: Read, channels: np.ndarray, zero) -> np.ndarray:
-    """Returns `weights` [out, ..., in] for the input `channels`, with zeros for those that were not read before."""
+    """Returns `weights` [out, ..., in] for the input `channels`, with zeros for channels that were not read before."""
     order = _order_of(read, channels)
     if (order >= 0).all():
         return weights[..., order]

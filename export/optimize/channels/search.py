@@ -1,4 +1,4 @@
-"""Improves a plan: tries the other treatments of each cut and keeps those that cost less."""
+"""Improves a plan by trying the other treatments of each cut and keeping the cheaper ones."""
 
 import itertools
 import math
@@ -16,13 +16,13 @@ Find = tuple[float, list[tuple[bool, dict[int, str]]], set[int]]  # cost, (rever
 
 
 def improve(plan: MovementPlan, model: CostModel) -> None:
-    """Chooses orders and cuts of `plan` by cost, stage by stage (what shares a read belongs together)."""
+    """Chooses orders and cuts of `plan` by cost, one connected component of reads and groups at a time."""
     for groups, reads in _components(plan):
         _Search(plan, model, groups, reads).run()
 
 
 def _components(plan: MovementPlan) -> list[tuple[list[int], list[int]]]:
-    """Returns groups and indices of reads that are connected by reads."""
+    """Returns the groups and read indices of each connected component."""
     channels = plan.channels
     leader = {g: g for g in channels.groups}
 
@@ -65,7 +65,7 @@ class _Search:
         self._restore(min((self._descend(find) for find in finds[:_DESCENTS]), key=lambda find: find[0]))
 
     def _start(self, alternate: bool, first: str, ages: int) -> Find:
-        """Sets a plan by rule: what is read `ages` times from now or later is read as one; the first cut is `first`."""
+        """Sets a plan by rule: reads at least `ages` steps ahead are merged; the first cut is `first`."""
         for n, layout in enumerate(self.layouts):
             if layout.free and layout.reversed != (alternate and n % 2 == 1):
                 layout.reverse()
