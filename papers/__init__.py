@@ -1,1 +1,1 @@
-"""The papers' comparison, rerun: tables, guidelines, latencies and the chart. Research that the product never imports."""
+"""Reproduces the papers' comparisons: tables, guidelines, latencies and the chart. The product never imports this research code."""

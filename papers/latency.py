@@ -1,12 +1,12 @@
-"""How long the registered networks take on this machine, exported to float32 and int8: what the papers' tables need.
+"""Measures the latency of registered networks on this machine, exported to float32 and int8, for the papers' tables.
 
   python -m papers.latency --output=latency.csv [--network=PATTERN,...] [--sizes=224,480x640,720x1280] [--files=FOLDER]
   python -m papers.tables --latency=latency.csv
 
-Files are the optimized ones, uint8 pixels in and probabilities out, with random weights: time doesn't depend on them. All files
-are open in one process and take turns; the table has each one's fastest and median run. Lines of other files that
---output has already stay there. At 224 px an export takes about 15 seconds a network, which --files saves the next time;
-at 720x1280 a few times that.
+The files are optimized, take uint8 pixels, return probabilities and have random weights, which don't affect the time. All files
+are open in one process and run in turns; the table has the fastest and the median run of each. Lines for other files in an
+existing --output are kept. An export takes about 15 seconds per network at 224 px, and a few times that at 720x1280; --files
+keeps the exported files for the next time.
 """
 
 import csv
@@ -41,11 +41,11 @@ from shufflenet_tf.files import atomic_path, check_writable
 FLAGS = cli.flag_values()
 cli.define_networks(FLAGS)
 cli.define_alias(FLAGS, "models", "network")
-flags.DEFINE_list("sizes", ["224"], "Inputs in pixels: one side, or HEIGHTxWIDTH.", flag_values=FLAGS)
+flags.DEFINE_list("sizes", ["224"], "Input sizes in pixels: one side, or HEIGHTxWIDTH.", flag_values=FLAGS)
 cli.define_timing(FLAGS, runs=30)
 define_target(FLAGS)
-flags.DEFINE_string("output", "latency.csv", "The table to write, a line a file.", flag_values=FLAGS)
-flags.DEFINE_string("files", None, "Folder for the exported files; those that it has are not made again.", flag_values=FLAGS)
+flags.DEFINE_string("output", "latency.csv", "Table to write, one line per file.", flag_values=FLAGS)
+flags.DEFINE_string("files", None, "Folder for the exported files; existing ones are reused.", flag_values=FLAGS)
 
 LARGEST = 200_000_000  # parameters; VGG-16 has 138 million, AlexNet 302 million at 480x640
 
@@ -53,23 +53,23 @@ Job = tuple[str, tuple[int, int]]  # a registered network, (height, width) of it
 
 
 def untrained(name: str, size: tuple[int, int]) -> tuple[st.Bundle, list[np.ndarray]]:
-    """Returns a network with random weights that computes at the speed of a trained one, and images to calibrate it with.
+    """Returns a network with random weights that runs at the speed of a trained one, and images to calibrate it with.
 
-    Its batch statistics are measured, since those that it is born with let activations shrink to nothing.
+    Its batch statistics are measured, because with the initial ones activations vanish.
 
     Raises:
-      UserError: it has too many parameters to be converted.
+      UserError: the network has too many parameters to be converted.
     """
     bundle = st.Bundle(model := st.create_model(name, input_shape=(*size, 3)), None, model.preprocessing)
     if (count := st.complexity.parameters(model)) > LARGEST:
         raise UserError(
-            f"{name} at {size[0]}x{size[1]} has {count / 1e6:,.0f} million parameters, and converting takes some 70 bytes "
-            f"for each: give it a smaller --sizes, with up to {LARGEST / 1e6:,.0f} million."
+            f"{name} at {size[0]}x{size[1]} has {count / 1e6:,.0f} million parameters, and the conversion takes about 70 bytes "
+            f"for each: give smaller --sizes, with up to {LARGEST / 1e6:,.0f} million parameters."
         )
     images = np.random.default_rng(0).integers(0, 256, (4, *size, 3), np.uint8)
     norms = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_mean")]
     for norm in norms:
-        norm.momentum = 0.0  # one step sets the statistics
+        norm.momentum = 0.0  # a single step sets the statistics
     model(bundle.preprocessing.normalize(images), training=True)
     return bundle, list(images)
 
@@ -79,7 +79,7 @@ def files(
 ) -> dict[tuple[str, tuple[int, int], str], pathlib.Path]:
     """Exports networks into `folder`; returns the optimized files by (name, size, kind).
 
-    A network that can't be exported is told of on stderr, and left out.
+    A network that can't be exported is reported on stderr and left out.
     """
     found = {}
     for i, (name, size) in enumerate(jobs):
@@ -114,12 +114,12 @@ def measure(
     """Exports networks and times all their files in turns.
 
     Args:
-      jobs: networks and the sizes of their inputs.
-      threads: of the interpreter.
+      jobs: networks and their input sizes.
+      threads: number of interpreter threads.
       runs: timed runs of each file.
-      folder: where files are kept, and taken from; None: a temporary one.
+      folder: folder in which files are kept and reused; None: a temporary one.
       cpu_time: see `benchmark`.
-      target: the processor that the files are made for, whatever they are timed on; see `export.optimize.optimize`.
+      target: the processor to optimize the files for, regardless of this machine; see `export.optimize.optimize`.
 
     Raises:
       UserError: no network can be exported, or the folder can't be written.
@@ -139,7 +139,7 @@ def measure(
 
 
 def write(latencies: Iterable[Latency], path: str | os.PathLike) -> None:
-    """Writes measurements as a table that `papers.tables.latency.read` reads."""
+    """Writes measurements as a table for `papers.tables.latency.read`."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
@@ -149,17 +149,17 @@ def write(latencies: Iterable[Latency], path: str | os.PathLike) -> None:
 
 
 def sizes(texts: Iterable[str]) -> list[tuple[int, int]]:
-    """Returns (height, width) of texts such as "224" and "480x640".
+    """Returns (height, width) for texts such as "224" and "480x640".
 
     Raises:
-      UserError: another form, or a side below 32 pixels.
+      UserError: a text has another form, or a side is below 32 pixels.
     """
     found = []
     for text in texts:
         match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
         sides = match and (int(match[1]), int(match[2] or match[1]))
         if not sides or min(sides) < 32:
-            raise UserError(f"--sizes has {text!r}: give pixels, at least 32, as 224 or 480x640.")
+            raise UserError(f"--sizes has {text!r}: give pixels, at least 32, such as 224 or 480x640.")
         found.append(sides)
     return found
 

@@ -1,4 +1,4 @@
-"""The top-1 errors on ImageNet that were published for the registered networks."""
+"""Published top-1 errors on ImageNet of the registered networks."""
 
 from papers.tables import TABLES
 from papers.tables.rows import SQUARE
@@ -9,7 +9,7 @@ _HOWARD = "Keras's documentation of MobileNetV3"
 _TORCHVISION = "torchvision's documentation"
 _IANDOLA = "SqueezeNet paper, table 3"
 
-# What stands in no table of the ShuffleNet papers.
+# Errors that are in no table of the ShuffleNet papers.
 _OTHERS = {
     "shufflenet_v1_1.5x_g8": (29.0, _MEGVII),
     "shufflenet_v1_2.0x_g8": (27.1, _MEGVII),
@@ -23,7 +23,7 @@ _OTHERS = {
     "mobilenet_v3_large_1.0x": (24.4, _HOWARD),
     "mobilenet_v3_large_0.75x": (26.7, _HOWARD),
     "mobilenet_v3_large_minimalistic": (27.7, _HOWARD),
-    "mobilenet_v3_small_1.0x": (32.3, _TORCHVISION),  # Keras's figure is of an older network
+    "mobilenet_v3_small_1.0x": (32.3, _TORCHVISION),  # Keras's value is for an older network
     "mobilenet_v3_small_0.75x": (34.6, _HOWARD),
     "mobilenet_v3_small_minimalistic": (38.1, _HOWARD),
     "squeezenet_1.1": (41.8, _TORCHVISION),
@@ -31,7 +31,7 @@ _OTHERS = {
     "squeezenet_1.0_complex_bypass": (41.2, _IANDOLA),
 }
 
-# Name in the registry -> (top-1 error in %, one central crop of 224 px; where it was published).
+# Registered name -> (top-1 error in %, one central crop of 224 px; source).
 ERRORS: dict[str, tuple[float, str]] = dict(_OTHERS)
 for _table in TABLES.values():
     for _row in _table.rows:

@@ -99,7 +99,7 @@ def _classifier(path: str, bundle: st.Bundle, threads: int) -> LiteClassifier:
     classifier = LiteClassifier(path, threads)
     classes, size = int(bundle.model.output_shape[-1]), tuple(bundle.size)
     if classifier.output_shape[1] != classes:
-        raise UserError(f"{path} has {classifier.output_shape[1]} classes, not {classes} like the original: give conversions of it.")
+        raise UserError(f"{path} has {classifier.output_shape[1]} classes, the original {classes}: give conversions of it.")
     if classifier.input_shape[1:3] != size:
         sizes = ("x".join(map(str, side)) for side in (classifier.input_shape[1:3], size))
         raise UserError("{} takes images of {}, but the original takes {}: give conversions of it.".format(path, *sizes))

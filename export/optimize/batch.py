@@ -1,4 +1,4 @@
-"""Sets an open batch to 1: most converters leave it open, and passes need a graph whose sizes are known."""
+"""Sets a dynamic batch size to 1: most converters leave it dynamic, but passes need known sizes."""
 
 import math
 
@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from export.flatbuffer import runtime
 from export.flatbuffer.graph import Graph
 
-# Operators that take sizes or positions from a tensor: where that is computed from the input, so is the result's shape.
+# Operators that take sizes or positions from a tensor: if the input determines that tensor, it also determines the shape.
 _SIZED_NAMES = """
     BROADCAST_TO DYNAMIC_UPDATE_SLICE FILL MIRROR_PAD ONE_HOT PAD PADV2 RANGE RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR
     SLICE SPARSE_TO_DENSE STRIDED_SLICE TILE TOPK_V2 TRANSPOSE TRANSPOSE_CONV
@@ -18,7 +18,7 @@ _SIZED = frozenset(_SIZED_NAMES.split())
 _OPEN_NAMES = "CALL CALL_ONCE CUSTOM IF NON_MAX_SUPPRESSION_V4 NON_MAX_SUPPRESSION_V5 UNIQUE UNKNOWN WHERE WHILE"
 _OPEN = frozenset(_OPEN_NAMES.split())
 _INTEGERS = (schema.TensorType.INT32, schema.TensorType.INT64)
-_MAX_FOLDED = 1 << 16  # elements of what is computed from shapes alone
+_MAX_FOLDED = 1 << 16  # elements of constants computed from shapes alone
 
 
 def is_open(graph: Graph) -> bool:
@@ -27,10 +27,10 @@ def is_open(graph: Graph) -> bool:
 
 
 def close(data: bytes) -> tuple[bytes | None, str]:
-    """Returns the model for a batch of one, or None where there is none, and what was done, as text.
+    """Returns the model for a batch of one (None if impossible) and a description for people.
 
     Args:
-      data: a model that can be run, with an input whose size is not fixed.
+      data: a runnable model with an input of dynamic size.
     """
     graph = Graph(data)
     shapes = {t: _closed(graph, t) for t in graph.inputs}
@@ -38,19 +38,19 @@ def close(data: bytes) -> tuple[bytes | None, str]:
     if None in shapes.values():
         return (
             None,
-            f"left alone: the input {signatures} has other open sides than the batch: convert it with a fixed height and width",
+            f"left alone: the input {signatures} has dynamic sides beyond the batch: convert it with a fixed height and width",
         )
     kinds = {graph.kind(o) for o in graph.operators}
     if kinds & _OPEN:
-        return None, f"left alone: the input {signatures} is open, and what {min(kinds & _OPEN)} returns has no known size"
+        return None, f"left alone: the input {signatures} is dynamic, and the size of {min(kinds & _OPEN)}'s output is unknown"
     folded = _foldable(graph)
     for operator in graph.operators:
         numbers = [int(t) for t in operator.inputs if t >= 0 and graph.type(int(t)) in _INTEGERS]
         computed = [t for t in numbers if t not in folded and graph.constant(t) is None]
         if graph.kind(operator) in _SIZED and computed:
-            return None, f"left alone: the input {signatures} is open, and {graph.kind(operator)} computes its size from values"
+            return None, f"left alone: the input {signatures} is dynamic, and {graph.kind(operator)}'s size depends on values"
     _fix(graph, _run(data, shapes), folded)
-    return graph.pack(), f"taken as 1, where the input {signatures} leaves it open"
+    return graph.pack(), f"set to 1, because the input {signatures} leaves it dynamic"
 
 
 def _signature(graph: Graph, tensor: int) -> list[int]:
@@ -60,14 +60,14 @@ def _signature(graph: Graph, tensor: int) -> list[int]:
 
 
 def _closed(graph: Graph, tensor: int) -> list[int] | None:
-    """Returns the shape of an input for a batch of one; None where other sides are open."""
+    """Returns the shape of an input for a batch of one; None if other sides are dynamic."""
     signature = _signature(graph, tensor)
     first, *others = signature or [1]
     return None if min(others, default=1) < 1 or first == 0 else [max(first, 1), *others] if signature else []
 
 
 def _run(data: bytes, shapes: dict[int, list[int]]) -> Interpreter:
-    """Returns an interpreter that has run the model once, which keeps every tensor."""
+    """Returns an interpreter that keeps all tensors and has run the model once."""
     runner = runtime.interpreter(data, kernels=runtime.BUILTIN, keep_tensors=True, input_shapes=shapes)
     runtime.run(runner, runtime.random_inputs(runner, 1)[0])
     return runner
@@ -86,7 +86,7 @@ def _foldable(graph: Graph) -> set[int]:
 
 
 def _fix(graph: Graph, runner: Interpreter, folded: set[int]) -> None:
-    """Writes the shapes that the tensors have, and the values of those that depend on them alone."""
+    """Stores the shapes of all tensors, and the values of those that depend only on shapes."""
     shapes = {detail["index"]: detail["shape"].tolist() for detail in runner.get_tensor_details()}
     for index, tensor in enumerate(graph.subgraph.tensors):
         tensor.shapeSignature = None

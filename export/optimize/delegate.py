@@ -1,10 +1,10 @@
-"""Predicts which operators XNNPACK's delegate takes, and in how many partitions (LiteRT 2.3, tried one by one)."""
+"""Predicts which operators XNNPACK's delegate takes, and the number of partitions (determined by experiment, LiteRT 2.3)."""
 
 from ai_edge_litert import schema_py_generated as schema
 
 from export.flatbuffer.graph import Graph
 
-# Of floats and of int8.
+# Supported with floats and with int8.
 _ANY_TYPE = {
     *("ADD", "MUL", "SUB", "ELU", "LEAKY_RELU", "LOGISTIC", "TANH", "QUANTIZE", "DEQUANTIZE", "MEAN", "SUM", "REDUCE_MAX"),
     *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "MAX_POOL_2D", "RESIZE_BILINEAR", "PAD"),
@@ -17,14 +17,14 @@ _FLOAT_ONLY = {
 }
 _INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8)
 _OTHERS = (schema.TensorType.INT32, schema.TensorType.INT64, schema.TensorType.BOOL)
-_OUTPUTS, _MOST_INPUTS = (2, 3, 4), 5  # of SPLIT and of CONCATENATION
+_OUTPUTS, _MOST_INPUTS = (2, 3, 4), 5  # SPLIT's outputs and CONCATENATION's inputs
 
 
 def partitions(graph: Graph) -> int:
-    """Returns the number of partitions that the delegate runs.
+    """Returns the number of delegate partitions.
 
-    LiteRT takes turns: it gathers all operators that can be computed by then and that the delegate takes, then all that it
-    doesn't take, in whatever order the file has them.
+    LiteRT alternates: it collects all computable operators that the delegate takes, then all computable operators that it
+    doesn't take, regardless of their order in the file.
     """
     waiting = [(operator, not is_left_out(graph, operator)) for operator in graph.operators]
     unknown = {int(t) for operator in graph.operators for t in operator.outputs}
@@ -39,14 +39,14 @@ def partitions(graph: Graph) -> int:
             else:
                 left.append((operator, inside))
         if len(left) == len(waiting):
-            break  # a circle, which LiteRT refuses
+            break  # a cycle, which LiteRT refuses
         pieces += bool(turn)
         waiting = left
     return pieces
 
 
 def is_left_out(graph: Graph, operator: schema.OperatorT) -> bool:
-    """Whether the delegate leaves an operator to the interpreter: for its kind, its type or its sizes."""
+    """Whether the delegate rejects an operator because of its kind, type or sizes."""
     kind, types = graph.kind(operator), [graph.type(int(t)) for t in operator.outputs]
     if kind not in _ANY_TYPE | _FLOAT_ONLY or any(type_ in _OTHERS for type_ in types):
         return True
@@ -56,18 +56,18 @@ def is_left_out(graph: Graph, operator: schema.OperatorT) -> bool:
 
 
 def recodes(graph: Graph, operator: schema.OperatorT) -> bool:
-    """Whether a QUANTIZE makes uint8 of int8 or the other way round."""
+    """Whether a QUANTIZE converts between int8 and uint8."""
     types = graph.type(inputs_of(operator)[0]), graph.type(int(operator.outputs[0]))
     return types[0] != types[1] and all(type_ in _INTEGERS for type_ in types)
 
 
 def inputs_of(operator: schema.OperatorT) -> list[int]:
-    """Returns the tensors that an operator reads; -1 stands for one that is left out."""
+    """Returns the tensors that an operator reads; -1 means an omitted input."""
     return [] if operator.inputs is None else [int(t) for t in operator.inputs]
 
 
 def _skips(graph: Graph, operator: schema.OperatorT) -> bool:
-    """Whether a pool has values that no window sees."""
+    """Whether a pooling operator skips values that no window covers."""
     options = operator.builtinOptions
     return options.strideH > options.filterHeight or options.strideW > options.filterWidth
 

@@ -1,4 +1,4 @@
-"""Compares two models: both run on the same random inputs, and their outputs are compared."""
+"""Compares two models by their outputs on the same random inputs."""
 
 import dataclasses
 
@@ -6,20 +6,20 @@ import numpy as np
 
 from export.flatbuffer import runtime
 
-# Of float outputs, relative to the largest value (at least 1): another order of summation. A network that magnifies
-# rounding shows it in the difference between two sets of kernels too; `LIMIT` is far below one quantum of anything.
+# Limit for float outputs, relative to the largest value (at least 1), for another order of summation. A network that amplifies
+# rounding also shows it in the difference between two sets of kernels; `LIMIT` is far below one quantum of anything.
 TOLERANCE, LIMIT = 1e-5, 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
 class OutputDifference:
-    """The largest differences of the outputs of two models.
+    """The largest differences between the outputs of two models.
 
     Attributes:
-      quanta: of integer outputs, in units of the last place.
-      relative: of float outputs, relative to the largest value of the tensor (at least 1).
-      inputs: number of random inputs tried.
-      noise: relative difference of the first model's own outputs with XNNPACK and with the reference kernels.
+      quanta: difference of integer outputs, in quanta (LSB).
+      relative: difference of float outputs, relative to the largest value of the tensor (at least 1).
+      inputs: number of random inputs.
+      noise: relative difference between the first model's outputs with XNNPACK and with the reference kernels.
     """
 
     quanta: int
@@ -39,10 +39,10 @@ class OutputDifference:
 
 
 def compare(before: bytes, after: bytes, count: int = 8, threads: int = 1, reference: bool = True) -> OutputDifference:
-    """Returns the difference of two models on `count` random inputs, the first of them with the `reference` kernels too.
+    """Returns the difference of two models on `count` random inputs; `reference` adds the reference kernels for the first.
 
     Raises:
-      ValueError, RuntimeError: the runtime refuses the second model, or inputs and outputs do not correspond.
+      ValueError, RuntimeError: the runtime refuses the second model, or the inputs or outputs of the models don't match.
     """
     quanta, relative, firsts = 0, 0.0, []
     for kernels, n in ((runtime.XNNPACK, count), (runtime.REFERENCE, 1))[: 1 + reference]:

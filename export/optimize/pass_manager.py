@@ -1,4 +1,4 @@
-"""Applies the passes; checks each, and undoes it if outputs differ or if the target is predicted to be slower."""
+"""Applies the passes, checks each, and undoes it if the outputs differ or the target is predicted to be slower."""
 
 import dataclasses
 import itertools
@@ -17,10 +17,10 @@ from export.optimize.predict import account
 from export.optimize.targets.cost_model import CostModel
 
 CHECKS = 8  # random inputs, unless the model is slow
-_CHECK_SECONDS = 20.0  # for all random inputs of a check together; a slow model is checked on fewer
-_ALTERNATIVES = ("channel movement", "average pool", "folded columns")  # passes that a measurement may speak against
-_GAIN = 2e-3  # least predicted gain, of the whole cost: predictions are no better than that
-_PIECE = 1e-3  # of the whole cost, for each partition
+_CHECK_SECONDS = 20.0  # for all random inputs of a check; slow models are checked on fewer
+_ALTERNATIVES = ("channel movement", "average pool", "folded columns")  # passes that a measurement may reject
+_GAIN = 2e-3  # minimum predicted gain as a share of the whole cost: predictions are no more accurate
+_PIECE = 1e-3  # cost of each partition as a share of the whole cost
 
 
 @dataclasses.dataclass
@@ -28,13 +28,13 @@ class Pipeline:
     """Applies the passes in order.
 
     Attributes:
-      cost: of the target.
+      cost: cost model of the target.
       reference: whether to compare with the reference kernels too.
-      limit: bytes that a file may have.
-      skipped: passes to leave out -> why (a clause that begins with a verb).
-      seconds: of a run of the model.
-      end: when the time is over, in seconds of `time.monotonic`.
-      begin: called with the name of each pass before its turn, so that a crash can be blamed on it.
+      limit: maximum file size in bytes.
+      skipped: passes to skip -> reason (a clause that begins with a verb).
+      seconds: duration of a run of the model.
+      end: time limit, in seconds of `time.monotonic`.
+      begin: called with the name of each pass before it runs, so that a crash can be attributed to it.
     """
 
     cost: CostModel
@@ -47,9 +47,9 @@ class Pipeline:
     _done: dict[tuple[str, bytes], tuple[bytes, Step]] = dataclasses.field(default_factory=dict)
 
     def run(self, model: bytes, without: tuple[str, ...] = ()) -> tuple[bytes, list[Step]]:
-        """Returns the model after all passes but those named in `without`, and what each of them did.
+        """Returns the model after all passes except those named in `without`, and the steps.
 
-        It is the model itself if the result is not predicted to be faster on the target.
+        The model is unchanged if the result is not predicted to be faster on the target.
         """
         result, steps = self._run(model, without)
         if result == model or account(Graph(result), self.cost).cost < account(Graph(model), self.cost).cost:
@@ -85,7 +85,7 @@ class Pipeline:
         if (p.name, model) not in self._done:
             left = self.end - time.monotonic()
             if left < 2 * self.seconds:
-                return model, Step(p.name, False, "left out: the time was over")
+                return model, Step(p.name, False, "skipped: the time limit was reached")
             if p.name in self.skipped:
                 return model, Step(p.name, False, f"undone: it {self.skipped[p.name]}")
             self.begin(p.name)
@@ -94,7 +94,7 @@ class Pipeline:
         return self._done[p.name, model]
 
     def fastest_here(self, model: bytes) -> tuple[bytes, list[Step]]:
-        """Times the model, the result of all passes and the results without some of them; returns the fastest one."""
+        """Times the model, the result of all passes and the results without some of them; returns the fastest."""
         best, steps = self.run(model)
         steps_to = {best: steps}
         for name in [step.name for step in steps if step.changed and step.name in _ALTERNATIVES and best != model]:
@@ -107,18 +107,18 @@ class Pipeline:
         times = timing.medians(candidates, self.cost.threads)
         winner = candidates[times.index(min(times))]
         figures = (
-            f"{', '.join(f'{time:.2f}' for time in times[1:])} ms of {len(times) - 1} candidates, {times[0]:.2f} ms as it came"
+            f"{', '.join(f'{time:.2f}' for time in times[1:])} ms of {len(times) - 1} candidates, {times[0]:.2f} ms unchanged"
         )
         if winner is model:
             undone = [dataclasses.replace(step, changed=False) for step in steps]
-            return model, [*undone, Step("measurement", False, f"{figures}: it stays as it came")]
+            return model, [*undone, Step("measurement", False, f"{figures}: the file stays unchanged")]
         return winner, [*steps_to[winner], Step("measurement", False, figures)]
 
 
 def cheapest_together(model: bytes, passes: list[Pass], cost: CostModel) -> set[str]:
-    """Returns the names of those passes that together make the model cheapest."""
+    """Returns the names of the passes that together make the model cheapest."""
     active = [p for p in passes if _changes(p, model, cost)]
-    # Each partition has a runtime and memory of its own: fewer are better if costs are equal.
+    # Each partition has a runtime and memory of its own: with equal costs, prefer fewer partitions.
     piece = _PIECE * account(Graph(model), cost).cost
 
     def worth(graph: Graph) -> float:
@@ -132,7 +132,7 @@ def cheapest_together(model: bytes, passes: list[Pass], cost: CostModel) -> set[
                 for p in chosen:
                     p.run(graph, cost)
                 total = worth(graph)
-            except Exception:  # `apply` tells of it
+            except Exception:  # `apply` reports it
                 continue
             if total < best:
                 best, names = total, {p.name for p in chosen}
@@ -142,23 +142,23 @@ def cheapest_together(model: bytes, passes: list[Pass], cost: CostModel) -> set[
 def _changes(p: Pass, model: bytes, cost: CostModel) -> bool:
     try:
         return p.run(Graph(model), cost) is not None
-    except Exception:  # `apply` tells of it
+    except Exception:  # `apply` reports it
         return True
 
 
 def apply(
     p: Pass, model: bytes, cost: CostModel, reference: bool = True, count: int = CHECKS, limit: float = math.inf
 ) -> tuple[bytes, Step]:
-    """Returns the model after a pass and what the pass did; the very same bytes where it did nothing or was undone.
+    """Returns the model after a pass, and its step; returns the same bytes if the pass did nothing or was undone.
 
     Args:
       p: the pass.
       model: the flatbuffer.
-      cost: of the target; a result that it predicts to be no faster is undone, but that of a pass that
-        `delegates` or `prepares`.
+      cost: cost model of the target; a result that isn't predicted to be faster is undone, unless the pass `delegates` or
+        `prepares`.
       reference: whether to compare with the reference kernels too.
-      count: random inputs to compare on.
-      limit: bytes that the result may have.
+      count: number of random inputs to compare on.
+      limit: maximum size of the result in bytes.
     """
 
     def unchanged(text: str = "") -> tuple[bytes, Step]:
@@ -173,12 +173,12 @@ def apply(
         candidate = graph.pack()
         validation.parse(candidate)
         after = account(Graph(candidate), cost).cost
-    except Exception as error:  # an unforeseen kind of graph is left alone
-        return unchanged(f"left alone: it isn't understood ({type(error).__name__}: {str(error)[:100]})")
+    except Exception as error:  # leave unforeseen kinds of graphs unchanged
+        return unchanged(f"left alone: the graph isn't supported ({type(error).__name__}: {str(error)[:100]})")
     if after > (1 - _GAIN) * before and not (p.delegates or p.prepares):
         return unchanged(f"no gain on {cost.target.name}: {done} ({after / max(before, 1e-9):.3f} of the cost)")
     if len(candidate) > limit:
-        return unchanged(f"left alone: the file would have {len(candidate):,} bytes, and {int(limit):,} are the limit ({done})")
+        return unchanged(f"left alone: the file would have {len(candidate):,} bytes; the limit is {int(limit):,} ({done})")
     try:
         difference = equality.compare(model, candidate, count, cost.threads, reference)
     except (ValueError, RuntimeError) as error:

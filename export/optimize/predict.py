@@ -1,4 +1,4 @@
-"""Predicts the cost of a graph on a target, operator by operator."""
+"""Predicts the cost of a graph on a target, one operator at a time."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from export.optimize.targets.cost_model import CostModel
 _CLAMPS = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "ABS", "NEG", "MINIMUM", "MAXIMUM", "LEAKY_RELU", "PRELU", "CAST")
 _SLICES = ("SLICE", "STRIDED_SLICE", "GATHER")
 _JOINS = ("CONCATENATION", "PACK")
-POOL_TAPS = 9  # of the pooling that targets are fitted to, 3x3
+POOL_TAPS = 9  # targets are fitted to 3x3 pooling
 _FREE = ("EXPAND_DIMS", "SQUEEZE")
 
 
@@ -28,7 +28,7 @@ def account(graph: Graph, model: CostModel) -> Account:
 
 
 def multiply_adds(graph: Graph, operator: schema.OperatorT) -> int:
-    """Returns the multiply-adds of a convolution or fully connected layer of static shape; 0 of any other operator."""
+    """Returns the multiply-adds of a convolution or fully connected layer with static shape; 0 for any other operator."""
     kind = graph.kind(operator)
     if kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
         return 0
@@ -39,7 +39,7 @@ def multiply_adds(graph: Graph, operator: schema.OperatorT) -> int:
 
 
 def operator_cost(graph: Graph, operator: schema.OperatorT, model: CostModel) -> float:
-    """Returns the cost of one operator; of an unknown one, that of touching each element of its result."""
+    """Returns the cost of an operator; an unknown operator costs as much as touching each element of its result."""
     kind = graph.kind(operator)
     outputs = [graph.shape(int(t)) for t in operator.outputs]
     inputs = [graph.shape(int(t)) for t in inputs_of(operator) if t >= 0]
@@ -80,7 +80,7 @@ def _join(graph: Graph, operator, model: CostModel, size: int) -> float:
 
 
 def _runs(part: tuple[int, ...], whole: tuple[int, ...]) -> tuple[int, int]:
-    """Returns (how many, how long) runs of consecutive elements a part of a tensor consists of."""
+    """Returns (number, length) of the runs of consecutive elements in a part of a tensor."""
     if len(part) != len(whole):
         return 1, math.prod(part)
     differing = [axis for axis in range(len(part)) if part[axis] != whole[axis]]
@@ -103,7 +103,7 @@ def _transpose(graph: Graph, operator, model: CostModel, size: int) -> float:
 
 
 def collapsed(shape: tuple[int, ...], permutation: list[int]) -> tuple[list[int], list[int]]:
-    """Returns the same transpose with as few axes as possible: axes that stay together are one, those of one are none."""
+    """Returns the same transpose with as few axes as possible: merges axes that stay together and drops those of length 1."""
     kept = [axis for axis in permutation if shape[axis] != 1]
     if not kept:
         return [1], [0]

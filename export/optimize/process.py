@@ -1,4 +1,4 @@
-"""Runs the worker, and ends it if a step takes too long."""
+"""Runs the worker, and kills it if a step takes too long."""
 
 import json
 import os
@@ -11,17 +11,17 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
-TIMED_OUT = -1000  # in place of an exit status
+TIMED_OUT = -1000  # instead of an exit status
 
 
 def work(model: bytes, arguments: list[str], limit: Callable[[str], float], deadline: float) -> tuple[int, list[dict], bytes]:
     """Runs the worker and returns its exit status, the lines of its report and the optimized model.
 
     Args:
-      model: goes to its stdin.
-      arguments: of the worker.
-      limit: (the name of a step) -> seconds that it may take.
-      deadline: in seconds of `time.monotonic`, for all steps.
+      model: the model, sent to the worker's stdin.
+      arguments: command-line arguments of the worker.
+      limit: maps the name of a step to its time limit in seconds.
+      deadline: time limit for all steps, in seconds of `time.monotonic`.
     """
     root = str(pathlib.Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)])}
@@ -56,7 +56,7 @@ def _read(pipe: BinaryIO, limit: Callable[[str], float], deadline: float) -> tup
             if not chunk:
                 return bytes(answer), True
             answer += chunk
-            # Each line that begins a step sets the time until the next one. Behind the zero byte comes the model.
+            # Each line that begins a step sets the time limit until the next one. The model follows the zero byte.
             while (end := answer.find(b"\n", read)) >= 0 and b"\0" not in answer[read:end]:
                 step = json.loads(answer[read:end]).get("pass")
                 until = deadline if step is None else min(deadline, time.monotonic() + limit(step))

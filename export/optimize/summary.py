@@ -1,4 +1,4 @@
-"""Says what an optimization gained: multiply-adds and weights, the predicted and the measured time."""
+"""Describes the gain of an optimization: multiply-adds and weights, the predicted and the measured time."""
 
 from export.optimize import Optimized
 
@@ -10,7 +10,7 @@ def lines(result: Optimized) -> list[str]:
     before, after = result.predicted
     target = result.target
     kind = "measured operators" if target.measured else "modelled, not measured"
-    here = f"{_change(*result.measured, '{:.2f}')} ms" if result.measured else "not timed, as a run takes seconds"
+    here = f"{_change(*result.measured, '{:.2f}')} ms" if result.measured else "not timed, because a run takes seconds"
     return [
         f"multiply-adds: {_change(before.multiply_adds, after.multiply_adds, '{:,}')}; "
         f"bytes of constants: {_change(before.parameters, after.parameters, '{:,}')}",

@@ -1,7 +1,8 @@
-"""The process in which a model is parsed, rewritten and run; see `export.optimize.optimize`.
+"""The process that parses, rewrites and runs a model; see `export.optimize.optimize`.
 
 Reads the model from stdin and writes to stdout: a line of JSON with "counts" and "suspect" of the model, one with "pass" before
-each pass, so that a crash can be blamed on it, a last one with the report or an "error", a zero byte, and the optimized model.
+each pass, so that a crash can be attributed to it, a last one with the report or an "error", a zero byte, and the optimized
+model.
 """
 
 import dataclasses
@@ -24,16 +25,16 @@ from export.optimize.predict import account
 from export.optimize.targets import Target
 from export.optimize.targets.cost_model import CostModel
 
-# A run on the reference kernels that takes longer (they are a hundred times as slow) is not repeated for every pass.
+# If a run on the reference kernels (a hundred times slower) takes longer, it is not repeated for every pass.
 SLOW_REFERENCE = 2.0
-_SLACK = 1 << 14  # bytes that any file may grow by: small files consist of operators more than of weights
-_SLOW = 2.0  # seconds of a run of a model that is not timed
-SPARE = 0.8  # part of the time after which no further pass is begun
+_SLACK = 1 << 14  # bytes by which any file may grow: in small files, operators outweigh weights
+_SLOW = 2.0  # models with slower runs, in seconds, are not timed
+SPARE = 0.8  # share of the time limit after which no further pass starts
 
 
 def main() -> None:
-    """Serves one request: argv: threads, passes to leave out with reasons, seconds left, target, whether to time the result."""
-    # The runtime prints to the standard output too, which must not mix with the answer.
+    """Serves one request; argv: threads, skipped passes with reasons, seconds left, target, whether to time the result."""
+    # The runtime also prints to standard output, which must not mix with the answer.
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     threads, skipped = int(sys.argv[1]), json.loads(sys.argv[2])
@@ -58,7 +59,7 @@ def main() -> None:
     steps, start, optimized = _rewrite(flatbuffer, graph, cost, skipped, seconds, end, say)
     changed = optimized not in (None, start)
     content = associated_files.attach(optimized, files) if changed else data
-    # Of an open batch nothing is known: both figures are of a batch of 1, also where it was left open after all.
+    # The cost is unknown for a dynamic batch: both figures are for a batch of 1, even if it stays dynamic in the end.
     known = start or flatbuffer
     figures = _figures(known, optimized if changed else known, cost, timed and seconds < _SLOW)
     after = Graph(optimized).counts() if changed else before
@@ -76,24 +77,24 @@ def _rewrite(
     end: float,
     say: Callable[[dict], None],
 ) -> tuple[list[Step], bytes | None, bytes | None]:
-    """Closes an open batch and applies the passes.
+    """Fixes a dynamic batch and applies the passes.
 
     Args:
       flatbuffer, graph: the model.
-      cost: of the target.
-      skipped: passes to leave out -> why.
-      seconds: of a run of the model.
-      end: when the time is over, in seconds of `time.monotonic`.
+      cost: cost model of the target.
+      skipped: passes to skip -> reason.
+      seconds: duration of a run of the model.
+      end: time limit, in seconds of `time.monotonic`.
       say: called with each line of the report.
 
     Returns:
-      What was done; the model of a batch of one and the optimized model, or None where the batch can't be closed.
+      The steps; the model for a batch of one; and the optimized model. The models are None if the batch can't be fixed.
     """
     steps: list[Step] = []
     start = flatbuffer
     if batch.is_open(graph):
         if "batch" in skipped:
-            start, text = None, f"left alone: taking a batch of 1 {skipped['batch']}"
+            start, text = None, f"left alone: setting the batch to 1 {skipped['batch']}"
         else:
             say({"pass": "batch"})
             start, text = _close(flatbuffer)
@@ -113,19 +114,19 @@ def _rewrite(
         steps += done
         if start is not flatbuffer and optimized == start:
             steps = [dataclasses.replace(step, changed=False) for step in steps]
-            steps.append(Step("batch", False, "left open after all, since there is nothing to gain"))
+            steps.append(Step("batch", False, "left dynamic, because there is nothing to gain"))
     return steps, start, optimized
 
 
 def _figures(before: bytes, after: bytes, cost: CostModel, timed: bool) -> dict:
-    """Returns what the target is predicted to need for both graphs, and the milliseconds that they take here if `timed`."""
+    """Returns the predicted costs of both graphs, and their times in milliseconds on this machine if `timed`."""
     predicted = [dataclasses.asdict(account(Graph(model), cost)) for model in (before, after)]
     measured = timing.medians([before, after], cost.threads) if timed else None
     return {"predicted": predicted, "measured": measured}
 
 
 def _check(model: bytes, threads: int, kernels: OpResolverType = runtime.XNNPACK) -> float:
-    """Runs `model` once and returns the seconds that it took; raises InvalidModel if it can't be run."""
+    """Runs `model` once and returns the seconds that it took; raises InvalidModel if it can't run."""
     try:
         runner = runtime.interpreter(model, threads, kernels)
         inputs = runtime.random_inputs(runner, 1)[0]
@@ -135,21 +136,21 @@ def _check(model: bytes, threads: int, kernels: OpResolverType = runtime.XNNPACK
     except (ValueError, RuntimeError, TypeError, MemoryError) as error:
         suspect = refusal.explain(Graph(model)) if kernels == runtime.XNNPACK else None
         lines = str(error).strip().splitlines() or ["without a reason"]
-        # "Didn't find op for builtin opcode 'ELU' version '1'" is followed by lines that say less.
+        # "Didn't find op for builtin opcode 'ELU' version '1'" is followed by less informative lines.
         reason = next((line for line in lines if "Didn't find op" in line), lines[-1]).strip()[:200]
         raise validation.InvalidModel(f"LiteRT refuses it: {suspect}" if suspect else f"LiteRT refuses it ({reason})") from None
 
 
 def _close(model: bytes) -> tuple[bytes | None, str]:
-    """Closes an open batch; returns what `batch.close` does."""
+    """Fixes a dynamic batch; returns the result of `batch.close`."""
     try:
         return batch.close(model)
-    except Exception as error:  # an unforeseen kind of graph is left alone
-        return None, f"left alone: the input is open, and a batch of 1 isn't taken ({type(error).__name__}: {str(error)[:100]})"
+    except Exception as error:  # leave unforeseen kinds of graphs unchanged
+        return None, f"left alone: the input is dynamic, and a batch of 1 fails ({type(error).__name__}: {str(error)[:100]})"
 
 
 def _reference(model: bytes) -> str | None:
-    """Returns why the reference kernels can't check `model`, or None where they can."""
+    """Returns why the reference kernels can't check `model`, or None if they can."""
     try:
         seconds = _check(model, 1, runtime.REFERENCE)
     except validation.InvalidModel as error:

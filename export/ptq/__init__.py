@@ -1,20 +1,20 @@
-"""Post-training quantization to int8: takes a float graph, the converter's int8 graph and some photos, without labels.
+"""Post-training quantization to int8, from a float graph, the converter's int8 graph and some unlabelled photos.
 
     from export.ptq import BEST, quantize
     quantized = quantize(float_model, int8_model, images, BEST)
 
-Both graphs come out of the converter (`export.convert.from_keras`) and have not been optimized. The int8 graph's scales of
-activations, weights and biases are derived anew from the float graph. The steps, in the order in which `quantize` takes them:
+Both graphs come from the converter (`export.convert.from_keras`) and have not been optimized. The int8 graph's activation
+scales, weights and biases are derived again from the float graph. The steps of `quantize`, in order:
 
-1. `graph_pair.py` pairs the two graphs, operator by operator, and finds the activations that share one scale.
+1. `graph_pair.py` pairs the two graphs by operator, and groups the activations that share a scale.
 2. `activation_ranges.py` runs the float graph on the photos (`execution.py`) and chooses the range that int8 covers.
-3. `equalize.py` evens out the channels before that: cross-layer equalization.
-4. `layer_tuning.py` goes from layer to layer: narrower ranges (`narrow_ranges.py`), weights adapted to the quantized inputs
-   and rounded (`layer_matrix.py`, `weight_rounding.py`), biases corrected.
-5. `mixed_precision.py`, if asked for: the layers that int8 hurts most stay in floating point.
+3. `equalize.py` equalizes the channels across layers before that.
+4. `layer_tuning.py` processes one layer after the other: it narrows ranges (`narrow_ranges.py`), adapts weights to the
+   quantized inputs and rounds them (`layer_matrix.py`, `weight_rounding.py`), and corrects biases.
+5. `mixed_precision.py`, if requested, keeps the layers that int8 hurts most in floating point.
 
-To add a step, write a function that changes the `GraphPair` and returns a `Step`, give `Recipe` or `Tuning` a field that turns
-it on, and call it in `quantize` or `layer_tuning.tune`.
+To add a step, write a function that changes the `GraphPair` and returns a `Step`, give `Recipe` or `Tuning` a field that
+enables it, and call it in `quantize` or `layer_tuning.tune`.
 """
 
 import dataclasses
@@ -32,16 +32,16 @@ from shufflenet_tf.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """The steps to take.
+    """The enabled steps.
 
     Attributes:
-      ranges: how the range that int8 covers is chosen: "minmax", "percentile", "mse" or "entropy"; see `choose_range` in
+      ranges: method of choosing the range that int8 covers: "minmax", "percentile", "mse" or "entropy"; see `choose_range` in
         `activation_ranges`.
       equalize: strength of cross-layer equalization, 0 (none) to 1.
-      tuning: the steps to take layer by layer.
+      tuning: the steps for each layer.
 
     Raises:
-      UserError: a value outside of these.
+      UserError: a value is invalid.
     """
 
     ranges: str = "minmax"
@@ -50,24 +50,24 @@ class Recipe:
 
     def __post_init__(self):
         if self.ranges not in activation_ranges.METHODS:
-            raise UserError(f"There are no ranges {self.ranges!r}: use {', '.join(activation_ranges.METHODS)}.")
+            raise UserError(f"There is no range method {self.ranges!r}: use {', '.join(activation_ranges.METHODS)}.")
         if not 0 <= self.equalize <= 1:
-            raise UserError(f"The strength of equalization is {self.equalize}: give 0 (none) to 1.")
+            raise UserError(f"The strength of equalization is {self.equalize}: give a value from 0 (none) to 1.")
 
 
 MINMAX = Recipe()
 BEST = Recipe(equalize=0.75, tuning=Tuning(narrow=True, refit=True, compensate=True, correct=True))
-BEST_INT16 = Recipe(tuning=Tuning(refit=True, compensate=True, correct=True))  # activations are fine enough as they are
+BEST_INT16 = Recipe(tuning=Tuning(refit=True, compensate=True, correct=True))  # 16-bit activations need no other steps
 
 
 @dataclasses.dataclass(frozen=True)
 class QuantizedPair:
-    """A quantized graph, and the float graph that it's the int8 version of.
+    """A quantized graph and its float version.
 
     Attributes:
       model: the int8 .tflite file.
-      reference: the float .tflite file, with the same layers; it computes the same as the float graph that was given.
-      steps: what was done, in order.
+      reference: the float .tflite file with the same layers; equivalent to the given float graph.
+      steps: the quantization steps, in order.
     """
 
     model: bytes
@@ -80,17 +80,17 @@ def quantize(
 ) -> QuantizedPair:
     """Quantizes a float graph: the int8 graph keeps its operators and gets new scales, weights and biases.
 
-    Activations that are only moved, padded, pooled or concatenated share one scale, so that no operator rescales them.
+    Activations that are only moved, padded, pooled or concatenated share one scale, so no operator has to rescale them.
 
     Args:
-      float_model, int8_model: .tflite files of one conversion; the second one's activations may be in int16 instead.
-      images: uint8 [H, W, 3] of the graphs' size, of the kind that the model will see.
-      recipe: the steps to take.
-      threads: of the interpreters.
+      float_model, int8_model: .tflite files of the same conversion; the second may have int16 activations instead.
+      images: uint8 [H, W, 3] of the graphs' size, similar to those that the model will see.
+      recipe: the enabled steps.
+      threads: threads of the interpreters.
 
     Raises:
-      UserError: the files are damaged, not of one conversion or not in integers throughout, there are no images, or of another
-        size, or the float graph gives no numbers on them.
+      UserError: the files are damaged, not from one conversion or not quantized throughout; there are no images, or they have
+        another size; or the float graph returns NaN or infinity.
     """
     pair = GraphPair(float_model, int8_model)
     pixels = _checked(images, pair)
@@ -109,7 +109,7 @@ def _checked(images: Sequence[np.ndarray], pair: GraphPair) -> np.ndarray:
     """Returns images as one array [N, H, W, 3]."""
     size = pair.float_graph.shape(pair.image[0])[1:]
     if not len(images):
-        raise UserError("There are no photos to quantize with: give some 200 of the kind that the model will see.")
+        raise UserError("There are no photos to quantize with: give about 200 like those that the model will see.")
     for image in images:
         if getattr(image, "dtype", None) != np.uint8 or image.shape != size:
             kind = getattr(image, "dtype", type(image).__name__)

@@ -1,4 +1,4 @@
-"""Ranges of activations: the float graph's values on photos are recorded, and the range that int8 covers is chosen."""
+"""Ranges of activations: records the float graph's values on photos, and chooses the range that int8 covers."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from export.ptq.graph_pair import LEVELS, GraphPair
 from shufflenet_tf.errors import UserError
 
 METHODS = ("minmax", "percentile", "mse", "entropy")
-PERCENTILE = 99.99  # of the values of an activation
-_SAMPLES = 1000  # values of each activation and image
+PERCENTILE = 99.99  # percentage of the values of an activation
+_SAMPLES = 1000  # sampled values per activation and image
 _BINS = 2048
 _SMALLEST = 1e-6  # range of an activation that is always zero
 
@@ -21,8 +21,8 @@ class ActivationStatistics:
     """The values of an activation of the float graph on photos.
 
     Attributes:
-      low, high: of each channel, [C].
-      samples: some of the values, [N].
+      low, high: minimum and maximum of each channel, [C].
+      samples: sampled values, [N].
       channels: the channel of each sample, int [N].
     """
 
@@ -37,28 +37,28 @@ class ActivationStatistics:
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
     def divided(self, factors: np.ndarray) -> "ActivationStatistics":
-        """Returns those of the activation with channels divided by factors [C]."""
+        """Returns the statistics after dividing the channels by factors [C]."""
         return dataclasses.replace(
             self, low=self.low / factors, high=self.high / factors, samples=self.samples / factors[self.channels]
         )
 
 
 def record_statistics(pair: GraphPair, images: np.ndarray, threads: int = 1) -> dict[int, ActivationStatistics]:
-    """Returns the statistics of the float graph's activations, by tensor, on images, uint8 [N, H, W, 3].
+    """Returns the statistics of the float graph's activations, by tensor, for images uint8 [N, H, W, 3].
 
     Raises:
-      UserError: one of them is not finite.
+      UserError: a value is not finite.
     """
     statistics: dict[int, ActivationStatistics] = {}
     random = np.random.default_rng(0)
 
     def record(tensor: int, values: np.ndarray) -> None:
-        # Over images first: NumPy is slow at reducing to few columns.
+        # Reduce over images first: NumPy is slow at reductions to few columns.
         ends = (end(end(values.reshape(len(values), -1), 0).reshape(-1, values.shape[-1]), 0) for end in (np.min, np.max))
         low, high = (end.astype(np.float64) for end in ends)
         if not np.isfinite(low + high).all():
             name = pair.float_graph.name(tensor)
-            raise UserError(f"The float graph gives no numbers at {name}: its training diverged, or the file is damaged.")
+            raise UserError(f"The float graph gives NaN or infinity at {name}: its training diverged, or the file is damaged.")
         drawn = random.integers(0, values.size, min(values.size, _SAMPLES * len(values)))
         samples = values.reshape(-1)[drawn].astype(np.float64)
         statistics[tensor] = ActivationStatistics(low, high, samples, drawn % values.shape[-1])
@@ -81,10 +81,10 @@ def choose_range(low: float, high: float, samples: np.ndarray, method: str = "mi
     """Returns the range that int8 covers.
 
     Args:
-      low, high: of all values.
-      samples: some of them, [N].
-      method: "minmax": all; "percentile": all but 0.01 %; "mse": with the smallest squared error; "entropy": with the
-        distribution that differs least from the original one (Kullback and Leibler).
+      low, high: minimum and maximum of all values.
+      samples: sampled values, [N].
+      method: "minmax": all values; "percentile": all but 0.01 %; "mse": the smallest squared error; "entropy": the
+        distribution with the smallest Kullback-Leibler divergence from the original.
     """
     if method == "percentile":
         low = max(low, np.percentile(samples, 100 - PERCENTILE))
@@ -97,10 +97,10 @@ def choose_range(low: float, high: float, samples: np.ndarray, method: str = "mi
 
 
 def scale_and_zero_point(low: float, high: float, type_: type = np.int8) -> tuple[float, int]:
-    """Returns scale and zero point of np.int8, or np.int16, that covers a range, and zero in any case."""
+    """Returns the scale and zero point in np.int8 or np.int16 for a range, which is extended to include zero."""
     low, high = min(low, 0.0), max(high, 0.0)
     high = max(high, low + _SMALLEST)
-    if type_ == np.int16:  # whose kernels know no zero point
+    if type_ == np.int16:  # its kernels require a zero point of 0
         return float(np.float32(max(high, -low) / np.iinfo(type_).max)), 0
     scale = float(np.float32((high - low) / LEVELS))
     return scale, int(np.clip(np.round(-128 - low / scale), -128, 127))
@@ -113,13 +113,13 @@ def _squared_error(low: float, high: float, samples: np.ndarray) -> float:
 
 
 def _divergence(low: float, high: float, samples: np.ndarray) -> float:
-    """Kullback-Leibler divergence of the histogram of the rounded values from that of the values."""
+    """Returns the Kullback-Leibler divergence of the histogram of the rounded values from that of the values."""
     counts, edges = np.histogram(samples, _BINS)
     centers = (edges[1:] + edges[:-1]) / 2
     scale, zero = scale_and_zero_point(low, high)
     stored = (np.clip(np.round(centers / scale) + zero, -128, 127) + 128).astype(int)
-    # A level's count spreads evenly over the bins that it came from and that are not empty; what was cut off is in the
-    # outermost ones, far from where it was.
+    # The count of a level spreads evenly over its non-empty bins; clipped values are in the outermost bins, far from their
+    # original position.
     inside = (centers >= low) & (centers <= high) & (counts > 0)
     levels = np.bincount(stored, counts, LEVELS + 1)
     bins = np.bincount(stored, inside, LEVELS + 1)

@@ -1,10 +1,10 @@
-"""Cross-layer equalization: factors of channels, moved between layers so that all channels of a scale fill its range.
+"""Cross-layer equalization: moves channel factors between layers so that all channels of a scale fill its range.
 
-A factor that a layer divides a channel by can be undone by whoever reads that channel, as long as all that lies between
-commutes with positive factors: ReLU, pooling, moving channels, adding two channels of one factor. Weights have a scale
-an output channel, so that dividing there costs nothing, and neither does undoing it in a depthwise convolution.
-(Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.1; there for
-weights, here for activations, whose scale is one for all channels.)
+If a layer divides a channel by a factor, the readers of that channel can undo it, as long as all operators in between commute
+with positive factors: ReLU, pooling, moving channels, adding two channels with the same factor. Weights have one scale per
+output channel, so dividing there costs nothing; neither does undoing it in a depthwise convolution.
+(Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.1. The paper equalizes
+weights; this module equalizes activations, which have one scale for all channels.)
 """
 
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ from export.flatbuffer.movement import data_inputs, move
 from export.ptq.activation_ranges import ActivationStatistics
 from export.ptq.graph_pair import WEIGHTED, GraphPair
 
-LIMIT = 64.0  # largest factor; dead channels and almost dead ones would need any
+LIMIT = 64.0  # maximum factor; dead and almost dead channels would take any
 _HOMOGENEOUS = {"PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "RELU", "DEQUANTIZE"}
 _POSITIVE = (schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU)
 
 
 class ChannelClasses:
-    """Which channels of a float graph must share one factor.
+    """The channels of a float graph that must share a factor.
 
     Attributes:
-      count: upper bound of the classes' numbers; class 0 has the factor 1.
-      classes: tensor -> class of each of its channels, int [C]; tensors whose last axis is not that of whole channels lack.
+      count: upper bound of the class numbers; class 0 has the factor 1.
+      classes: tensor -> class of each of its channels, int [C]; tensors without whole channels along the last axis are absent.
     """
 
     def __init__(self, graph: Graph):
@@ -81,7 +81,7 @@ class ChannelClasses:
             self._sharing.merge(int(one), int(other))
 
     def _row(self, names: np.ndarray) -> np.ndarray | None:
-        """Returns the class of each channel, int [C]; None: not all places of the map have the same channels."""
+        """Returns the class of each channel, int [C]; None: the channels differ between places of the map."""
         if names.ndim == 0 or names.size == 0:
             return None
         rows = names.reshape(-1, names.shape[-1])
@@ -94,16 +94,16 @@ class ChannelClasses:
 def equalize(
     pair: GraphPair, statistics: Mapping[int, ActivationStatistics], strength: float = 1.0
 ) -> tuple[dict[int, ActivationStatistics], Step]:
-    """Evens out the channels of the float graph, in place: it computes the same.
+    """Equalizes the channels of the float graph in place; its results stay the same.
 
     Args:
       pair: the graphs.
-      statistics: of the float graph's activations.
-      strength: 1: all channels have one range (but for `LIMIT`); between 0 and 1: weights of readers, whose input channels
-        drift apart, are spared some of it.
+      statistics: statistics of the float graph's activations.
+      strength: 1: all channels get the same range (up to `LIMIT`); between 0 and 1: less, to spare the weights of readers,
+        whose input channels drift apart.
 
     Returns:
-      The statistics of the graph as it is now, but for activations on the way between moves; and what was done.
+      The statistics of the changed graph, except for activations between moves; and the step.
     """
     channels = ChannelClasses(pair.float_graph)
     classes, factors = channels.classes, np.zeros(channels.count)
@@ -124,7 +124,7 @@ def equalize(
 
 
 def _divide(graph: Graph, operator: schema.OperatorT, classes: Mapping[int, np.ndarray], factors: np.ndarray) -> None:
-    """Has a layer undo the factors of its input channels, and divide its output channels by theirs."""
+    """Makes a layer undo the factors of its input channels, and divides its output channels by their factors."""
     x, w, b = (int(t) for t in (*operator.inputs, -1)[:3])
     of_inputs, of_outputs = (factors[classes[t]] for t in (x, int(operator.outputs[0])))
     weights = graph.constant(w).astype(np.float64)

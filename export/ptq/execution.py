@@ -1,6 +1,6 @@
-"""Runs graphs operator by operator under LiteRT, on many images at once: quantization looks at each activation.
+"""Runs graphs operator by operator under LiteRT, on many images at once, so that quantization can read each activation.
 
-Only the activations that a later operator reads are held.
+Only the activations that a later operator reads are kept.
 """
 
 import copy
@@ -15,12 +15,12 @@ from export.ptq.graph_pair import GraphPair, OperatorPair
 
 
 class OperatorRunner:
-    """An operator with its constants, as a model of one operator.
+    """An operator and its constants, as a model with one operator.
 
     Args:
-      graph: the operator's.
-      operator: whose constants are read now: later changes of them are not seen.
-      threads: of the interpreter.
+      graph: the graph of the operator.
+      operator: the operator; its constants are read now, so later changes have no effect.
+      threads: number of interpreter threads.
     """
 
     def __init__(self, graph: Graph, operator: schema.OperatorT, threads: int = 1):
@@ -30,7 +30,7 @@ class OperatorRunner:
         self._output_indices = [detail["index"] for detail in self._interpreter.get_output_details()]
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Returns the outputs [N, ...] for one array [N, ...] an input, which have a batch of 1 left out."""
+        """Returns the outputs [N, ...] for one array [N, ...] per input; the operator's batch dimension of 1 is omitted."""
         results: list[np.ndarray] = []
         for n in range(len(arrays[0])):
             for index, array in zip(self._input_indices, arrays, strict=True):
@@ -45,15 +45,15 @@ class OperatorRunner:
 
 
 class GraphExecution:
-    """Runs the operators of one graph one after the other.
+    """Runs the operators of a graph one after the other.
 
     Args:
       graph: the graph.
-      operators: those that will be run, in order.
+      operators: operators to run, in order.
       values: array [N, ...] of each tensor that none of them computes.
 
     Attributes:
-      values: array [N, ...] of each tensor that was computed and that a later operator reads.
+      values: array [N, ...] of each computed tensor that a later operator reads.
     """
 
     def __init__(self, graph: Graph, operators: Sequence[schema.OperatorT], values: dict[int, np.ndarray]):
@@ -62,14 +62,14 @@ class GraphExecution:
         self._count = 0
 
     def run(self, operator: schema.OperatorT, threads: int = 1) -> list[np.ndarray]:
-        """Runs the next operator as it is now and returns its outputs."""
+        """Runs the next operator in its current state and returns its outputs."""
         runner = OperatorRunner(self.graph, operator, threads)
         outputs = runner([self.values[t] for t in runner.inputs])
         self.values.update(zip(map(int, operator.outputs), outputs, strict=True))
         return outputs
 
     def forget(self, operator: schema.OperatorT) -> None:
-        """Drops the values that no operator after this one, the last that was run, reads."""
+        """Drops the values that no operator after this one reads; it must be the last one that was run."""
         for t in (*self.graph.computed_inputs(operator), *map(int, operator.outputs)):
             if self._last_reader.get(t, -1) <= self._count:
                 self.values.pop(t, None)
@@ -79,7 +79,7 @@ class GraphExecution:
 def run_side_by_side(
     pair: GraphPair, images: np.ndarray, threads: int = 1
 ) -> Iterator[tuple[OperatorPair, GraphExecution, GraphExecution]]:
-    """Runs both graphs, yielding before each operator of the int8 graph is run: it may be changed.
+    """Runs both graphs; yields before each operator of the int8 graph, which the caller may then change.
 
     Args:
       pair: the graphs.
@@ -87,7 +87,7 @@ def run_side_by_side(
       threads: of each interpreter.
 
     Yields:
-      The operator, the float graph's execution with its outputs, the int8 graph's without them.
+      The operator, the float graph's execution with its outputs, and the int8 graph's execution without them.
     """
     pixels = pair.pixels(images)
     float_run = GraphExecution(pair.float_graph, [o.float_op for o in pair.operators], {pair.image[0]: pixels[0]})
@@ -101,7 +101,7 @@ def run_side_by_side(
 
 
 def run_float_graph(pair: GraphPair, images: np.ndarray, record: Callable[[int, np.ndarray], None], threads: int = 1) -> None:
-    """Runs the float graph and hands each activation, tensor and [N, ...], to `record`."""
+    """Runs the float graph and calls `record` with the tensor and values [N, ...] of each activation."""
     image = pair.image[0]
     execution = GraphExecution(pair.float_graph, [o.float_op for o in pair.operators], {image: pair.pixels(images)[0]})
     record(image, execution.values[image])

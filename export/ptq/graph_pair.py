@@ -1,6 +1,6 @@
-"""A float graph and the int8 graph that the converter made of the same network, operator by operator.
+"""A float graph and the converter's int8 graph of the same network, paired by operator.
 
-The activations may be in int16 too: then "int8" below is about the weights only.
+The activations may also be int16; "int8" below then refers to the weights only.
 """
 
 import dataclasses
@@ -15,22 +15,22 @@ from export.flatbuffer.graph import Graph, Quantization
 from shufflenet_tf.errors import UserError
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-LEVELS = 255  # steps between the lowest and the highest int8
+LEVELS = 255  # steps between the lowest and the highest int8 value
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
-# Operators that move or select values as they are, so that their outputs have the quantization of their inputs.
+# Operators that move or select values unchanged, so that their outputs have the quantization of their inputs.
 _SAME_SCALE_NAMES = """
     PAD MAX_POOL_2D AVERAGE_POOL_2D RESHAPE SQUEEZE EXPAND_DIMS TRANSPOSE SPLIT SPLIT_V SLICE STRIDED_SLICE GATHER CONCATENATION
     """
 SAME_SCALE = frozenset(_SAME_SCALE_NAMES.split())
 _FIXED_OUTPUT = {"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION"}  # the kernels prescribe the scale
 _MISMATCH = (
-    "These two graphs are not of one conversion: give the float32 and the int8 file that the converter made of one model."
+    "These two graphs are not from one conversion: give the float32 and int8 files that the converter made from one model."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class OperatorPair:
-    """One operator: its kind, and itself in the float and in the int8 graph."""
+    """An operator: its kind, and its counterparts in the float and in the int8 graph."""
 
     kind: str
     float_op: schema.OperatorT
@@ -38,21 +38,21 @@ class OperatorPair:
 
 
 class GraphPair:
-    """The two graphs, to be changed in place.
+    """The two graphs, which the steps change in place.
 
     Args:
-      float_model, int8_model: .tflite files of one conversion, neither of them optimized.
+      float_model, int8_model: unoptimized .tflite files of the same conversion.
 
     Attributes:
       float_graph, int8_graph: the graphs.
-      operators: those that both graphs have, in order of execution.
+      operators: operators of both graphs, in execution order.
       float_tensor_of: activation of the int8 graph -> the same activation of the float graph.
-      groups: activations of the int8 graph that have to share one scale, where that may be chosen.
-      image: (tensor of the float graph, tensor of the int8 graph) behind the edge, where pixels come in.
-      type: of activations, np.int8 or np.int16.
+      groups: activations of the int8 graph that must share a scale, where the scale is free.
+      image: (tensor of the float graph, tensor of the int8 graph) after the border is added to the pixels.
+      type: type of the activations, np.int8 or np.int16.
 
     Raises:
-      UserError: the files are damaged, not of one conversion, or a layer of the second is not in integers.
+      UserError: the files are damaged or not from one conversion, or a layer of the second is not quantized.
     """
 
     def __init__(self, float_model: bytes, int8_model: bytes):
@@ -87,10 +87,10 @@ class GraphPair:
                 types = [self.int8_graph.type(t) for t in (x, w, y)]
                 if types != [self._type, schema.TensorType.INT8, self._type]:
                     name = self.int8_graph.name(y)
-                    raise UserError(f"{name} is not in int8: give an int8 graph that is so throughout.")
+                    raise UserError(f"{name} is not in int8: give a graph that is int8 throughout.")
 
     def _remove_rescaling(self) -> None:
-        """Takes away operators between two tensors of integers that only change the scale: the two get the same one."""
+        """Removes operators between two integer tensors that only change the scale: both tensors get the same scale."""
         graph, replaced, kept = self.int8_graph, {}, []
         for operator in graph.operators:
             x, *_ = (int(t) for t in operator.inputs)
@@ -128,7 +128,7 @@ class GraphPair:
                 for t in tensors[1:]:
                     sharing.merge(tensors[0], t)
                 constants = (int(t) for t in operator.int8_op.inputs if int(t) not in tensors)
-                if any(graph.quantization(t) for t in constants):  # which have a scale already
+                if any(graph.quantization(t) for t in constants):  # they already have a scale
                     fixed.add(tensors[0])
         groups: dict[int, list[int]] = {}
         for t in sharing:
@@ -136,18 +136,18 @@ class GraphPair:
         return [group for group in groups.values() if not fixed.intersection(group)]
 
     def dequantize(self, tensor: int, values: np.ndarray) -> np.ndarray:
-        """Returns the real numbers that the values of an activation of the int8 graph stand for."""
+        """Converts the values of an activation of the int8 graph to real numbers."""
         q = self.int8_graph.quantization(tensor)
         return (values.astype(np.float32) - q.zero_point[0]) * np.float32(q.scale[0])
 
     def pixels(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns images, uint8 [N, H, W, 3], as the float and the int8 graph see them behind their edges."""
+        """Returns images, uint8 [N, H, W, 3], as the float and the int8 graph see them, with the border added."""
         q = self.int8_graph.quantization(self.image[1])
         ends = np.iinfo(self.type)
         quantized = np.clip(np.round(images / np.float32(q.scale[0])) + q.zero_point[0], ends.min, ends.max)
         return images.astype(np.float32), quantized.astype(self.type)
 
     def set_scale(self, tensors: Sequence[int], scale: float, zero_point: int) -> None:
-        """Has activations of the int8 graph share a scale."""
+        """Sets a common scale for activations of the int8 graph."""
         for tensor in tensors:
             self.int8_graph.set_quantization(tensor, Quantization((scale,), (zero_point,)))

@@ -1,4 +1,4 @@
-"""Convolutions and fully connected layers as matrix products, and the inputs that they multiply."""
+"""Convolutions and fully connected layers as matrix products, with their input matrices."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from ai_edge_litert import schema_py_generated as schema
 from export.flatbuffer.graph import Graph
 from export.ptq.graph_pair import OperatorPair
 
-SAMPLES = 32  # outputs of a layer that are looked at, of each image
+SAMPLES = 32  # sampled outputs per layer and image
 
 
 class LayerMatrix:
     """A layer of a float graph as G matrix products [O, K] · [K].
 
     Attributes:
-      input: the tensor that it reads.
-      weights: [G, O, K]: groups, outputs of each, inputs of each.
+      input: the input tensor.
+      weights: [G, O, K]: groups, outputs per group, inputs per group.
       bias: [G, O].
     """
 
@@ -27,7 +27,7 @@ class LayerMatrix:
         self._depthwise = operator.kind == "DEPTHWISE_CONV_2D"
         self._outputs = graph.shape(int(operator.float_op.outputs[0]))
         channels, outputs = graph.shape(self.input)[-1], self._outputs[-1]
-        # A fully connected layer may read a map as one row.
+        # A fully connected layer may read a map as a single row.
         self._groups = channels if self._depthwise else max(1, channels // self._kernel.shape[-1])
         kernel = np.moveaxis(self._kernel[0], -1, 0) if self._depthwise else self._kernel
         self.weights = kernel.reshape(self._groups, outputs // self._groups, -1).astype(np.float64)
@@ -35,7 +35,7 @@ class LayerMatrix:
         self.bias = bias.reshape(self._groups, -1).astype(np.float64)
 
     def sample_positions(self, images: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Draws image, row and column of outputs, int [P] each; of a fully connected layer the image only."""
+        """Draws image, row and column of outputs, int [P] each; for a fully connected layer, only the image."""
         if self._kernel.ndim == 2:
             return (np.arange(images),)
         height, width = self._outputs[1:3]
@@ -48,8 +48,8 @@ class LayerMatrix:
 
         Args:
           x: the layer's input [N, ..., C].
-          positions: of outputs, as `sample_positions` returns them.
-          zero_point: of `x`.
+          positions: positions of outputs from `sample_positions`.
+          zero_point: zero point of `x`.
         """
         if len(positions) == 1:
             return x.reshape(1, -1, self._kernel.shape[1]).astype(np.float32) - zero_point
@@ -74,7 +74,7 @@ def _patches(
       x: its input [N, H, W, C].
       positions: image, row and column of each output, int [P] each.
       kernel, outputs: height and width of the kernel and of the output.
-      options: the operator's: strides, dilation and padding.
+      options: the operator's strides, dilation and padding.
 
     Returns:
       [P, kh * kw, C], with zeros beyond the border.

@@ -1,4 +1,4 @@
-"""Derives int8 weights and biases layer by layer, each on the activations that the int8 graph computes before it."""
+"""Derives int8 weights and biases layer by layer, given the activations that the int8 graph computes before each layer."""
 
 import dataclasses
 
@@ -13,21 +13,21 @@ from export.ptq.graph_pair import WEIGHTED, GraphPair, OperatorPair
 from export.ptq.layer_matrix import LayerMatrix
 from export.ptq.narrow_ranges import Narrowing
 
-# Of a bias, by type of activations: the largest value that kernels take, and its type.
+# Per type of activations: the largest bias that kernels take, and its type.
 _BIASES = {schema.TensorType.INT8: (2**31 - 1, np.int32), schema.TensorType.INT16: (2**39 - 1, np.int64)}
-_BIAS_BITS = 29  # of a bias before it's corrected
-_FINEST = 2.0**-30  # ratio of scales that delegates still take
+_BIAS_BITS = 29  # bits of a bias before correction
+_FINEST = 2.0**-30  # smallest ratio of scales that delegates take
 
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """The steps to take for each layer.
+    """The enabled steps for each layer.
 
     Attributes:
-      narrow: whether ranges are cut where the next operator makes values zero.
-      refit: whether weights are adapted to the quantized inputs.
-      compensate: whether weights are rounded so that their errors cancel on the images, instead of each to the nearest.
-      correct: whether biases are corrected, so that each channel has the float graph's mean.
+      narrow: whether to narrow ranges where the next operator sets values to zero.
+      refit: whether to adapt weights to the quantized inputs.
+      compensate: whether to round weights so that their errors cancel on the images, instead of to the nearest.
+      correct: whether to correct biases so that each channel has the float graph's mean.
     """
 
     narrow: bool = False
@@ -40,16 +40,16 @@ PLAIN = Tuning()
 
 
 def tune(pair: GraphPair, images: np.ndarray, tuning: Tuning, threads: int = 1) -> list[Step]:
-    """Derives the int8 weights and biases anew from the float graph's, in place.
+    """Derives the int8 weights and biases from the float graph's, in place.
 
     Args:
-      pair: the graphs; the scales of activations are final.
+      pair: the graphs; the activation scales are final, except where `tuning.narrow` changes them.
       images: uint8 [N, H, W, 3].
-      tuning: the steps to take.
-      threads: of each interpreter.
+      tuning: the enabled steps.
+      threads: threads of each interpreter.
 
     Returns:
-      What was done.
+      The steps.
     """
     layers = [operator for operator in pair.operators if operator.kind in WEIGHTED]
     if tuning == PLAIN:
@@ -68,7 +68,7 @@ def tune(pair: GraphPair, images: np.ndarray, tuning: Tuning, threads: int = 1) 
         q = pair.int8_graph.quantization(int8_input)
         int8_inputs = matrix.inputs(int8_run.values[int8_input], positions, q.zero_point[0]) * np.float32(q.scale[0])
         covariances = None
-        # With fewer samples than that, errors would cancel on these images only.
+        # With fewer samples, errors would cancel only on these images.
         if weight_rounding.has_enough_samples(int8_inputs) and (tuning.refit or tuning.compensate):
             covariances = weight_rounding.covariance(int8_inputs)
         if tuning.refit and covariances is not None:
@@ -96,17 +96,17 @@ def _quantized(
     covariances: np.ndarray | None = None,
     means: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns weights in int8, their scales [channels], and the bias [channels] as real numbers.
+    """Returns int8 weights, their scales [channels], and the bias [channels] as real numbers.
 
     Args:
       pair, operator, matrix: the layer.
-      covariances: of the layer's inputs in the int8 graph, [G, K, K]; None: weights are rounded to the nearest.
-      means: of its inputs in the float and in the int8 graph, [G, K] each; None: biases are not corrected.
+      covariances: covariances of the layer's inputs in the int8 graph, [G, K, K]; None: weights are rounded to the nearest.
+      means: means of its inputs in the float and in the int8 graph, [G, K] each; None: biases are not corrected.
     """
     weights, bias = matrix.weights, matrix.bias
     tensors = operator.int8_op.inputs[0], operator.int8_op.outputs[0]
     x, y = (pair.int8_graph.quantization(int(t)).scale[0] for t in tensors)
-    # Channels that are as good as dead: their bias has to fit into 32 bits, and the kernels into their arithmetic.
+    # For nearly dead channels: their bias must fit into 32 bits, and the ratio of scales into the kernels' arithmetic.
     smallest = np.maximum(np.abs(bias) / (x * 2.0**_BIAS_BITS), y / x * _FINEST)
     scale = weight_rounding.scales(weights, smallest)
     if covariances is None:
@@ -120,12 +120,12 @@ def _quantized(
 
 
 def write_layer(graph: Graph, operator: schema.OperatorT, kernel: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> None:
-    """Writes weights and biases of a layer into an integer graph.
+    """Writes the weights and biases of a layer into an integer graph.
 
     Args:
-      graph, operator: the layer, whose input has its final scale.
+      graph, operator: the layer; the scale of its input is final.
       kernel: int8, in the shape and order of the graph's constant.
-      scale: of each output channel, [channels].
+      scale: scale of each output channel, [channels].
       bias: real numbers, [channels].
     """
     x, w, b = (int(t) for t in (*operator.inputs, -1)[:3])

@@ -1,7 +1,7 @@
-"""Mixed precision: the few layers that int8 hurts most stay in floating point, the others in int8.
+"""Mixed precision: the few layers that int8 hurts most stay in floating point, the others are int8.
 
-For networks that lose too much accuracy in int8. The price is the speed of those layers and twice the size of their weights,
-which are stored in half precision.
+This is for networks that lose too much accuracy in int8. The price is the speed of those layers and twice the size of their
+weights, which are stored in half precision.
 """
 
 import copy
@@ -20,17 +20,17 @@ from export.ptq import QuantizedPair
 from export.ptq.graph_pair import WEIGHTED, GraphPair
 from shufflenet_tf.errors import UserError
 
-RANKING_IMAGES = 48  # that layers are ranked by
+RANKING_IMAGES = 48  # for ranking the layers
 
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """A graph of mixed precision.
+    """A mixed-precision graph.
 
     Attributes:
       model: the .tflite file.
       kept: names of the layers in floating point, the most sensitive one first.
-      layers: how many layers there are.
+      layers: number of layers.
       drop: expected loss of accuracy, 0-1; see `mix`.
     """
 
@@ -41,32 +41,32 @@ class Mixture:
 
     @property
     def step(self) -> Step:
-        """The record of this step of an export."""
+        """The record of this step for an export."""
         names = f": {', '.join(self.kept)}" if self.kept else ""
         kept = f"{len(self.kept)} of {self.layers} layers in floating point"
         return Step("mixed precision", bool(self.kept), f"{kept}, expected drop {100 * self.drop:.2f} points{names}")
 
 
 def mix(quantized: QuantizedPair, images: Sequence[np.ndarray], max_drop: float, threads: int = 1) -> Mixture:
-    """Keeps as few layers in floating point as it takes for the answers to stay.
+    """Keeps as few layers in floating point as necessary to limit the expected loss of accuracy.
 
-    Layers are ranked by how far the answers diverge when only that layer is in int8; how many of them are kept, from the
-    top, is found by bisection. Accuracy is measured without labels, by the float graph's probabilities: an answer that
-    changes from a class of probability p to one of q is expected to cost p - q.
+    Layers are ranked by the divergence of the outputs if only that layer is int8; bisection finds how many of the top layers
+    to keep. Accuracy is estimated without labels, from the float graph's probabilities: if the top class changes from one of
+    probability p to one of probability q, the expected loss is p - q.
 
     Args:
       quantized: see `ptq.quantize`.
-      images: uint8 [H, W, 3] of the graphs' size; those that `quantized` wasn't made from tell more.
-      max_drop: how much accuracy may be lost, 0-1.
-      threads: of each interpreter.
+      images: uint8 [H, W, 3] of the graphs' size; images that `quantized` wasn't calibrated on are more informative.
+      max_drop: accepted loss of accuracy, 0-1.
+      threads: threads of each interpreter.
 
     Raises:
-      UserError: a share outside of 0-1, no images, or damaged graphs.
+      UserError: `max_drop` is outside 0-1, there are no images, or the graphs are damaged.
     """
     if not 0 <= max_drop <= 1:
         raise UserError(f"The largest drop is {100 * max_drop:g} points: give 0 to 100.")
     if not len(images):
-        raise UserError("There are no photos to measure the drop on: give some 200 of the kind that the model will see.")
+        raise UserError("There are no photos to measure the drop on: give about 200 like those that the model will see.")
     pair = GraphPair(quantized.reference, quantized.model)
     layers = [i for i, operator in enumerate(pair.operators) if operator.kind in WEIGHTED]
     expected = logits(quantized.reference, images, threads)
@@ -97,7 +97,7 @@ def mix(quantized: QuantizedPair, images: Sequence[np.ndarray], max_drop: float,
 
 
 def with_movement(pair: GraphPair, layers: Collection[int]) -> set[int]:
-    """Returns the layers, and the operators without weights that read floats only: rounding those gains nothing."""
+    """Returns the layers, and the operators without weights that only read floats: rounding those gains nothing."""
     floats, computed = set(layers), set()
     for i, operator in enumerate(pair.operators):
         inputs = pair.int8_graph.computed_inputs(operator.int8_op)
@@ -108,7 +108,7 @@ def with_movement(pair: GraphPair, layers: Collection[int]) -> set[int]:
 
 
 def mixed_graph(pair: GraphPair, floats: Collection[int]) -> Graph:
-    """Returns the int8 graph with some operators in floating point, and conversions between these and the others.
+    """Returns the int8 graph with some operators in floating point, and the necessary conversions.
 
     Args:
       pair: the graphs, which are not changed.
@@ -118,13 +118,13 @@ def mixed_graph(pair: GraphPair, floats: Collection[int]) -> Graph:
 
 
 class _Mixer:
-    """Builds one graph of mixed precision."""
+    """Builds one mixed-precision graph."""
 
     def __init__(self, pair: GraphPair):
         self._pair, self._graph = pair, pair.int8_graph.copy()
         self._operators: list[schema.OperatorT] = []
-        self._float_of: dict[int, int] = {}  # tensor of the int8 graph -> the same in floating point, where it exists
-        self._available = set(self._graph.inputs)  # tensors that exist as the int8 graph has them
+        self._float_of: dict[int, int] = {}  # tensor of the int8 graph -> its float version, where it exists
+        self._available = set(self._graph.inputs)  # tensors available in the int8 graph's type
 
     def run(self, floats: Collection[int]) -> Graph:
         graph, positions = self._graph, {id(operator.int8_op): i for i, operator in enumerate(self._pair.operators)}
@@ -160,7 +160,7 @@ class _Mixer:
         self._operators.append(added)
 
     def _require_int8(self, tensor: int) -> None:
-        """Quantizes a tensor of the int8 graph that was computed in floating point only."""
+        """Quantizes a tensor of the int8 graph that was computed only in floating point."""
         if tensor in self._float_of and tensor not in self._available:
             inputs, options = [self._float_of[tensor]], schema.QuantizeOptionsT()
             self._operators.append(self._graph.operator("QUANTIZE", inputs, [tensor], options))
@@ -179,7 +179,7 @@ class _Mixer:
         """Copies a constant of the float graph, weights in half precision, and returns the tensor to read."""
         graph, values = self._graph, self._pair.float_graph.constant(tensor)
         if values is None:
-            return -1  # an input that is left out
+            return -1  # an omitted input
         name = self._pair.float_graph.name(tensor)
         if values.dtype != np.float32 or values.ndim < 2:
             return graph.add_constant(values, name)

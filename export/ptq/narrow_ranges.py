@@ -1,4 +1,4 @@
-"""Ranges without the part that the next operator makes zero: a ReLU behind an addition, or a hard swish."""
+"""Narrows ranges by the part that the next operator sets to zero: a ReLU after an addition, or a hard swish."""
 
 from collections.abc import Callable
 
@@ -9,18 +9,18 @@ from export.ptq.activation_ranges import scale_and_zero_point
 from export.ptq.execution import GraphExecution
 from export.ptq.graph_pair import GraphPair, OperatorPair
 
-_SAMPLES = 300_000  # values that are looked at
-_PARTS = np.linspace(1, 0, 21)  # of the range below zero
+_SAMPLES = 300_000  # maximum number of sampled values
+_PARTS = np.linspace(1, 0, 21)  # shares of the range below zero
 
 
 class Narrowing:
-    """Cuts off negative values where that makes the operator that reads them more exact.
+    """Clips negative values where that makes their reader more accurate.
 
     Args:
-      pair: the graphs, whose scales are changed as `narrow` is called.
+      pair: the graphs; `narrow` changes their scales.
 
     Attributes:
-      gains: by how much the error behind each reader fell, in dB.
+      gains: reduction of the error after each reader, in dB.
     """
 
     def __init__(self, pair: GraphPair):
@@ -33,10 +33,10 @@ class Narrowing:
                 self._readers.setdefault(t, []).append(operator)
 
     def narrow(self, operator: OperatorPair, float_run: GraphExecution) -> None:
-        """Sets the scale of an operator's output, if its only reader is of one of these two kinds.
+        """Sets the scale of an operator's output if its only reader is of one of these two kinds.
 
         Args:
-          operator: whose output has been computed in the float graph, and not yet in the int8 graph.
+          operator: its output has been computed in the float graph, but not yet in the int8 graph.
           float_run: activations of the float graph.
         """
         tensor, int8_tensor = int(operator.float_op.outputs[0]), int(operator.int8_op.outputs[0])
@@ -63,7 +63,7 @@ class Narrowing:
     def _effect(
         self, reader: OperatorPair, tensor: int, float_run: GraphExecution
     ) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
-        """Returns the reader's function of values of a tensor and their positions in it; None: it makes none of them zero."""
+        """Returns the reader as a function of a tensor's values and their positions; None: it sets none of them to zero."""
         if reader.kind == "HARD_SWISH":
             return lambda values, at: values * np.clip(values + 3, 0, 6) / 6
         relu = schema.ActivationFunctionType.RELU

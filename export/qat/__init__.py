@@ -1,6 +1,6 @@
-"""Quantization-aware training: a trained network learns to be int8, from labels or from its float version.
+"""Quantization-aware training: adapts a trained network to int8, with labels or its float version as teachers.
 
     python -m export.qat --model=runs/v2 --dataset=shapes
 
-It needs Keras 2 (tf_keras) throughout, which tensorflow-model-optimization is written for: see `__main__.py`.
+It needs Keras 2 (tf_keras) throughout, because tensorflow-model-optimization requires it: see `__main__.py`.
 """

@@ -1,16 +1,15 @@
-"""Trains a network for int8, so that it gives the answers of the float network in a phone's fast integers.
+"""Trains a network for int8, so that its fast integer version on a phone gives the float network's answers.
 
-The model of a training run, with its float version and the labels of its training images as teachers:
+A training run's model, with its float version and the labels of its training images as teachers:
   python -m export.qat --model=runs/v2
 
-Published weights and a few hundred photos without labels: the float network is the only teacher:
+Published weights and a few hundred photos without labels; the float network is the only teacher:
   python -m export.qat --model=shufflenetv1_0.5x_Group3.pth.tar --dataset=PHOTOS --output=runs/v1_int8
 
-A run that was interrupted goes on when the same command is given again; --flagfile=FILE reads flags from a file, one a line.
-Afterwards --output (default: qat/ within the run, or beside the file) holds model_int8.tflite, which takes uint8 pixels
-and has labels and metadata inside; int8_as_converted.tflite; model.npz, the weights before rounding; ranges.json;
-labels.txt, history.csv, training.png, verify.json, verify.png, and report.md, which compares float, post-training int8 and
-trained int8.
+The same command resumes an interrupted run; --flagfile=FILE reads flags from a file, one per line. At the end, --output
+(default: qat/ in the run's folder, or beside the file) holds model_int8.tflite, which takes uint8 pixels and contains labels
+and metadata; int8_as_converted.tflite; model.npz, the weights before rounding; ranges.json; labels.txt, history.csv,
+training.png, verify.json, verify.png; and report.md, which compares float, post-training int8 and trained int8.
 """
 
 import os
@@ -20,7 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-# tensorflow-model-optimization is written for Keras 2, which must be chosen before TensorFlow is loaded.
+# tensorflow-model-optimization requires Keras 2, which must be selected before TensorFlow is loaded.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -44,23 +43,23 @@ FLAGS = cli.flag_values()
 _AUGMENTATION = ("min_area", "jitter", "lighting", "flip")
 cli.heading(FLAGS, "Model, images and results")
 cli.define_model(FLAGS, "Trained model: a run's folder, or a .keras, .npz or .pth file.")
-cli.define_dataset(FLAGS, help="Images, which need no labels; without this flag, the run's")
+cli.define_dataset(FLAGS, help="Images, labels optional; default: the run's images")
 cli.define_output(
-    FLAGS, f"Folder of this run; without it, {QAT_FOLDER}/ within the run, or beside the file.", alias="output_dir"
+    FLAGS, f"Folder of this run; default: {QAT_FOLDER}/ in the run's folder, or beside the file.", alias="output_dir"
 )
-flags.DEFINE_bool("overwrite", False, "Start afresh where --output holds an earlier run.", flag_values=FLAGS)
+flags.DEFINE_bool("overwrite", False, "Start again if --output holds an earlier run.", flag_values=FLAGS)
 
 cli.heading(FLAGS, "Training")
 flags.DEFINE_bool(
     "distill",
     None,
-    "The float network teaches alone; without this flag, labels teach too if the dataset's classes are the model's.",
+    "Use only the float network as teacher; default: labels too if the dataset's classes are the model's.",
     flag_values=FLAGS,
 )
 options.define(FLAGS, training.QatSettings)
 options.define(FLAGS, Augmentation, _AUGMENTATION, min_area=0.8, jitter=0.0, lighting=0.0)
 flags.DEFINE_integer(
-    "calibration_images", 200, "Images for the post-training quantization to start with.", 1, flag_values=FLAGS
+    "calibration_images", 200, "Images for the post-training quantization at the start.", 1, flag_values=FLAGS
 )
 
 cli.heading(FLAGS, "File")
@@ -69,7 +68,7 @@ define_target(FLAGS)
 
 
 def main(arguments: list[str]) -> None:
-    """Trains the model, writes everything, and prints the report and the next steps."""
+    """Trains the model, writes the results, and prints the report and the next steps."""
     cli.refuse_arguments(arguments)
     if FLAGS.model is None:
         raise UserError("There is no model: give --model=PATH; --help shows examples.")
@@ -78,7 +77,7 @@ def main(arguments: list[str]) -> None:
     bundle = keras2_loading.load(path)
     spec = FLAGS.dataset or training_dataset(path)
     if spec is None:
-        raise UserError(f"{path} doesn't say what it was trained on: give --dataset=FOLDER; photos without labels will do.")
+        raise UserError(f"{path} doesn't name its training dataset: give --dataset=FOLDER with photos; labels are optional.")
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else beside(path, QAT_FOLDER)
     check_writable(folder)
     if FLAGS.overwrite:
@@ -87,7 +86,7 @@ def main(arguments: list[str]) -> None:
     settings = _settings(bundle, source)
     teacher = "the float network" if settings.distill else "the float network and labels"
     say(
-        f"{bundle.model.name} at {bundle.size[0]}x{bundle.size[1]} px learns to be int8 from {teacher}: "
+        f"Training {bundle.model.name} at {bundle.size[0]}x{bundle.size[1]} px for int8 with {teacher} as teacher: "
         f"{source.train.size:,} photos to train on and {source.test.size:,} to test on, "
         f"{settings.steps:,} steps of {settings.batch_size}, into {folder}"
     )
@@ -98,7 +97,7 @@ def main(arguments: list[str]) -> None:
     augmentation = Augmentation(**{name: FLAGS[name].value for name in _AUGMENTATION})
     learnt = learning.learn(bundle, source, settings, augmentation, calibration, folder, FLAGS.int8_output, say)
     report = results.write(bundle, learnt, images, folder, FLAGS.int8_output, FLAGS.threads, FLAGS.runs, target)
-    say(f"\n{report}\nEverything is in {folder}, after {time.monotonic() - began:.0f} s.")
+    say(f"\n{report}\nAll files are in {folder}; it took {time.monotonic() - began:.0f} s.")
     say(cli.next_steps(_next_steps(path, folder)))
 
 
@@ -130,7 +129,7 @@ def _settings(bundle: st.Bundle, source: Source) -> training.QatSettings:
     same = bundle.labels is not None and tuple(source.labels) == tuple(bundle.labels)
     distill = not same if FLAGS.distill is None else FLAGS.distill
     if not distill and not same:
-        raise UserError(f"The labels of {source.name} aren't the model's, so they can't teach it: leave out --nodistill.")
+        raise UserError(f"The labels of {source.name} don't match the model's, so they can't teach it: leave out --nodistill.")
     return training.QatSettings(**options.given(FLAGS, training.QatSettings) | {"distill": distill})
 
 

@@ -1,7 +1,7 @@
-"""Fake quantization of our layers by tensorflow-model-optimization: quantizers, one QuantizeConfig, and the scheme.
+"""Fake quantization of this project's layers with tensorflow-model-optimization: quantizers, a QuantizeConfig, the scheme.
 
-The library's own configurations give every layer a separate range and depthwise kernels one for all channels, and they know
-neither splits nor grouped convolutions.
+The library's own configurations give every layer a separate range and depthwise kernels one range for all channels, and they
+don't support splits and grouped convolutions.
 """
 
 from collections.abc import Mapping
@@ -21,14 +21,14 @@ qat = tfmot.quantization.keras
 
 
 class ChannelQuantizer(qat.quantizers.Quantizer):
-    """Rounds a kernel to -127 … 127 steps of the 127th part of each output channel's limit.
+    """Rounds a kernel to -127 … 127 steps of 1/127 of each output channel's limit.
 
     Args:
-      depthwise: whether output channels are along the last axis but one.
+      depthwise: whether the last axis but one holds the output channels.
 
     Attributes:
-      converting: True while the converter traces the network: it can't read the rounding of a depthwise kernel by channel,
-        and gets the numbers of the rounded ones afterwards.
+      converting: True while the converter traces the network: it can't read the per-channel rounding of a depthwise kernel;
+        the rounded weights are inserted afterwards.
     """
 
     converting = False
@@ -53,12 +53,12 @@ class ChannelQuantizer(qat.quantizers.Quantizer):
 
 
 class RangeQuantizer(qat.quantizers.Quantizer):
-    """Rounds activations to 256 steps of a range that learns, and that several layers may share.
+    """Rounds activations to 256 steps of a learnable range, which several layers may share.
 
     Args:
       group: name of the range.
-      low, high: where it starts.
-      learns: whether it moves.
+      low, high: initial range.
+      learns: whether the range is trained.
     """
 
     shared: ClassVar[dict[str, dict[str, tf.Variable]]] = {}  # by group, while a network is being built
@@ -77,7 +77,7 @@ class RangeQuantizer(qat.quantizers.Quantizer):
         return self.shared[self.group]
 
     def __call__(self, inputs, training, weights, **kwargs):
-        narrowest = (self.high - self.low) / 1000  # training may not close a range
+        narrowest = (self.high - self.low) / 1000  # training must not close a range
         low, high = tf.minimum(weights["low"], 0.0), tf.maximum(weights["high"], 0.0)
         high = tf.maximum(high, low + narrowest)
         return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high)
@@ -123,14 +123,14 @@ class Rounded(qat.QuantizeConfig):
 
 @register
 class Int8HardSigmoid(HardSigmoid):
-    """min(max(x + 3, 0), 6) / 6 in the two operators of int8, the first of which rounds too."""
+    """min(max(x + 3, 0), 6) / 6 with the two int8 operators; the first one also rounds."""
 
     def call(self, inputs):
         return tf.quantization.fake_quant_with_min_max_args(tf.nn.relu6(inputs + 3.0), 0.0, 6.0) * (1 / 6)
 
 
 class _AsItIs(quantize_layout_transform.QuantizeLayoutTransform):
-    """Changes no layer: the network is folded already, and all of its layers are annotated."""
+    """Changes no layer: the network is already folded, and all of its layers are annotated."""
 
     def apply(self, model, layer_quantize_map):
         return model, layer_quantize_map
@@ -147,11 +147,11 @@ class Scheme(qat.QuantizeScheme):
 
 
 def rounded(model: tf.keras.Model, start: Start) -> tf.keras.Model:
-    """Returns a copy of a `folding.folded` model in which everything is rounded as in int8.
+    """Returns a copy of a `folding.folded` model with fake quantization as in int8.
 
     Args:
       model: the network.
-      start: its numbers.
+      start: initial weights and ranges.
     """
 
     def annotated(layer):
@@ -171,7 +171,7 @@ def rounded(model: tf.keras.Model, start: Start) -> tf.keras.Model:
 
 
 def to_tflite(model: tf.keras.Model, output: str = "uint8") -> bytes:
-    """Converts a `rounded` model to an int8 .tflite file's content: uint8 pixels in, probabilities out.
+    """Converts a `rounded` model to the content of an int8 .tflite file: uint8 pixels in, probabilities out.
 
     Args:
       model: the network.
@@ -203,7 +203,7 @@ def _layers(model: tf.keras.Model) -> dict[str, tuple[tf.Variable, tf.Variable, 
 
 
 def named_variables(model: tf.keras.Model) -> dict[str, tf.Variable]:
-    """Returns what a `rounded` model learns: "<layer>/kernel", "<layer>/bias", "<range>/low" and "<range>/high"."""
+    """Returns the trainable variables of a `rounded` model: "<layer>/kernel", "<layer>/bias", "<range>/low", "<range>/high"."""
     named = {}
     for name, (kernel, bias, _) in _layers(model).items():
         named |= {f"{name}/kernel": kernel, f"{name}/bias": bias}

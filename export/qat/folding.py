@@ -1,7 +1,7 @@
-"""The network that learns to be int8: primitive layers from raw pixels to probabilities, normalization folded away.
+"""The network for int8 training: primitive layers from raw pixels to probabilities, with batch normalization folded in.
 
-An int8 graph has no batch normalization, so none is trained: its statistics are those of the trained network, and its
-factors and offsets are part of the kernels and biases that learn.
+An int8 graph has no batch normalization, so none is trained: its statistics stay those of the trained network, and its factors
+and offsets become part of the trainable kernels and biases.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from shufflenet_tf.models.layers import HardSigmoid, HardSwish, flatten
 from shufflenet_tf.weights import canonical
 
 layers = tf.keras.layers
-STEM = "conv1"  # the convolution that takes the image
+STEM = "conv1"  # the convolution that reads the image
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
 WEIGHTED = (*CONVOLUTIONS, layers.Dense)
 BLACK, WHITE = 0, 255
@@ -25,11 +25,11 @@ BLACK, WHITE = 0, 255
 
 @register
 class PixelConv2D(layers.Conv2D):
-    """The convolution that takes the image: uint8 values, with an edge of mean pixels where the network pads with zeros.
+    """The convolution that reads the image: uint8 values, with a border of mean pixels where the network pads with zeros.
 
     Args:
-      edges: pixels before and behind, by axis; None: the convolution pads as it does anyway.
-      pixel: R, G, B of the edge, 0-255.
+      edges: border pixels before and after, per axis; None: the convolution's normal padding.
+      pixel: R, G, B of the border, 0-255.
     """
 
     def __init__(self, *args, edges=None, pixel=(0.0, 0.0, 0.0), **kwargs):
@@ -60,21 +60,21 @@ class PixelConv2D(layers.Conv2D):
 
 
 def whole(pixels: tf.Tensor) -> tf.Tensor:
-    """Rounds pixel values 0-255 as a uint8 tensor of scale 1 holds them."""
+    """Rounds pixel values 0-255 to those of a uint8 tensor of scale 1."""
     return tf.quantization.fake_quant_with_min_max_args(pixels, BLACK, WHITE)
 
 
 def folded(model: ImageClassifier) -> tf.keras.Model:
     """Returns the functional model of primitive layers from pixels, float32 [N, H, W, 3] 0-255 RGB, to probabilities.
 
-    Each layer has a kernel and a bias, which are copies. In float it computes the same as `model`, except that pixels are
+    Each layer has a kernel and a bias, which are copies. In float, the model is equivalent to `model`, except that pixels are
     rounded.
 
     Args:
-      model: with a fixed input size, and a softmax.
+      model: a network with a fixed input size and a softmax.
 
     Raises:
-      UserError: another kind of model.
+      UserError: the model is of another kind.
     """
     check_convertible(model)
     flat, stem = flatten(model), Stem.of(model)
@@ -82,7 +82,7 @@ def folded(model: ImageClassifier) -> tf.keras.Model:
     weights[STEM] = [*stem.transform.fold(*weights[STEM])]
 
     def primitive(layer):
-        if isinstance(layer, (HardSigmoid, HardSwish)):  # a policy as dtype keeps tf_keras from making their configuration
+        if isinstance(layer, (HardSigmoid, HardSwish)):  # a policy as dtype breaks their configuration in tf_keras
             return type(layer)(name=layer.name)
         config = layer.get_config()
         if layer.name == STEM:
@@ -102,13 +102,13 @@ def folded(model: ImageClassifier) -> tf.keras.Model:
 
 
 def unfolded(model: ImageClassifier, trained: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns weights by canonical name that make `model` compute the same as a `folded` model with `trained`.
+    """Returns weights by canonical name that make `model` equivalent to a `folded` model with `trained`.
 
-    A bias that has been learnt where `model` has none is left out.
+    A trained bias is dropped where `model` has none.
 
     Args:
       model: the network; it is not changed.
-      trained: kernels and biases, as "stage2.block0.conv1/kernel".
+      trained: kernels and biases, by names such as "stage2.block0.conv1/kernel".
     """
     flat, arrays = flatten(model), canonical.arrays(model)
     transform = PixelTransform.of(model.preprocessing)
@@ -134,7 +134,7 @@ def _normalization(conv: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
 
 
 def _weights(conv: tf.keras.layers.Layer) -> list[np.ndarray]:
-    """Kernel and bias of a layer with the normalization that follows it."""
+    """Returns kernel and bias of a layer, including the normalization that follows it."""
     (kernel, *bias), after = conv.get_weights(), _normalization(conv)
     depthwise = isinstance(conv, layers.DepthwiseConv2D)
     if after is None:

@@ -1,4 +1,4 @@
-"""Weights and scales of an int8 graph: into the network that trains, and out of it again into a graph, to the last bit."""
+"""Transfers weights and scales from an int8 graph to the network for training, and back to a graph without any loss."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from export.qat.learned_ranges import Range, rounding_layer
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import HardSigmoid
 
-TOP = 127  # of a weight in int8
-_LOWEST, _HIGHEST = -128, 127  # of an activation
-_WITHIN = 0.4  # steps from a whole number that a weight starts at, at most: at half of one it would be rounded either way
+TOP = 127  # largest int8 weight
+_LOWEST, _HIGHEST = -128, 127  # int8 activations
+_WITHIN = 0.4  # maximum initial distance of a weight from a whole number of steps: at 0.5 its rounding would be arbitrary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +25,9 @@ class LayerWeights:
     """The weights of a convolution or fully connected layer.
 
     Attributes:
-      kernel: in Keras's layout.
+      kernel: kernel in Keras's layout.
       bias: [channels].
-      limits: the weight that 127 stands for, of each output channel.
+      limits: the weight represented by 127, for each output channel.
     """
 
     kernel: np.ndarray
@@ -37,11 +37,11 @@ class LayerWeights:
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What a network in int8 begins with.
+    """The initial values of a network for int8 training.
 
     Attributes:
-      ranges: of each layer whose output is rounded.
-      layers: of each that has weights.
+      ranges: range of each layer whose output is rounded.
+      layers: weights of each layer that has any.
     """
 
     ranges: Mapping[str, Range]
@@ -49,31 +49,31 @@ class Start:
 
 
 def start_from_float(model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
-    """Returns the weights of a `folding.folded` model, with ranges of `learned_ranges.calibrate`; they span -127 to 127."""
+    """Returns the weights of a `folding.folded` model, spanning -127 to 127, with ranges from `learned_ranges.calibrate`."""
     weights = {}
     for layer in model.layers:
         if layer.weights:
             kernel, bias = layer.get_weights()
             channels = -2 if isinstance(layer, tf.keras.layers.DepthwiseConv2D) else -1
             largest = np.abs(np.moveaxis(kernel, channels, -1)).reshape(-1, len(bias)).max(0)
-            # A channel without weights gets a range too, as its bias is in steps of it.
+            # A channel without weights gets a range too, because its bias is stored in steps of it.
             weights[layer.name] = LayerWeights(kernel, bias, np.maximum(largest, max(1e-4 * largest.max(), 1e-8)))
     return Start(ranges, weights)
 
 
 def start_from_graph(int8_model: bytes, float_model: bytes, model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
-    """Returns the weights of an int8 graph, as close to the float graph's as keeps their rounding.
+    """Returns the weights of an int8 graph, moved as close to the float graph's as their rounding allows.
 
-    So a weight that lies near the middle between two int8 values stays near it, and training can flip its rounding.
+    A weight near the middle between two int8 values stays near it, so training can flip its rounding.
 
     Args:
       int8_model: .tflite file of the converter, improved by `ptq.quantize`.
-      float_model: that it's the int8 version of, layer by layer.
-      model: the same network of `folding.folded`.
-      ranges: of `learned_ranges.calibrate`, for tensors that the graph doesn't have.
+      float_model: its float version, with the same layers.
+      model: the same network from `folding.folded`.
+      ranges: ranges from `learned_ranges.calibrate`, for tensors that are not in the graph.
 
     Raises:
-      UserError: the graph is another network's.
+      UserError: the graph belongs to another network.
     """
     graph, ends, weights, real = Graph(int8_model), {}, {}, _kernels(float_model)
     for operator in graph.operators:
@@ -89,14 +89,14 @@ def start_from_graph(int8_model: bytes, float_model: bytes, model: tf.keras.Mode
             scale = np.array(graph.quantization(w).scale)
             bias = graph.constant(b) * np.array(graph.quantization(b).scale)
             if layer and isinstance(model.get_layer(layer), HardSigmoid):
-                bias = bias - 3  # the converter has put the first operation of min(max(x + 3, 0), 6) / 6 there
+                bias = bias - 3  # the converter folds the addition of min(max(x + 3, 0), 6) / 6 into this bias
             name, whole = short_name(graph.name(output)), _from_graph(graph.constant(w), kind).astype(np.float64)
             spread = scale[:, None] if kind == "DEPTHWISE_CONV_2D" else scale
             kernel = np.clip(real[name] / spread, whole - _WITHIN, whole + _WITHIN)
             weights[name] = LayerWeights(kernel * spread, bias, scale * TOP)
     for layer in model.layers:
         if layer.weights and (layer.name not in weights or weights[layer.name].kernel.shape != layer.get_weights()[0].shape):
-            raise UserError(f"{layer.name} isn't in the int8 graph to start with: give a conversion of this network.")
+            raise UserError(f"{layer.name} isn't in the initial int8 graph: give a conversion of this network.")
     started = {
         name: dataclasses.replace(r, low=ends[r.group][0], high=ends[r.group][1]) if r.group in ends else r
         for name, r in ranges.items()
@@ -115,11 +115,11 @@ def _kernels(float_model: bytes) -> dict[str, np.ndarray]:
 
 
 def into_graph(content: bytes, layers: Mapping[str, LayerWeights]) -> bytes:
-    """Returns an int8 .tflite file with the weights and scales of these layers in place of the converter's.
+    """Returns an int8 .tflite file with the weights and scales of these layers instead of the converter's.
 
     Args:
-      content: of the converter; see `fake_quantization.to_tflite`.
-      layers: all that have weights.
+      content: a file from the converter; see `fake_quantization.to_tflite`.
+      layers: all layers with weights.
     """
     graph = Graph(content)
     for operator in list(graph.operators):

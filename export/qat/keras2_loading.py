@@ -1,4 +1,4 @@
-"""Trained networks of either Keras generation, loaded under Keras 2."""
+"""Loads trained networks of either Keras generation under Keras 2."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from shufflenet_tf.errors import UserError
 
 
 def load(path: str | os.PathLike) -> st.Bundle:
-    """Loads ShuffleNets as `shufflenet_tf.load` does, but for .tflite files; .keras files that Keras 3 has written too.
+    """Loads ShuffleNets as `shufflenet_tf.load` does, including .keras files from Keras 3, but no .tflite files.
 
     Raises:
-      UserError: see `shufflenet_tf.load`; or it is another network.
+      UserError: see `shufflenet_tf.load`; or it is another kind of network.
     """
     bundle = _load(path)
     if not bundle.model.network.startswith("shufflenet"):
-        raise UserError(f"{os.fspath(path)} is a {bundle.model.network}: quantization-aware training is made for ShuffleNets.")
+        raise UserError(f"{os.fspath(path)} is a {bundle.model.network}, but quantization-aware training needs a ShuffleNet.")
     return bundle
 
 
@@ -32,12 +32,12 @@ def _load(path: str | os.PathLike) -> st.Bundle:
             return _with_fixed_size(st.load(_canonical(file, pathlib.Path(scratch) / "weights.npz")), file)
     bundle = st.load(file)
     if not isinstance(bundle.model, st.ImageClassifier):
-        raise UserError(f"{file} is a .tflite file, which can't learn: give the model that it was converted from.")
+        raise UserError(f"{file} is a .tflite file, which can't be trained: give the model that it was converted from.")
     return _with_fixed_size(bundle, file)
 
 
 def _generation(file: pathlib.Path) -> str:
-    """Returns the first digit of the Keras version that has written a .keras file; "" of any other file."""
+    """Returns the first digit of the Keras version that wrote a .keras file; "" for any other file."""
     try:
         with zipfile.ZipFile(file) as archive:
             return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))[:1]
@@ -46,7 +46,7 @@ def _generation(file: pathlib.Path) -> str:
 
 
 def _canonical(file: pathlib.Path, output: pathlib.Path) -> pathlib.Path:
-    """Writes the weights of `file` to `output` in a separate process under the other generation of Keras."""
+    """Writes the weights of `file` to `output` in a separate process under the other Keras generation."""
     root = str(pathlib.Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)])}
     environment.pop("TF_USE_LEGACY_KERAS", None)
@@ -60,5 +60,5 @@ def _canonical(file: pathlib.Path, output: pathlib.Path) -> pathlib.Path:
 
 def _with_fixed_size(bundle: st.Bundle, file: pathlib.Path) -> st.Bundle:
     if None in bundle.model.input_shape[1:]:
-        raise UserError(f"{file} takes images of any size, and a phone's graph needs one: train it with an input size.")
+        raise UserError(f"{file} takes images of any size, but a phone needs a fixed one: train it with an input size.")
     return bundle

@@ -1,8 +1,8 @@
-"""Quantized tensors of a network: which of them share a range, and where the ranges start.
+"""Quantized tensors of a network: which of them share a range, and the initial ranges.
 
-A tensor that an operator only moves or picks values of keeps its range, or int8 would be rescaled on the way. So the inputs
-of a concatenation share one; and as each unit of ShuffleNet V2 passes half of its input on into the next unit's
-concatenation, so does a whole stage.
+A tensor keeps its range if an operator only moves or selects its values; otherwise int8 values would have to be rescaled. The
+inputs of a concatenation therefore share a range. Each unit of ShuffleNet V2 passes half of its input to the next unit's
+concatenation, so a whole stage shares a range.
 """
 
 import dataclasses
@@ -26,18 +26,18 @@ _KEEPING = (
     layers.Reshape,
     layers.ZeroPadding2D,
 )
-_NO_NUMBERS = "The layer {} {} that are no numbers: the model is damaged, or its training diverged."
+_NO_NUMBERS = "The layer {} {} that are NaN or infinite: the model is damaged, or its training diverged."
 _FIXED = {HardSigmoid: (0.0, 1.0)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """What the 256 steps of a tensor span.
+    """The span of a tensor's 256 quantization steps.
 
     Attributes:
-      group: name of the range; tensors of one group share it.
-      low, high: at the start; low <= 0 <= high.
-      learns: whether training may move them.
+      group: name of the range; the tensors of a group share it.
+      low, high: initial limits; low <= 0 <= high.
+      learns: whether training may change them.
     """
 
     group: str
@@ -47,9 +47,9 @@ class Range:
 
 
 def groups(model: tf.keras.Model) -> dict[str, str]:
-    """Returns the range's name of each layer of a `folding.folded` model whose output is rounded, in order.
+    """Returns the range name of each layer of a `folding.folded` model whose output is rounded, in order.
 
-    A convolution or addition before a ReLU is one operator with it, and only the result is rounded.
+    A convolution or addition followed by a ReLU is one operator, so only the result is rounded.
     """
     parent: dict[str, str] = {}
 
@@ -63,14 +63,14 @@ def groups(model: tf.keras.Model) -> dict[str, str]:
         if _is_identity(layer) or isinstance(layer, _KEEPING):
             for source in _sources(layer):
                 parent[root(source.name)] = root(layer.name)
-    # Named after the first layer that is rounded.
+    # Name each range after its first rounded layer.
     names: dict[str, str] = {}
     return {layer.name: names.setdefault(root(layer.name), layer.name) for layer in model.layers if _is_rounded(layer)}
 
 
 def _is_rounded(layer: tf.keras.layers.Layer) -> bool:
     if isinstance(layer, layers.AveragePooling2D):
-        return True  # keeps its range, but means lie between the steps
+        return True  # it keeps its range, but means lie between the steps
     if isinstance(layer, (*_KEEPING, layers.InputLayer)) or _is_identity(layer) or layer.name == "probabilities":
         return False
     return not any(_is_relu(reader) for reader in _readers(layer))
@@ -89,7 +89,7 @@ def _sources(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
 
 
 def _readers(layer: tf.keras.layers.Layer) -> Iterable[tf.keras.layers.Layer]:
-    """The layers that read this one's output, those behind an identity too."""
+    """Returns the layers that read this one's output, including those after an identity."""
     for node in layer.outbound_nodes:
         reader = node.outbound_layer
         if _is_identity(reader):
@@ -99,12 +99,12 @@ def _readers(layer: tf.keras.layers.Layer) -> Iterable[tf.keras.layers.Layer]:
 
 
 def rounding_layer(model: tf.keras.Model, ranges: Mapping[str, Range], tensor: str) -> str | None:
-    """Returns the layer of `ranges` that makes a tensor of a converted graph, or None.
+    """Returns the layer of `ranges` that produces a tensor of a converted graph, or None.
 
     Args:
-      model: of `folding.folded`.
-      ranges: of `calibrate`.
-      tensor: its name, which lists the operators that were fused into it, the last one first: "network/unit/layer/Relu;…".
+      model: model from `folding.folded`.
+      ranges: ranges from `calibrate`.
+      tensor: its name, which lists the operators fused into it, the last one first: "network/unit/layer/Relu;…".
     """
     known = {layer.name: layer for layer in model.layers}
     for path in tensor.split(";"):
@@ -117,10 +117,10 @@ def rounding_layer(model: tf.keras.Model, ranges: Mapping[str, Range], tensor: s
 
 
 def calibrate(model: tf.keras.Model, batches: Iterable[np.ndarray]) -> Mapping[str, Range]:
-    """Returns the range of each layer whose output is rounded: from the smallest to the largest value on some photos.
+    """Returns the range of each layer whose output is rounded, from the minimum to the maximum on some photos.
 
     Args:
-      model: of `folding.folded`.
+      model: model from `folding.folded`.
       batches: uint8 [N, H, W, 3].
 
     Raises:
@@ -142,7 +142,7 @@ def calibrate(model: tf.keras.Model, batches: Iterable[np.ndarray]) -> Mapping[s
         low, high = np.minimum(low, batch[:, 0]), np.maximum(high, batch[:, 1])
         count += len(pixels)
     if not count:
-        raise UserError("There are no photos to take ranges from: give a dataset that has some.")
+        raise UserError("There are no photos to calibrate ranges on: give a dataset with photos.")
     ends: dict[str, tuple[float, float]] = {}
     for group, a, b in zip(grouped.values(), low, high, strict=True):
         old = ends.get(group, (0.0, 0.0))
@@ -150,8 +150,8 @@ def calibrate(model: tf.keras.Model, batches: Iterable[np.ndarray]) -> Mapping[s
     for group, (a, b) in ends.items():
         if a == b:
             raise UserError(
-                f"The layer {group} gives nothing but zeros on {count} photos, so that it has no range: "
-                "its channels are dead; give other photos, or a model whose training went well."
+                f"The layer {group} returns only zeros on {count} photos, so it has no range and its channels are dead: "
+                "give other photos, or a model whose training went well."
             )
     ranges = {}
     for name, group in grouped.items():

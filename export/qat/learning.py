@@ -1,4 +1,4 @@
-"""How a network learns to be int8: from post-training quantization on, with the float network as its teacher."""
+"""Quantization-aware training as a whole: starts at the post-training quantization; the float network is the teacher."""
 
 import dataclasses
 import pathlib
@@ -18,20 +18,20 @@ from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.training import checkpoint
 from shufflenet_tf.weights import canonical
 
-BATCH = 16  # of calibration
-# What training starts with: the int8 graph as converted and corrected, and the float graph that it's the int8 version of.
+BATCH = 16  # for calibration
+# Initial graphs of the training: the int8 graph as converted and corrected, and its float version.
 START, REFERENCE = "post_training_int8.tflite", "post_training_float32.tflite"
 
 
 @dataclasses.dataclass(frozen=True)
 class LearntNetwork:
-    """A network that has learnt to be int8.
+    """A network after quantization-aware training.
 
     Attributes:
-      student: the network as `fake_quantization.to_tflite` takes it.
+      student: the network, as `fake_quantization.to_tflite` takes it.
       progress: the history of its training.
-      minmax: TensorFlow's own int8 graph and the float graph, which it did not start with.
-      best: the int8 graph that it started with, and its float graph.
+      minmax: TensorFlow's int8 graph and its float graph; the training did not start from these.
+      best: the int8 graph from which the training started, and its float graph.
     """
 
     student: tf.keras.Model
@@ -50,15 +50,15 @@ def learn(
     output: str = "uint8",
     say: Callable[[str], None] = print,
 ) -> LearntNetwork:
-    """Trains a network to be int8, going on where an earlier run in `folder` stopped.
+    """Trains a network for int8; resumes an earlier run in `folder`.
 
     Args:
-      bundle: the float network, which stays as it is.
-      source: the photos, and labels if they are to teach.
-      settings: how to train.
-      augmentation: what happens to the photos.
+      bundle: the float network, which stays unchanged.
+      source: the photos, with labels if these are teachers too.
+      settings: settings of the training.
+      augmentation: augmentation of the photos.
       calibration: uint8 images [H, W, 3] for post-training quantization.
-      folder: for checkpoint, history and the start.
+      folder: folder for the checkpoint, the history and the initial graphs.
       output: type of the int8 files' probabilities.
       say: called with each line of progress.
 

@@ -1,4 +1,4 @@
-"""A run of quantization-aware training: it can be killed at any moment, and ends with the best of its steps."""
+"""The training loop of quantization-aware training; it survives being killed at any moment, and keeps the best step."""
 
 import math
 import pathlib
@@ -20,9 +20,9 @@ from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.training import checkpoint
 from shufflenet_tf.training.callbacks import BEST, Diverged
 
-WHY = "the smallest loss on test images, beyond chance"
+WHY = "the smallest loss on test images, by more than one standard error"
 _COLUMNS = ("epoch", "step", "learning_rate", "loss", "val_loss", "val_top1", "best")
-_LOSSES, _STEP = "losses", "step"  # of the test images, in the file of the best step
+_LOSSES, _STEP = "losses", "step"  # losses on the test images; keys in the file of the best step
 _SECONDS = 5.0  # between two lines of progress
 
 
@@ -35,28 +35,28 @@ def train(
     run: Mapping[str, Any],
     say: Callable[[str], None] = print,
 ) -> checkpoint.Progress:
-    """Trains, going on where an earlier run in `folder` stopped, and ends with the step that did best on test images.
+    """Trains, resuming an earlier run in `folder`, and restores the step with the smallest loss on test images.
 
-    A step replaces the best one so far only if its loss is smaller by more than one standard error of the differences on
-    the images: each step rounds activations in another way, so that losses differ a little even if nothing has been
-    learnt. The best step may be the start.
+    A step replaces the best one so far only if its loss is smaller by more than one standard error of the differences over the
+    images. Each step rounds activations differently, so losses vary a little even without any learning. The best step may be
+    the start.
 
     Args:
-      training: at its start.
+      training: the training in its initial state.
       source: the photos.
-      contract: the network's preprocessing, which says how they are cut.
-      augmentation: what happens to them.
-      folder: for the checkpoint, the history and the best variables.
-      run: what makes the run this run and no other, to be compared when it goes on.
+      contract: the network's preprocessing, which defines resizing and cropping.
+      augmentation: augmentation of the photos.
+      folder: folder for the checkpoint, the history and the best variables.
+      run: identifies the run; compared when the run is resumed.
       say: called with each line of progress.
 
     Raises:
-      UserError: there are fewer photos than a batch, the folder holds another run, or the training diverged.
+      UserError: there are fewer photos than a batch, the folder holds a different run, or the training diverged.
     """
     settings = training.settings
     if source.train.size < settings.batch_size:
         raise UserError(
-            f"{source.name} has {source.train.size} photos to train on, fewer than a batch of {settings.batch_size}: "
+            f"{source.name} has {source.train.size} training photos, fewer than a batch of {settings.batch_size}: "
             "give more, or a smaller --batch_size."
         )
     progress = checkpoint.resume(folder, run, settings.steps, say)
@@ -88,7 +88,7 @@ def train(
 
 
 def best_step(progress: checkpoint.Progress) -> int:
-    """Returns the step that did best on test images."""
+    """Returns the step with the smallest loss on test images."""
     return max(row["step"] for row in progress.history if row["best"])
 
 
@@ -97,7 +97,7 @@ class _Selection:
 
     Args:
       training, source, contract, folder, say: see `train`.
-      progress: gets a row of history for each evaluation.
+      progress: receives a row of history for each evaluation.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class _Selection:
         self.progress, self.say = progress, say
 
     def evaluate(self, rate: float, loss: float) -> None:
-        """Adds a row to the history, and keeps the variables if they are the best so far.
+        """Adds a row to the history, and saves the variables if they are the best so far.
 
         Args:
           rate: learning rate of the last step.
-          loss: mean of the steps since the last evaluation.
+          loss: mean loss of the steps since the last evaluation.
         """
         training, progress, settings = self.training, self.progress, self.training.settings
         with training.averaged():
@@ -131,14 +131,14 @@ class _Selection:
         if best:
             with atomic_path(self.folder / BEST) as temporary, open(temporary, "wb") as file:
                 np.savez(file, **variables, **{_LOSSES: losses, _STEP: progress.step})
-        measure = "same answer as in float" if settings.distill else "right"
+        measure = "same answer as in float" if settings.distill else "correct"
         self.say(
             f"step {progress.step} of {settings.steps}: {correct:.1%} {measure}, loss {row['val_loss']:.4g}, "
             f"on {len(losses):,} test images"
         )
 
     def _losses(self) -> tuple[np.ndarray, float]:
-        """Returns the loss of each test image, and the part of them that is classified correctly."""
+        """Returns the loss of each test image, and the fraction of correctly classified images."""
         settings, size = self.training.settings, self.training.student.input_shape[1:3]
         count = settings.test_images if settings.test_images < self.source.test.size else 0
         losses, correct = [], []
@@ -155,7 +155,7 @@ class _Selection:
 
 
 def _better(losses: np.ndarray, step: int, folder: pathlib.Path) -> bool:
-    """Whether these losses of images are smaller than the best step's so far, by more than a standard error."""
+    """Whether these losses are smaller than those of the best step so far by more than one standard error."""
     with open_npz(folder / BEST, checkpoint.REMEDY) as file:
         if int(file[_STEP]) == step:  # the run was killed between this evaluation and its checkpoint
             return True
@@ -164,11 +164,11 @@ def _better(losses: np.ndarray, step: int, folder: pathlib.Path) -> bool:
 
 
 class _Countdown:
-    """Says now and then how far training is, and how long it will still take.
+    """Reports the progress and the remaining time at intervals.
 
     Args:
-      first: the step that training starts from.
-      steps: of the whole run.
+      first: the first step of the training.
+      steps: number of steps of the whole run.
       say: called with each line.
     """
 
@@ -177,10 +177,10 @@ class _Countdown:
         self.began = self.shown = time.monotonic()
 
     def show(self, step: int, losses: Sequence[float]) -> None:
-        """Says where training stands after `step`, unless it has done so just now."""
+        """Reports the progress after `step`, unless the last report is recent."""
         now = time.monotonic()
         if step == self.first + 1:
-            self.began = now  # TensorFlow has built its graph, which says nothing about the steps to come
+            self.began = now  # the first step includes building TensorFlow's graph, so its time doesn't count
         elif now - self.shown > _SECONDS:
             self.shown = now
             seconds = (now - self.began) / (step - self.first - 1) * (self.steps - step)
@@ -190,7 +190,7 @@ class _Countdown:
 
 def _save(training: Training, progress: checkpoint.Progress, folder: pathlib.Path) -> None:
     state = training.state()
-    # A finite loss can still produce weights that aren't finite; they must not replace the last good checkpoint.
+    # Even with a finite loss, weights can become infinite; they must not replace the last good checkpoint.
     if lost := next((name for name, variable in state.items() if not np.isfinite(variable.numpy()).all()), None):
         raise _diverged(training, lost)
     checkpoint.save(state, progress, folder)
@@ -204,6 +204,6 @@ def _finite(training: Training, loss: float) -> float:
 
 def _diverged(training: Training, name: str) -> Diverged:
     return Diverged(
-        f"After step {int(training.step)}, {name} is no longer a number: "
+        f"After step {int(training.step)}, {name} is NaN or infinite: "
         f"try --learning_rate={training.settings.learning_rate / 4:.2g}."
     )

@@ -1,4 +1,4 @@
-"""Images for quantization-aware training: raw pixels of labelled datasets, or of any photos."""
+"""Images for quantization-aware training: raw pixels from labelled datasets or any photos."""
 
 import dataclasses
 import os
@@ -18,34 +18,34 @@ TEST_FRACTION = 0.2
 
 
 def open_photos(spec: str, data_dir: str | None = None, seed: int = 0) -> Source:
-    """Opens a dataset, which need not have labels.
+    """Opens a dataset; labels are optional.
 
     Args:
-      spec: a folder with photos, in whatever folders within it, of which a fifth is kept for the test; or a dataset:
+      spec: a folder with photos, which may have subfolders; a fifth of the photos is kept for testing; or a dataset:
         folder:PATH, tfds:NAME, shapes.
-      data_dir: where TensorFlow Datasets are prepared.
-      seed: of a folder's division in train and test.
+      data_dir: folder of the prepared TensorFlow Datasets.
+      seed: seed of the split of a folder into training and test photos.
 
     Returns:
-      The dataset; of a plain folder, one without labels.
+      The dataset; without labels if `spec` is a plain folder.
 
     Raises:
-      UserError: there is no such folder or dataset, or it has fewer than two photos.
+      UserError: the folder or dataset does not exist, or has fewer than two photos.
     """
     if not os.path.isdir(spec):
         return open_source(spec, data_dir=data_dir, seed=seed)
     files = [os.fspath(path) for path in photo_files.find(spec)]
     usable = list(folder._check_files(files, False, print).values())
     if len(usable) < 2:
-        count = f"{len(usable)} photo{'' if len(usable) == 1 else 's'} that can be used"
-        raise UserError(f"{spec} has {count}: give a folder with a few hundred of the kind that the model will see.")
+        count = f"{len(usable)} usable photo{'' if len(usable) == 1 else 's'}"
+        raise UserError(f"{spec} has {count}: give a folder with a few hundred like those that the model will see.")
     sides = folder._divide({"photos": usable}, pathlib.Path(spec), seed, TEST_FRACTION)
     name = pathlib.Path(spec).resolve().name
     return Source(name, (), folder._split(sides["train"]), folder._split(sides["test"]), spec)
 
 
 def in_pixels(contract: Preprocessing) -> Preprocessing:
-    """Returns the contract that cuts photos in the same way and leaves their pixels as they are."""
+    """Returns a preprocessing contract with the same resizing and cropping that leaves pixel values unchanged."""
     return dataclasses.replace(contract, channel_order="rgb", scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
@@ -56,10 +56,10 @@ def pixel_batches(
 
     Args:
       split: the photos.
-      contract: how they are cut.
+      contract: preprocessing; defines resizing and cropping.
       size: height and width in pixels.
-      batch_size: N, but for the last batch.
-      count: how many photos, drawn at random but always the same; 0: all, in order.
+      batch_size: N, except for the last batch.
+      count: number of photos, drawn at random with a fixed seed; 0: all, in order.
     """
     drawn = Split(split.size, lambda _: split.examples(0)) if count else split
     images = evaluation_images(drawn, contract, size).take(count or split.size)

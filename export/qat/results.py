@@ -1,4 +1,4 @@
-"""The files of a run of quantization-aware training, and the comparison of several conversions of the network."""
+"""The output files of quantization-aware training, and the comparison of several conversions of the network."""
 
 import json
 import pathlib
@@ -23,11 +23,11 @@ from export.report.records import ExportedModel, Figures
 from shufflenet_tf.evaluation import pictures
 from shufflenet_tf.weights import canonical
 
-FINISHED = "model_int8.tflite"  # the optimized file, from `pipeline.QAT_GRAPH`
+FINISHED = "model_int8.tflite"  # optimized from `pipeline.QAT_GRAPH`
 _HEADINGS = (
     "conversion", "MB", "top-1", "as in Keras", "expected drop", "divergence, nats", "largest error", "ms", "partitions",
 )  # fmt: skip
-_NOISE_IMAGES = 12  # for the noise of layers
+_NOISE_IMAGES = 12  # for measuring the noise of layers
 
 
 def write(
@@ -43,14 +43,14 @@ def write(
     """Writes the files of a finished run, and returns its report.
 
     Args:
-      bundle: the float network; its weights are the learnt ones afterwards.
-      learnt: of `learning.learn`, in `folder`.
-      images: batches of (uint8 [N, H, W, 3], class indices [N] or None) that the report is about.
-      folder: of the run.
+      bundle: the float network; this function replaces its weights by the trained ones.
+      learnt: result of `learning.learn` in `folder`.
+      images: batches of (uint8 [N, H, W, 3], class indices [N] or None) for the report.
+      folder: folder of the run.
       output: type of the int8 files' probabilities.
-      threads: of the interpreter that the files are made for.
+      threads: interpreter threads to optimize the files for.
       runs: timed runs of each file.
-      target: the processor to make the files fast on; see `export.optimize.optimize`.
+      target: the processor to optimize the files for; see `export.optimize.optimize`.
 
     Raises:
       UserError: see `pipeline.finish` and `pipeline.measure`.
@@ -95,10 +95,10 @@ def write(
 def _rows(
     exported: Sequence[ExportedModel], figures: dict[str, Figures], pixels: np.ndarray, threads: int
 ) -> list[dict[str, Any]]:
-    """Returns the figures of each conversion as JSON types; divergence and drop are those from the first one."""
+    """Returns the measurements of each conversion as JSON types; divergence and drop are relative to the first one."""
     rows, expected = [], None
     for one in exported:
-        # Of the logits, not of the probabilities, which in 8 bits are zero for most of many classes.
+        # Use logits: most of many classes have a probability of zero in 8 bits.
         answers = logits(one.optimized.content, pixels, threads)
         expected = answers if expected is None else expected
         comparison, timing = figures[one.kind].comparison, figures[one.kind].timing
@@ -119,7 +119,7 @@ def _rows(
 
 
 def _text(rows: Sequence[dict[str, Any]], verification: Verification, threads: int, runs: int) -> str:
-    """Returns the rows as a table in Markdown, and a note on its columns."""
+    """Returns the rows as a table in Markdown, with a note on its columns."""
     cells = [("Keras", "", percent(verification.top1), *[""] * 6)]
     cells += [
         (
@@ -138,5 +138,5 @@ def _text(rows: Sequence[dict[str, Any]], verification: Verification, threads: i
     return f"""{table(_HEADINGS, cells)}
 
 {verification.images:,} images, {threads} thread(s), medians of {runs} interleaved runs{", CPU time" if threads == 1 else ""}.
-Divergence is of the logits' softmax; the expected drop is the accuracy that changed answers cost if the float network's
+The divergence is that of the logits' softmax; the expected drop is the accuracy lost by changed answers if the float network's
 probabilities are right. Both are relative to the float32 file, and neither needs labels."""

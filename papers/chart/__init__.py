@@ -1,1 +1,1 @@
-"""The chart of accuracy against latency, of every registered network: `python -m papers.chart`."""
+"""The chart of accuracy against latency for all registered networks: `python -m papers.chart`."""

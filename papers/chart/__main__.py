@@ -1,11 +1,11 @@
-"""Accuracy against latency: every registered network that has a published error, exported and timed on this machine.
+"""Accuracy against latency: exports every registered network with a published error and times it on this machine.
 
   python -m papers.chart [--network='shufflenet_v2_*'] [--output=chart.png] [--html=chart.html]
-  python -m papers.chart --latency=latency.csv --html=chart.html        of what papers.latency has measured
+  python -m papers.chart --latency=latency.csv --html=chart.html        from a table of papers.latency
 
-Accuracies are the published ones (top-1 on ImageNet); latencies are of the optimized int8 and float32 files at 224 px,
-the fastest of runs that take turns in one process. Weights are random: time doesn't depend on them. About 15 seconds a
-network. The page needs nothing but a browser: point at a dot to see what it is, switch families and kinds on and off.
+Accuracies are the published ones (top-1 on ImageNet). Latencies are those of the optimized int8 and float32 files at 224 px:
+the fastest of interleaved runs in one process. Weights are random, because they don't affect the time. A network takes about
+15 seconds. The page needs only a browser: point at a dot for details, and switch families and kinds on and off.
 """
 
 import fnmatch
@@ -34,19 +34,19 @@ from shufflenet_tf.files import check_writable
 FLAGS = cli.flag_values()
 cli.define_networks(FLAGS)
 cli.define_alias(FLAGS, "models", "network")
-flags.DEFINE_string("latency", None, "A table of papers.latency to draw; default: measure now.", flag_values=FLAGS)
+flags.DEFINE_string("latency", None, "Table of papers.latency to draw; default: measure now.", flag_values=FLAGS)
 cli.define_timing(FLAGS, runs=50)
 define_target(FLAGS)
-flags.DEFINE_string("output", "chart.png", "The picture to draw, .png, .pdf or .svg.", flag_values=FLAGS)
-flags.DEFINE_string("html", None, "A page to write, .html.", flag_values=FLAGS)
-flags.DEFINE_string("csv", None, "A table to write of what is measured, a line a file.", flag_values=FLAGS)
+flags.DEFINE_string("output", "chart.png", "Picture to draw (.png, .pdf or .svg).", flag_values=FLAGS)
+flags.DEFINE_string("html", None, "Page to write, .html.", flag_values=FLAGS)
+flags.DEFINE_string("csv", None, "Table of the measurements to write, one line per file.", flag_values=FLAGS)
 
 
 def main(arguments: list[str]) -> None:
     cli.refuse_arguments(arguments)
     plots.check_suffix(FLAGS.output)
     if FLAGS.html and not FLAGS.html.endswith(".html"):
-        raise UserError(f"--html={FLAGS.html} is no page's name: give one that ends with .html.")
+        raise UserError(f"--html={FLAGS.html} is not the name of a page: give one that ends with .html.")
     for path in filter(None, (FLAGS.output, FLAGS.html, FLAGS.csv)):
         check_writable(pathlib.Path(path).parent)
     known = read(FLAGS.latency) if FLAGS.latency else []

@@ -1,4 +1,4 @@
-"""The chart of accuracy against latency as a page of its own: HTML that needs nothing but a browser."""
+"""The chart of accuracy against latency as a standalone HTML page."""
 
 import json
 import os
@@ -15,9 +15,9 @@ def write(points: Sequence[Point], threads: int, path: str | os.PathLike) -> Non
     """Writes the page.
 
     Args:
-      points: what it shows.
-      threads: of the interpreter that was measured.
-      path: of the page.
+      points: the points of the chart.
+      threads: interpreter threads of the measurement.
+      path: path of the page.
     """
     shown = [
         {
@@ -36,7 +36,7 @@ def write(points: Sequence[Point], threads: int, path: str | os.PathLike) -> Non
     ]
     said = "1 thread" if threads == 1 else f"{threads} threads"
     data = json.dumps({"families": FAMILIES, "points": shown, "threads": said}, allow_nan=False)
-    # Within a page's script, "</script>" in a name would end it; as escapes these characters mean the same to JSON only.
+    # A "</script>" in a name would end the page's script; escape these characters, which JSON decodes again.
     for character in "<>&":
         data = data.replace(character, f"\\u{ord(character):04x}")
     page = _TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", data)

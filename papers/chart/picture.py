@@ -1,4 +1,4 @@
-"""The chart of accuracy against latency as a picture, a panel a kind of file."""
+"""The chart of accuracy against latency as a picture, with one panel per kind of file."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, yellow replaced by a darker one; markers tell families apart without colours.
+# Okabe and Ito's colours, with a darker yellow; markers distinguish families without colours.
 COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00", "#7A4FD0", "#8F7700", "#777777")
 MARKERS = "osD^vP*X"
 _FONT = 6.5  # points
@@ -22,17 +22,17 @@ _CHARACTER = (0.61, 1.25)  # width and height of a character as multiples of the
 
 
 def draw(points: Sequence[Point], path: str | os.PathLike) -> None:
-    """Draws accuracy against latency, with a line through the networks that no other beats in both.
+    """Draws accuracy against latency, with a line through the networks that no other network beats in both.
 
     Args:
-      points: of files; each kind gets a panel.
+      points: points of the files; each kind gets a panel.
       path: the picture to write.
 
     Raises:
-      UserError: no points, a time that is not positive, or matplotlib is not installed.
+      UserError: there are no points, a time is not positive, or matplotlib is not installed.
     """
     if not points or min(point.milliseconds for point in points) <= 0:
-        raise UserError("The chart needs measurements of one or more files, in milliseconds above 0.")
+        raise UserError("The chart needs measurements of at least one file, in milliseconds above 0.")
     kinds = sorted({point.kind for point in points}, reverse=True)
     with picture(path, 2 + 5.5 * len(kinds), 6.4) as figure:
         headline(figure, "Published accuracy against latency here; the line joins the networks that no other beats in both")
@@ -43,7 +43,7 @@ def draw(points: Sequence[Point], path: str | os.PathLike) -> None:
         panels[0].set_ylabel("top-1 accuracy on ImageNet (%)")
         shown = [family for family in FAMILIES if any(point.family == family for point in points)]
         figure.legend(handles=[_handle(family) for family in shown], loc="outside lower center", ncols=len(shown), fontsize=8)
-        figure.draw_without_rendering()  # only then are places in pixels known
+        figure.draw_without_rendering()  # pixel positions are known only after this
         for axes, kind in zip(panels, kinds, strict=True):
             _place_labels(figure, axes, [point for point in points if point.kind == kind])
 
@@ -60,7 +60,7 @@ def _handle(family: str):
 
 
 def _panel(axes: "Axes", points: Sequence[Point]) -> None:
-    axes.set(xscale="log", xlabel="ms a picture, 224 px, logarithmic")
+    axes.set(xscale="log", xlabel="ms per image, 224 px, logarithmic")
     front = [points[i] for i in pareto_front([(point.milliseconds, point.accuracy) for point in points])]
     axes.step([p.milliseconds for p in front], [p.accuracy for p in front], where="post", color=QUIET, linewidth=1, zorder=1)
     for point in points:
@@ -74,7 +74,7 @@ def _panel(axes: "Axes", points: Sequence[Point]) -> None:
 
 
 def _sparse_minor(axes: "Axes"):
-    """Labels 2 and 5 of each decade; all of them if there is little more than one."""
+    """Labels 2 and 5 of each decade, or all of them if the axis spans little more than one decade."""
 
     def label(value: float, _) -> str:
         low, high = axes.get_xlim()
@@ -85,7 +85,7 @@ def _sparse_minor(axes: "Axes"):
 
 
 def _place_labels(figure: "Figure", axes: "Axes", points: Sequence[Point]) -> None:
-    """Writes each label beside its dot where it covers nothing; those of the front first, the last ones maybe not at all."""
+    """Writes each label beside its dot where it covers nothing; labels of the front come first, and the last may be dropped."""
     pixel = figure.dpi / 72
     width, height = (_FONT * pixel * factor for factor in _CHARACTER)
     front = set(pareto_front([(point.milliseconds, point.accuracy) for point in points]))
@@ -107,14 +107,14 @@ def _place_labels(figure: "Figure", axes: "Axes", points: Sequence[Point]) -> No
                 weight = "bold" if i in front else "normal"
                 at = (point.milliseconds, point.accuracy)
                 text = axes.annotate(point.label, at, fontsize=_FONT, color=colour, fontweight=weight, **place)
-                text.set_in_layout(False)  # it's inside already; the layout would weigh each
+                text.set_in_layout(False)  # it's already inside; including it would slow down the layout
                 break
 
 
 def _places(width: float, height: float, gap: float, on_front: bool) -> list[tuple[float, float]]:
-    """Returns where a label may stand, as its lower left corner relative to the dot, the best place first."""
+    """Returns possible positions of a label, as its lower left corner relative to the dot, the best one first."""
     left, right, middle, above, below = -gap - width, gap, -width / 2, gap / 2, -height - gap / 2
     places = [(right, -height / 2), (left, -height / 2), (middle, gap), (middle, -gap - height)]
     places += [(right, above), (right, below), (left, above), (left, below)]
-    # The line comes from below and goes to the right.
+    # The front's line comes from below and goes to the right.
     return [(left, above), (middle, gap), (left, -height / 2), *places] if on_front else places

@@ -1,4 +1,4 @@
-"""What the chart shows: networks with a published accuracy and a measured latency."""
+"""Points of the chart: networks with a published accuracy and a measured latency."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from papers.published_errors import ERRORS
 from papers.tables.latency import Latency
 from papers.tables.rows import SQUARE
 
-# Families by how the names of their networks begin; more specific ones first.
+# Families by prefix of the network's name; more specific prefixes first.
 _FAMILIES = {
     "shufflenet_v2_plus_": "ShuffleNet V2+",
     "shufflenet_v2_": "ShuffleNet V2",
@@ -29,14 +29,14 @@ class Point:
     """An exported file of a network.
 
     Attributes:
-      name: of the network in the registry.
+      name: registered name of the network.
       family: one of `FAMILIES`.
-      label: what tells it apart within its family.
+      label: distinguishes the network within its family.
       kind: "float32" or "int8".
       accuracy: top-1 on ImageNet, %, as published in `source`.
-      milliseconds: of the fastest run; `median` of the median one.
-      megabytes: of the file.
-      outside: operators that the delegate leaves to the interpreter; empty: none.
+      milliseconds, median: fastest and median run.
+      megabytes: size of the file.
+      outside: operators outside the delegate; empty: none.
     """
 
     name: str
@@ -71,7 +71,7 @@ def _family(name: str) -> tuple[str, str]:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Returns the indices of (cost, gain) that no other point beats in both, by rising cost."""
+    """Returns the indices of the (cost, gain) pairs that no other point beats in both, by rising cost."""
     front, best = [], -np.inf
     for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
         if points[i][1] > best:

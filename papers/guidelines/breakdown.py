@@ -1,8 +1,8 @@
-"""Where the time of a .tflite file goes, by kind of operator (figure 2 of the ShuffleNet V2 paper).
+"""Time of a .tflite file by kind of operator (figure 2 of the ShuffleNet V2 paper).
 
-LiteRT gives Python no profile, so each operator is cut out into a graph of its own, and these take turns. What a call costs,
-which is the time of the cheapest of them, is taken off each. What the runtime does for nothing within a graph, such as a
-reshape in place, costs a copy there, and data is not in the caches as it would be: so the sum is not the time of the whole.
+LiteRT offers no profile to Python, so each operator becomes a separate graph, and these graphs run in turns. The overhead of a
+call, estimated by the time of the cheapest graph, is subtracted from each. The sum differs from the time of the whole file:
+operators that are free inside a graph, such as a reshape in place, cost a copy here, and the caches hold other data.
 """
 
 import dataclasses
@@ -25,11 +25,11 @@ OTHER = "other"
 
 @dataclasses.dataclass(frozen=True)
 class Breakdown:
-    """Of one file.
+    """The breakdown of one file.
 
     Attributes:
-      milliseconds: by category, most first, of operators on their own.
-      whole: milliseconds of the file itself.
+      milliseconds: time of separate operators by category, largest first.
+      whole: milliseconds of the whole file.
     """
 
     milliseconds: dict[str, float]
@@ -48,7 +48,7 @@ def category(kind: str) -> str:
 
 
 def alone(content: bytes, index: int) -> bytes:
-    """Returns a graph of one operator of a .tflite file, its constants inside."""
+    """Returns a graph of one operator of a .tflite file, with its constants."""
     graph = Graph(content)
     operator = graph.operators[index]
     computed = [int(t) for t in operator.inputs if t >= 0 and graph.constant(int(t)) is None]
@@ -59,12 +59,12 @@ def alone(content: bytes, index: int) -> bytes:
 
 
 def breakdown(content: bytes, threads: int = 1, runs: int = 30, cpu_time: bool = False) -> Breakdown:
-    """Measures the operators of a .tflite file one by one, and the whole.
+    """Measures the operators of a .tflite file one by one, and the whole file.
 
     Args:
-      content: of the file.
-      threads: of the interpreter.
-      runs: timed runs of each; the fastest counts.
+      content: content of the file.
+      threads: number of interpreter threads.
+      runs: timed runs of each; the fastest one counts.
       cpu_time: see `export.measure.benchmarking.benchmark`.
     """
     graph = Graph(content)

@@ -1,4 +1,4 @@
-"""Pictures of the guidelines and of where the time goes."""
+"""Charts of the guidelines and of the breakdowns."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,18 +10,18 @@ from papers.guidelines.experiments import Experiment
 from papers.guidelines.verdicts import Ratios, means, verdict
 from shufflenet_tf.evaluation.figure import INK, QUIET, TEST, WRONG, headline, picture
 
-# The paper's bars are grey: what is measured here is what the eye should find.
+# The paper's bars are grey, so that this machine's bars stand out.
 _BARS = {"paper, GPU": "#D0D0D0", "paper, ARM": "#A0A0A0", "here, float32": TEST, "here, int8": WRONG}
 _TICKS = (0.25, 0.5, 0.7, 1, 1.2, 1.5, 2, 3, 5, 7, 10, 20)
 _PARTS = dict(zip((*CATEGORIES, OTHER), ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#CC79A7", "#009E73", QUIET), strict=True))
 
 
 def guidelines(experiments: Sequence[Experiment], measured: Ratios, path: str | os.PathLike) -> None:
-    """Draws a panel a guideline: times relative to the recommended variant, here and in the paper.
+    """Draws one panel per guideline: times relative to the recommended variant, here and in the paper.
 
     Args:
-      experiments: of the paper.
-      measured: by (guideline, kind), [variants, columns]; a kind that's missing gets no bar.
+      experiments: experiments of the paper.
+      measured: ratios by (guideline, kind), [variants, columns]; a missing kind gets no bar.
       path: the picture to write.
 
     Raises:
@@ -52,11 +52,11 @@ def _panel(axes, experiment: Experiment, measured: Ratios) -> None:
         for column in ratios.T:
             axes.plot(x, column, ".", color=INK, markersize=3)
         above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
-        for place, mean, own in list(zip(x, means(ratios), ratios, strict=True))[1:]:  # the first one's is 1
+        for place, mean, own in list(zip(x, means(ratios), ratios, strict=True))[1:]:  # the first ratio is 1
             axes.annotate(f"{mean:.2f}", (place, max(mean, 1.0, *own)), fontsize=6.5, **above)
     axes.axhline(1, color=INK, linewidth=0.8)
     low, high = (extreme([extreme(ratios) for ratios in bars.values()]) for extreme in (np.min, np.max))
-    axes.set(yscale="log", ylim=(0.88 * low, 1.2 * high), xlabel=experiment.varied, ylabel="times as long, logarithmic")
+    axes.set(yscale="log", ylim=(0.88 * low, 1.2 * high), xlabel=experiment.varied, ylabel="relative time, logarithmic")
     axes.set_yticks([tick for tick in _TICKS if 0.88 * low <= tick <= 1.2 * high])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.minorticks_off()
@@ -65,17 +65,17 @@ def _panel(axes, experiment: Experiment, measured: Ratios) -> None:
 
 
 def breakdowns(found: Mapping[str, Breakdown], path: str | os.PathLike) -> None:
-    """Draws a bar a file with the share of each category of operators.
+    """Draws one bar per file with the share of each category of operators.
 
     Args:
-      found: by the file's name.
+      found: breakdowns by name of the file.
       path: the picture to write.
 
     Raises:
       UserError: matplotlib is not installed.
     """
     with picture(path, 11, 1.3 + 0.36 * len(found)) as figure:
-        headline(figure, "Where the time goes, by kind of operator")
+        headline(figure, "Time by kind of operator")
         axes = figure.add_subplot()
         left = np.zeros(len(found))
         for name, colour in _PARTS.items():

@@ -1,15 +1,15 @@
-"""Tables 1-4 of the ShuffleNet V2 paper: what was compared, and how fast it was there.
+"""Tables 1-4 of the ShuffleNet V2 paper: the compared variants and their published speeds.
 
-The channels are those of the paper's ARM column. All graphs of an experiment take the same number of multiply-adds, but for
-whole numbers of channels. The first variant of each is the one that the guideline recommends.
+The channels are those of the paper's ARM column. All graphs of an experiment have the same number of multiply-adds, except for
+rounding to whole channels. The first variant of each experiment is the recommended one.
 """
 
 import dataclasses
 
 import numpy as np
 
-SIZE = 56  # pixels of the feature maps
-BLOCKS = 10  # stacked in each graph
+SIZE = 56  # side of the feature maps in pixels
+BLOCKS = 10  # blocks in each graph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Variant:
     """A row of a table.
 
     Attributes:
-      label: what is varied.
-      channels: of each column: of the first and the second convolution (G1), or of the block's input.
-      gpu, arm: speeds of the paper's columns, GeForce GTX 1080Ti (batches/s) and Snapdragon 810 (images/s).
-      groups: of the convolutions (G2).
-      fragments: convolutions of a block, and whether they are parallel (G3).
+      label: value of the varied property.
+      channels: for each column: channels of the first and the second convolution (G1), or of the block's input.
+      gpu, arm: speeds in the paper's columns, GeForce GTX 1080Ti (batches/s) and Snapdragon 810 (images/s).
+      groups: groups of the convolutions (G2).
+      fragments: number of convolutions in a block, and whether they are parallel (G3).
       relu, shortcut: whether the block has them (G4).
     """
 
@@ -40,10 +40,10 @@ class Experiment:
     """A table.
 
     Attributes:
-      key: of the guideline, "G1" to "G4".
-      guideline: what it says.
-      varied: what its variants differ in.
-      variants: the recommended one first.
+      key: key of the guideline, "G1" to "G4".
+      guideline: text of the guideline.
+      varied: the property in which the variants differ.
+      variants: the variants, the recommended one first.
     """
 
     key: str
@@ -62,7 +62,7 @@ def _widths(*first: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _fragments(count: int) -> tuple[tuple[int, ...], ...]:
-    """As many channels as make `count` convolutions cost what one does."""
+    """Returns the channels at which `count` convolutions cost as much as one."""
     return tuple((round(c / count**0.5),) for c in (64, 128, 256))
 
 
@@ -88,7 +88,7 @@ EXPERIMENTS = (
             Variant("1", _widths(64), (2451, 1289, 437), (40.0, 10.2, 2.3)),
             Variant("2", _widths(90), (1725, 873, 341), (35.0, 9.5, 2.2), groups=2),
             Variant("4", _widths(128), (1026, 644, 338), (32.9, 8.7, 2.1), groups=4),
-            # The paper's 180 channels don't fall into 8 groups.
+            # The paper's 180 channels aren't divisible by 8.
             Variant("8", ((184,), (360,), (720,)), (634, 445, 230), (27.8, 7.5, 1.8), groups=8),
         ),
     ),

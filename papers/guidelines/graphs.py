@@ -1,7 +1,7 @@
 """The experiments' networks as TFLite graphs with random weights, converted but not optimized.
 
-What the paper doesn't say is chosen so: convolutions have no bias, and a ReLU behind each in G1-G3; parallel fragments are
-added; G4's bottleneck is ResNet's, 1x1 to a quarter of the channels, 3x3, 1x1 back, its last ReLU behind the sum.
+These choices fill the gaps in the paper: convolutions have no bias, and in G1-G3 a ReLU follows each; parallel fragments are
+added; G4's bottleneck is ResNet's, 1x1 to a quarter of the channels, 3x3, 1x1 back, with its last ReLU after the sum.
 """
 
 import itertools
@@ -17,13 +17,13 @@ KINDS = ("float32", "int8")
 
 
 def network(experiment: Experiment, variant: Variant, column: int, size: int, blocks: int) -> tf.keras.Model:
-    """Builds the network of a row and a column of a table.
+    """Builds the network for a row and a column of a table.
 
     Args:
-      experiment, variant: of the paper.
-      column: which of the variant's channels.
-      size: side of the feature maps, pixels.
-      blocks: how many are stacked.
+      experiment, variant: experiment and variant of the paper.
+      column: index into the variant's channels.
+      size: side of the feature maps in pixels.
+      blocks: number of blocks.
     """
     width, *others = variant.channels[column]
     inputs = x = tf.keras.Input((size, size, width), batch_size=1)
@@ -68,7 +68,7 @@ def _bottleneck(x, width: int, relu: bool, shortcut: bool):
 
 
 def convert(model: tf.keras.Model, kind: str) -> bytes:
-    """Returns the network as a .tflite file's content, of which input and output are of `kind`, "float32" or "int8"."""
+    """Returns the network as the content of a .tflite file; input and output are of `kind`, "float32" or "int8"."""
     spec = tf.TensorSpec(model.input_shape, tf.float32, "x")
     traced = tf.function(model, input_signature=[spec]).get_concrete_function()
     if kind == "float32":
@@ -79,7 +79,7 @@ def convert(model: tf.keras.Model, kind: str) -> bytes:
 
 
 def keys(experiments, columns: int) -> list[tuple[Experiment, Variant, int, str]]:
-    """Returns what is to be measured: (experiment, variant, column, kind), neighbours being what is compared."""
+    """Returns the graphs to measure: (experiment, variant, column, kind); graphs to be compared are adjacent."""
     return [
         (experiment, variant, column, kind)
         for experiment in experiments

@@ -1,4 +1,4 @@
-"""Which guidelines hold here, in words."""
+"""Verdicts: which guidelines hold on this machine, as sentences."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from papers.guidelines.experiments import Experiment
 
-EQUAL = 0.03  # relative differences of time below this are taken for none
+EQUAL = 0.03  # smaller relative differences of time count as equal
 Ratios = Mapping[tuple[str, str], np.ndarray]  # (guideline, kind) -> times relative to the first variant, [variants, columns]
 
 
 def means(ratios: np.ndarray) -> np.ndarray:
-    """Returns geometric means over the columns, one a variant."""
+    """Returns geometric means over the columns, one per variant."""
     return np.exp(np.log(ratios).mean(axis=1))
 
 
@@ -26,7 +26,7 @@ def verdict(ratios: np.ndarray) -> str:
 
 
 def sentences(experiments: Sequence[Experiment], measured: Ratios) -> list[str]:
-    """Returns a sentence on each guideline and kind, with the figures it rests on and the paper's."""
+    """Returns a sentence for each guideline and kind, with the measured and the paper's ratios."""
     said = []
     for experiment in experiments:
         labels = [variant.label for variant in experiment.variants[1:]]
@@ -36,6 +36,6 @@ def sentences(experiments: Sequence[Experiment], measured: Ratios) -> list[str]:
             figures = ", ".join(f"{ratio:.2f} ({label})" for label, ratio in zip(labels, means(ratios)[1:], strict=True))
             said.append(
                 f"{experiment.key} ({experiment.guideline}) {verdict(ratios)} in {kind}: {experiment.varied}, "
-                f"times as long as {experiment.variants[0].label!r}: {figures} (paper's ARM: {paper})."
+                f"time relative to {experiment.variants[0].label!r}: {figures} (paper's ARM: {paper})."
             )
     return said

@@ -1,4 +1,4 @@
-"""The tables of the two ShuffleNet papers, counted again: `python -m papers.tables`."""
+"""The tables of the two ShuffleNet papers, recomputed: `python -m papers.tables`."""
 
 from papers.tables import v1, v2
 from papers.tables.rows import Row, Table

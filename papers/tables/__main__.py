@@ -1,16 +1,16 @@
-"""The comparison tables of the two ShuffleNet papers, counted again with the networks that are registered here.
+"""The comparison tables of the two ShuffleNet papers, recomputed with the registered networks.
 
-  python -m papers.tables                                     all of them, on the screen
-  python -m papers.tables --table=v1.5 --table=v2.8           some
-  python -m papers.tables --format=csv --output=FOLDER        a file a table: FOLDER/v1.1.csv, ...
+  python -m papers.tables                                     all tables, on the screen
+  python -m papers.tables --table=v1.5 --table=v2.8           some tables
+  python -m papers.tables --format=csv --output=FOLDER        one file per table: FOLDER/v1.1.csv, ...
   python -m papers.tables --table=v1.8 --latency=latency.csv  with latencies measured on this machine, which
   python -m papers.latency --output=latency.csv                      writes (in a checkout; minutes to an hour)
 
 v1.N is table N of Zhang et al. (CVPR 2018), v2.N of Ma et al. (ECCV 2018). MMAC: millions of multiply-adds of convolutions
-and dense layers for one image, the papers' FLOPs. "differs by": our count less the paper's, where that is more than
-the rounding of the printed figure; the last column says why. Memory access: elements that these layers read and write, V2
-paper, equation 1. Errors are the published ones. Times in brackets are relative to the table's first row that has one.
-A dash: not printed, not measured, or not registered. Counting takes about 3 seconds a network.
+and dense layers for one image, the papers' FLOPs. "differs by": our count minus the paper's, if that exceeds the rounding of
+the printed value; the last column explains why. Memory access: elements that these layers read and write (V2 paper, equation 1).
+Errors are the published ones. Times in brackets are relative to the first row of the table that has one. A dash: not printed,
+not measured, or not registered. Counting takes about 3 seconds per network.
 """
 
 import os
@@ -31,10 +31,10 @@ SUFFIXES = {"markdown": ".md", "csv": ".csv"}
 
 
 FLAGS = cli.flag_values()
-flags.DEFINE_multi_enum("table", None, list(TABLES), "Which one; again for more; without it, all.", flag_values=FLAGS)
-flags.DEFINE_enum("format", "markdown", list(SUFFIXES), "How to write them.", flag_values=FLAGS)
-cli.define_output(FLAGS, "Folder to write a file a table to; without it, the screen.")
-flags.DEFINE_string("latency", None, "A .csv file of papers.latency, whose times are added.", flag_values=FLAGS)
+flags.DEFINE_multi_enum("table", None, list(TABLES), "Table to show; repeat it for more; default: all.", flag_values=FLAGS)
+flags.DEFINE_enum("format", "markdown", list(SUFFIXES), "Format of the tables.", flag_values=FLAGS)
+cli.define_output(FLAGS, "Folder for the tables, one file each; default: the screen.")
+flags.DEFINE_string("latency", None, "CSV file of papers.latency with times to add.", flag_values=FLAGS)
 
 
 def main(arguments: list[str]) -> None:
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     wanted = report.networks(tables)
     for i, (name, size) in enumerate(wanted):
         print(f"{i + 1} of {len(wanted)}: counting {name} …", file=sys.stderr, flush=True)
-        counts[name, size]  # counted here, so that progress is seen
+        counts[name, size]  # computes the count now, to show the progress
     for table in tables:
         rows = report.records(table, counts, measured)
         text = report.markdown(table, rows) if FLAGS.format == "markdown" else report.as_csv(rows)

@@ -1,4 +1,4 @@
-"""Latencies that were measured here, as `python -m papers.latency` writes them, beside those that the papers print."""
+"""Latencies measured on this machine, as `python -m papers.latency` writes them, to compare with those in the papers."""
 
 import csv
 import dataclasses
@@ -13,18 +13,18 @@ KINDS = ("float32", "int8")
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """One exported file of a registered network, measured: a line of the CSV file, whose columns these are.
+    """A measured file of a registered network: a line of the CSV file, with these columns.
 
     Attributes:
-      network: its registered name.
+      network: registered name of the network.
       kind: "float32" or "int8".
       height, width: of the input, pixels.
-      threads: of the interpreter.
-      min_ms, median_ms: of the timed runs.
-      bytes: of the file.
-      partitions: pieces of the graph that the delegate runs as one.
-      outside: operators that it leaves to the interpreter, such as "2 MEAN"; empty: none.
-      target: the processor that the file was made for; empty: none was named.
+      threads: number of interpreter threads.
+      min_ms, median_ms: fastest and median timed run.
+      bytes: size of the file.
+      partitions: number of delegate partitions.
+      outside: operators outside the delegate, such as "2 MEAN"; empty: none.
+      target: the processor that the file was optimized for; empty: unknown.
     """
 
     network: str
@@ -49,10 +49,10 @@ _NUMBERS = {field.name: field.type for field in dataclasses.fields(Latency) if f
 
 
 def read(path: str | os.PathLike) -> list[Latency]:
-    """Returns the lines of a CSV file with the columns `COLUMNS`; others are passed over.
+    """Returns the lines of a CSV file with the columns `COLUMNS`; ignores other columns.
 
     Raises:
-      UserError: the file can't be read, lacks columns, or a line has something else where a number belongs.
+      UserError: the file can't be read or lacks columns, or a line lacks a valid number.
     """
     remedy = "measure one: python -m papers.latency --output=latency.csv"
     try:
@@ -64,7 +64,7 @@ def read(path: str | os.PathLike) -> list[Latency]:
         raise UserError(f"{os.fspath(path)} has no measurements: {remedy}")
     latencies = []
     for number, line in enumerate(lines, 2):
-        line["target"] = line.get("target") or ""  # tables from before there were targets lack it
+        line["target"] = line.get("target") or ""  # older tables lack this column
         if missing := [name for name in COLUMNS if line.get(name) is None]:
             raise UserError(f"{os.fspath(path)}, line {number}, has no {missing[0]}: {remedy}")
         try:
@@ -78,7 +78,7 @@ def read(path: str | os.PathLike) -> list[Latency]:
 
 
 def order(times: Sequence[float | None], others: Sequence[float | None]) -> tuple[int, int]:
-    """Returns how many pairs of rows two columns of times put in the same order, and how many pairs there are."""
+    """Returns the number of pairs of rows that two columns of times order equally, and the number of all pairs."""
     rows = [(a, b) for a, b in zip(times, others, strict=True) if a is not None and b is not None]
     pairs = list(itertools.combinations(rows, 2))
     return sum((a[0] < b[0]) == (a[1] < b[1]) for a, b in pairs), len(pairs)
@@ -91,7 +91,7 @@ def ratios(times: Sequence[float | None]) -> list[float | None]:
 
 
 def undelegated(lines: Sequence[Latency]) -> Mapping[str, str]:
-    """Returns by kind what keeps a network from running as one partition, for the kinds where something does."""
+    """Returns, by kind, the reason why a network doesn't run as one partition, for the kinds where it doesn't."""
     texts = {}
     for line in lines:
         if line.partitions != 1 or line.outside:

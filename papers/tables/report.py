@@ -15,7 +15,7 @@ _NONE = "–"
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """What a network costs for one image, as `shufflenet_tf.complexity` counts it."""
+    """The cost of a network for one image, as counted by `shufflenet_tf.complexity`."""
 
     parameters: int
     multiply_adds: int
@@ -23,7 +23,7 @@ class Count:
 
 
 class Counts(dict[tuple[str, tuple[int, int]], Count]):
-    """Counts by network and input size, each taken once, when it's asked for."""
+    """Counts by network and input size; each is computed once, on first access."""
 
     def __missing__(self, key: tuple[str, tuple[int, int]]) -> Count:
         name, size = key
@@ -41,7 +41,7 @@ def networks(tables: Sequence[Table]) -> list[tuple[str, tuple[int, int]]]:
 
 
 def why(row: Row, count: Count | None) -> str:
-    """Returns why a row's count differs from the printed one; empty: it does not."""
+    """Returns why a row's count differs from the printed one; empty if it doesn't."""
     if count is None:
         return row.why or "not among the registered networks"
     figures = ((count.multiply_adds, row.multiply_adds), (count.parameters, row.parameters))
@@ -49,12 +49,12 @@ def why(row: Row, count: Count | None) -> str:
 
 
 def records(table: Table, counts: Counts, latencies: Sequence[Latency] = ()) -> list[dict[str, str | float | None]]:
-    """Returns a table's rows under the names of the CSV file's columns; what is not known is None.
+    """Returns a table's rows under the column names of the CSV file; unknown values are None.
 
     Args:
-      table: of a paper.
-      counts: taken so far; those that are missing are added.
-      latencies: measured here; none: the table gets no columns for them.
+      table: table of a paper.
+      counts: known counts; missing ones are added.
+      latencies: latencies measured here; none: the table gets no columns for them.
     """
     rows = []
     for row in table.rows:
@@ -88,11 +88,11 @@ def records(table: Table, counts: Counts, latencies: Sequence[Latency] = ()) -> 
 
 
 def _times(table: Table, latencies: Sequence[Latency]) -> Iterator[tuple[str, list[float | None]]]:
-    """Yields columns of milliseconds: for each size the paper's, then ours by kind."""
+    """Yields columns of milliseconds: for each size, the paper's, then ours by kind."""
     if not latencies:
         return
     measured = {(line.network, line.size, line.kind): line.min_ms for line in latencies}
-    # A row at a size of its own (0.4 MobileNet v2 at 160 px) stands in the columns of 224 px, as it does in the paper.
+    # As in the paper, a row with its own input size (0.4 MobileNet v2 at 160 px) is in the columns of 224 px.
     sizes = [SQUARE, *sorted({line.size for line in latencies} - {row.size for row in table.rows} - {SQUARE})]
     for size in sizes:
         sizes = [row.size if size == SQUARE else size for row in table.rows]
@@ -105,7 +105,7 @@ def _times(table: Table, latencies: Sequence[Latency]) -> Iterator[tuple[str, li
 
 
 def markdown(table: Table, rows: Sequence[dict[str, str | float | None]]) -> str:
-    """Returns a table as Markdown with a heading; a dash: not known or not printed."""
+    """Returns a table as Markdown with a heading; a dash: unknown or not printed."""
     lines = [_cells(record) for record in rows]
     kept = [name for name in lines[0] if name == "network" or any(line[name] not in ("", _NONE) for line in lines)]
     text = [f"## {table.source}: {table.title}", ""]
@@ -139,7 +139,7 @@ def _cells(record: dict[str, str | float | None]) -> dict[str, str]:
 
 
 def _orders(rows: Sequence[dict]) -> Iterator[str]:
-    """Yields sentences that say how our order by time agrees with the paper's."""
+    """Yields sentences on the agreement of our order by time with the paper's."""
     columns = {key.removesuffix("_ms"): [row[key] for row in rows] for key in rows[0] if key.endswith("_ms")}
     for name, times in columns.items():
         kind, size = name.rsplit("_", 1)
@@ -150,7 +150,7 @@ def _orders(rows: Sequence[dict]) -> Iterator[str]:
 
 
 def as_csv(rows: Sequence[dict[str, str | float | None]]) -> str:
-    """Returns a table as CSV with plain numbers: counts of one image, error in %, milliseconds and their ratios."""
+    """Returns a table as CSV with plain numbers: counts for one image, error in %, milliseconds and their ratios."""
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()

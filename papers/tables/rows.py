@@ -1,4 +1,4 @@
-"""What a row of a paper's table says, and which registered network it is about."""
+"""Rows of a paper's table, with the registered network of each."""
 
 import dataclasses
 import re
@@ -10,17 +10,17 @@ SQUARE = (224, 224)
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of a paper's table. What the paper doesn't print is None or empty.
+    """A row of a paper's table. Values that the paper doesn't print are None or empty.
 
     Attributes:
-      label: what it's called there.
-      network: its registered name; None: there is none, `why` says why.
+      label: name in the paper.
+      network: registered name; None: not registered, `why` gives the reason.
       multiply_adds, parameters: as printed, with the unit: "140M", "2.3G".
       error: top-1 error on ImageNet, %.
-      size: (height, width) of the input, pixels.
-      milliseconds: of one image on the paper's phone, by (height, width).
-      gpu: images a second on the paper's GPU.
-      why: what explains our count where it differs from the printed one beyond its rounding.
+      size: (height, width) of the input in pixels.
+      milliseconds: time of one image on the paper's phone, by (height, width).
+      gpu: images per second on the paper's GPU.
+      why: reason why our count differs from the printed one by more than its rounding.
     """
 
     label: str
@@ -40,8 +40,8 @@ class Table:
 
     Attributes:
       key: "v1.2" is table 2 of the V1 paper.
-      title: what it compares.
-      rows: in the paper's order.
+      title: title of the table.
+      rows: rows in the paper's order.
     """
 
     key: str
@@ -50,19 +50,19 @@ class Table:
 
     @property
     def source(self) -> str:
-        """The paper and the table's number, in words."""
+        """The paper and the table's number, as text."""
         paper, number = self.key.split(".")
         return f"ShuffleNet{' V2' if paper == 'v2' else ''} paper, table {number}"
 
 
 def printed(figure: str) -> tuple[float, float]:
-    """Returns the value of a printed figure and how far rounding may have moved it: "2.3G" is 2.3e9 and 0.05e9."""
+    """Returns a printed value and its maximum rounding error: "2.3G" gives 2.3e9 and 0.05e9."""
     digits, unit = re.fullmatch(r"([\d.]+)([MG]?)", figure).groups()
     decimals = len(digits.partition(".")[2])
     return float(digits) * _UNITS[unit], 0.5 * 10.0**-decimals * _UNITS[unit]
 
 
 def excess(count: float, figure: str) -> float | None:
-    """Returns by how much `count` differs from a printed figure; None: by no more than its rounding."""
+    """Returns the difference between `count` and a printed value; None: not more than its rounding."""
     value, rounding = printed(figure)
     return count - value if abs(count - value) > rounding else None

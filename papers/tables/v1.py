@@ -4,11 +4,11 @@ from papers.tables.rows import Row, Table
 from shufflenet_tf.models.v1 import CHANNELS
 
 _GROUPS = (1, 2, 3, 4, 8)
-_NOMINAL = "the paper rounds all of a column to one nominal figure"
-_QUARTER = "no rounding of a quarter of the channels that we know of gives the paper's 13M for all groups"
+_NOMINAL = "the paper rounds a whole column to one nominal value"
+_QUARTER = "no known rounding of a quarter of the channels gives the paper's 13M for all groups"
 _WIDTHS = "the paper doesn't print all widths; see the network's file for those chosen"
 
-# Table 2: nominal multiply-adds, our reason where they differ, and errors by groups.
+# Table 2: nominal multiply-adds, the reason for our difference, and errors by groups.
 _GROUPED = {
     1.0: ("140M", _NOMINAL, (33.6, 32.7, 32.6, 32.8, 32.4)),
     0.5: ("38M", _NOMINAL, (45.1, 44.4, 43.2, 41.6, 42.3)),
@@ -66,7 +66,7 @@ def _phone(label: str, network: str, multiply_adds: str, error: float, milliseco
 
 _MOBILENETS = {1.0: ("569M", 29.4), 0.75: ("325M", 31.6), 0.5: ("149M", 36.3), 0.25: ("41M", 49.4)}
 _MOBILENET = {
-    alpha: Row(f"{alpha:g} MobileNet-224", f"mobilenet_v1_{alpha}x", *figures, why="the paper cuts the decimals off")
+    alpha: Row(f"{alpha:g} MobileNet-224", f"mobilenet_v1_{alpha}x", *figures, why="the paper truncates decimals")
     for alpha, figures in _MOBILENETS.items()
 }
 _TWICE = Row("ShuffleNet 2x, g = 3", "shufflenet_v1_2.0x_g3", "524M", 26.3)
@@ -111,12 +111,12 @@ TABLES = (
         "v1.6",
         "Complexity against larger networks",
         (
-            Row("VGG-16", "vgg_16", "15300M", 28.5, why="15.3G is what its convolutions alone cost, 15,347M here"),
+            Row("VGG-16", "vgg_16", "15300M", 28.5, why="15.3G is the cost of its convolutions alone, 15,347M here"),
             _TWICE,
             Row("GoogleNet", None, "1500M", 31.3, why="not among the registered networks"),
             _ONCE,
             Row("AlexNet", "alexnet", "720M", 42.8, why=_ALEXNET),
-            Row("SqueezeNet", "squeezenet_1.0", "833M", 42.5, why="the paper's figure is that of 227 px: 832.67M here"),
+            Row("SqueezeNet", "squeezenet_1.0", "833M", 42.5, why="the paper's value is for 227 px: 832.67M here"),
             _HALF,
         ),
     ),

@@ -5,22 +5,22 @@ from shufflenet_tf.models.v2 import CHANNELS
 
 _WEIGHTS = {0.5: "1.4M", 1.0: "2.3M", 1.5: "3.5M", 2.0: "7.4M"}
 _FLOPS = {0.5: "41M", 1.0: "146M", 1.5: "299M", 2.0: "591M"}
-_DENSENET = "the widths of the paper's DenseNets are not printed; the network's file says which were chosen"
+_DENSENET = "the paper doesn't print the widths of its DenseNets; see the network's file for those chosen"
 _XCEPTION = "V1's Xception-like network; the widths of this one are not printed"
-_NOMINAL = "140M is the nominal figure of all 1x networks of the V1 paper, whose table 1 has 137M"
+_NOMINAL = "140M is the nominal value of all 1x networks of the V1 paper, whose table 1 has 137M"
 _IGCV2 = "not among the registered networks; IGCV3-D, its successor, is"
 _LEARNED = "not among the registered networks: its groups are learned in training"
-_HALF = "bottlenecks of half the channels are the nearest; those of a quarter, as the caption says, make 1.15G"
+_HALF = "bottlenecks with half the channels are closest; those with a quarter, as in the caption, give 1.15G"
 _SANDLER = (
-    "widths are multiples of 8, as its authors round them; the paper doesn't say its own, and no common rule gives its figures"
+    "widths are multiples of 8, as its authors round them; the paper prints no widths, and no common rule gives its values"
 )
-_IGCV3 = "its paper says neither how widths are rounded nor what it counts"
-_SEARCHED = "not among the registered networks: its cells come out of a search"
-_POOL = "with the global average pool's 0.05M counted as well, all four widths round to the paper's figures"
+_IGCV3 = "its paper states neither how widths are rounded nor what is counted"
+_SEARCHED = "not among the registered networks: its cells are the result of a search"
+_POOL = "if the global average pool's 0.05M is included, all four widths round to the paper's values"
 
 
 def _row(label, network, flops, error, gpu=None, arm=None, size=SQUARE, why="") -> Row:
-    """A row of table 8, its speeds in images a second on the GPU (batches of 8) and on one core of a Snapdragon 810."""
+    """Returns a row of table 8, with speeds in images/s on the GPU (batches of 8) and on one core of a Snapdragon 810."""
     times = {} if arm is None else {size: 1000 / arm}
     return Row(label, network, flops, error, size=size, milliseconds=times, gpu=None if gpu is None else 8 * gpu, why=why)
 
@@ -46,7 +46,7 @@ TABLES = (
         (
             Row("ShuffleNet v2-50", "shufflenet_v2_50", "2.3G", 22.8),
             Row("ShuffleNet v1-50", "shufflenet_v1_50", "2.3G", 25.2, why=_HALF),
-            Row("ResNet-50", "resnet_50", "3.8G", 24.0, why="the figure of ResNet's own paper, which cuts decimals off"),
+            Row("ResNet-50", "resnet_50", "3.8G", 24.0, why="the value in ResNet's own paper, which truncates decimals"),
             Row("SE-ShuffleNet v2-164 (with residual)", "shufflenet_v2_164_se", "12.7G", 18.56),
             Row("SENet", None, "20.7G", 18.68, why="not among the registered networks"),
         ),
@@ -74,7 +74,7 @@ TABLES = (
             _row("IGCV3-D 0.7", "igcv3_d_0.7x", "210M", 31.5, 143, 11.7, why=_IGCV3),
             _row("ShuffleNet v2 1.5x", "shufflenet_v2_1.5x", "299M", 27.4, 255, 11.8),
             _row("0.75 MobileNet v1", "mobilenet_v1_0.75x", "325M", 31.6, 314, 10.6),
-            _row("1.0 MobileNet v2", "mobilenet_v2_1.0x", "300M", 28.0, 180, 8.9, why="its source cuts the decimals off"),
+            _row("1.0 MobileNet v2", "mobilenet_v2_1.0x", "300M", 28.0, 180, 8.9, why="its source truncates decimals"),
             _row("ShuffleNet v1 1.5x, g = 3", "shufflenet_v1_1.5x_g3", "292M", 28.5, 164, 10.3),
             _row("DenseNet", "densenet_like_1.5x", "295M", 39.9, 274, 9.7, why=_DENSENET),
             _row("CondenseNet", None, "274M", 29.0, why=_LEARNED),

@@ -29,7 +29,7 @@ _BINARY = {"ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM"}
 
 @dataclasses.dataclass
 class Root:
-    """A computed tensor. Channels are numbered as in the original graph, or as in the first root of `group` if it follows that."""
+    """A computed tensor; its channels are numbered as in the original graph, or as in the first root of `group`."""
 
     index: int
     tensor: int

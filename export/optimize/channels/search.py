@@ -65,7 +65,7 @@ class _Search:
         self._restore(min((self._descend(find) for find in finds[:_DESCENTS]), key=lambda find: find[0]))
 
     def _start(self, alternate: bool, first: str, ages: int) -> Find:
-        """Sets a plan by rule: reads at least `ages` steps ahead are merged; the first cut is `first`."""
+        """Sets the cuts by rule: "merge" from the `ages`-th oldest bound on, `first` for the oldest, "slice" for the others."""
         for n, layout in enumerate(self.layouts):
             if layout.free and layout.reversed != (alternate and n % 2 == 1):
                 layout.reverse()
@@ -126,7 +126,7 @@ class _Search:
         return cost
 
     def cost(self) -> float:
-        """Returns the cost of what depends on these groups: copies and convolutions."""
+        """Returns the cost of the copies and convolutions that depend on these groups."""
         try:
             keys = self.plan.keys(self.reads)
         except Scattered:
@@ -165,7 +165,7 @@ class _Search:
         return self.model.linear("concatenation", 0, 0, size) + joined
 
     def _extent(self, key: Key) -> tuple[int, int, int]:
-        """Returns (pixels, channels, bytes an element) of a tensor."""
+        """Returns (pixels, channels, bytes per element) of a tensor."""
         leaf = key
         while leaf[0] in ("slice", "concat"):
             leaf = leaf[1] if leaf[0] == "slice" else leaf[1][0]

@@ -1,7 +1,7 @@
-"""Pass: replaces an explicit PAD by the padding of the operator that follows it.
+"""Pass: replaces an explicit PAD by the padding of the following operator.
 
-Frameworks that pad both sides alike write PAD and an operator of padding VALID. The two are the same as padding SAME if that
-begins with as many rows and columns. Padding that would need a larger kernel is a matter of cost: see `fold_columns.py`.
+Frameworks that pad both sides equally export PAD and an operator with VALID padding. This equals SAME padding if SAME starts
+with as many rows and columns. Padding that would need a larger kernel depends on the cost: see `fold_columns.py`.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ _PADS = ("PAD", "PADV2")
 
 
 def absorb_pads(graph: Graph, model: CostModel) -> str | None:
-    """Replaces PAD and padding VALID by padding SAME wherever the two are equal."""
+    """Replaces PAD and VALID padding by SAME padding wherever the two are equivalent."""
     absorbed = 0
     for operator in graph.operators:
         if graph.kind(operator) in _KINDS and operator.builtinOptions.padding == schema.Padding.VALID:
@@ -26,11 +26,11 @@ def absorb_pads(graph: Graph, model: CostModel) -> str | None:
                 operator.builtinOptions = _same(operator.builtinOptions)
                 absorbed += 1
     graph.drop_dead_operators()
-    return f"{absorbed} PAD as padding of what reads it" if absorbed else None
+    return f"{absorbed} PAD replaced by the padding of the next operator" if absorbed else None
 
 
 def _pad(graph: Graph, operator: schema.OperatorT) -> schema.OperatorT | None:
-    """Returns the padding of rows and columns before `operator`, with what SAME would pad with, if there is one."""
+    """Returns the PAD of rows and columns before `operator` if SAME padding has the same effect, else None."""
     x = int(operator.inputs[0])
     index = graph.producers().get(x)
     if index is None or graph.kind(graph.operators[index]) not in _PADS:
@@ -45,7 +45,7 @@ def _pad(graph: Graph, operator: schema.OperatorT) -> schema.OperatorT | None:
 
 
 def _is_neutral(graph: Graph, pad: schema.OperatorT, operator: schema.OperatorT) -> bool:
-    """Whether the padding's value is one that SAME does without: zero for a convolution, the lowest for a maximum."""
+    """Whether the padding value equals SAME's: zero for a convolution, the lowest value for max pooling."""
     x, value = int(pad.inputs[0]), None
     quantization = graph.quantization(x)
     zero = 0 if quantization is None else quantization.zero_point[0]
@@ -61,7 +61,7 @@ def _is_neutral(graph: Graph, pad: schema.OperatorT, operator: schema.OperatorT)
 
 
 def _fits(graph: Graph, pad: schema.OperatorT, operator: schema.OperatorT, axis: int) -> bool:
-    """Whether SAME puts the kernel at the places along `axis` where it is behind the padding."""
+    """Whether SAME places the kernel along `axis` where it is after the explicit padding."""
     options, size = operator.builtinOptions, graph.shape(int(pad.inputs[0]))[axis]
     outputs, before = graph.shape(int(operator.outputs[0]))[axis], int(graph.constant(int(pad.inputs[1]))[axis, 0])
     stride = options.strideH if axis == 1 else options.strideW

@@ -1,7 +1,7 @@
 """Pass: removes transposes between layouts by changing the layout of the operators between them.
 
 Converters from channels-first frameworks put a transpose on each side of every convolution. Operators that treat all axes
-alike, or name their axes, can change their layout: then the transposes at their border vanish, and others may become necessary.
+equally, or name their axes, can change their layout: the transposes around them then vanish, but others may become necessary.
 A minimum cut decides which operators change (`analysis/min_cut.py`); `analysis/axes.py` has the rules for each operator.
 """
 
@@ -18,8 +18,8 @@ from export.optimize.passes.tidy import tidy
 from export.optimize.targets.cost_model import CostModel
 
 _ROUNDS = 8
-_CHANNELS = ((0, 2, 3, 1), (0, 3, 1, 2))  # to the end and to the front
-_FREE = 1e-3  # microseconds of what a RESHAPE can do, so that none is added without need
+_CHANNELS = ((0, 2, 3, 1), (0, 3, 1, 2))  # channels to the end and to the front
+_FREE = 1e-3  # microseconds for a movement that a RESHAPE can do, so that none is added unnecessarily
 
 
 def change_layouts(graph: Graph, model: CostModel) -> str | None:
@@ -27,7 +27,7 @@ def change_layouts(graph: Graph, model: CostModel) -> str | None:
     before, all_before = graph.counts().get("TRANSPOSE", 0), len(graph.operators)
     for _ in range(_ROUNDS):
         candidates = [order for operator in graph.operators for order in _orders(graph, operator)]
-        # The order that most transposes have first.
+        # Start with the most frequent order of the transposes.
         orders = sorted(set(candidates), key=lambda order: (-candidates.count(order), order))
         if not any([_Round(graph, model, order).run() for order in orders]):
             break
@@ -39,13 +39,13 @@ def change_layouts(graph: Graph, model: CostModel) -> str | None:
 
 
 def _orders(graph: Graph, operator: schema.OperatorT) -> list[Order]:
-    """Returns the orders between which layouts an operator stands: its own as a TRANSPOSE, or what a RESHAPE amounts to."""
+    """Returns the orders that relate an operator's two layouts: a TRANSPOSE's order, or those equivalent to a RESHAPE."""
     order = _order(graph, operator)
     return [order] if order is not None else [o for o in _CHANNELS if _amounts_to(graph, operator, o)]
 
 
 def _amounts_to(graph: Graph, operator: schema.OperatorT, order: Order) -> bool:
-    """Whether a RESHAPE moves nothing but sides of length 1, as a transpose of this order would."""
+    """Whether a RESHAPE moves only sides of length 1, as a transpose of this order would."""
     if graph.kind(operator) != "RESHAPE":
         return False
     x, y = graph.shape(int(operator.inputs[0])), graph.shape(int(operator.outputs[0]))
@@ -64,15 +64,15 @@ def _order(graph: Graph, operator: schema.OperatorT) -> Order | None:
 
 
 class _Round:
-    """Tries one order: the layout into which tensors may change is that of what TRANSPOSE makes of them."""
+    """Tries one order: tensors may change into the layout that a TRANSPOSE of this order produces."""
 
     def __init__(self, graph: Graph, model: CostModel, order: Order):
         self.graph, self.model, self.order = graph, model, order
         self.producers = {int(t): i for i, o in enumerate(graph.operators) for t in o.outputs}
         self.consumers = graph.consumers()
         self.transposes = {i: q for i, o in enumerate(graph.operators) if (q := _order(graph, o)) is not None}
-        self.orders: dict[int, Order] = {}  # of the tensors that may change
-        self.flexible: dict[int, dict[int, Order]] = {}  # operators that may: the orders of their tensors
+        self.orders: dict[int, Order] = {}  # orders of the tensors that may change
+        self.flexible: dict[int, dict[int, Order]] = {}  # operators that may change -> orders of their tensors
 
     def run(self) -> bool:
         """Changes the graph if that saves time; returns whether it did."""
@@ -84,7 +84,7 @@ class _Round:
         return True
 
     def _spread(self) -> None:
-        """Finds the tensors that may change, starting from the transposes of this order."""
+        """Collects the tensors that may change, starting at the transposes of this order."""
         pending = []
         for i, order in self.transposes.items():
             x, y = int(self.graph.operators[i].inputs[0]), int(self.graph.operators[i].outputs[0])
@@ -109,7 +109,7 @@ class _Round:
         operator = self.graph.operators[i]
         if i in self.transposes:
             x, y = int(operator.inputs[0]), int(operator.outputs[0])
-            # A shuffle moves axes of the same layout; a transpose between layouts is where the spreading ends.
+            # A shuffle moves axes within a layout; a transpose between layouts ends the propagation.
             ends = self.transposes[i] in (self.order, inverse(self.order))
             return [] if ends else [(y if tensor == x else x, order)]
         if i in self.flexible:
@@ -121,19 +121,19 @@ class _Round:
         return list(orders.items())
 
     def _maker(self, tensor: int) -> int | None:
-        """Returns the operator on which it depends in what layout a tensor is made; None: it can't change."""
+        """Returns the operator that determines the layout of a tensor; None: it can't change."""
         producer = self.producers.get(tensor)
         return producer if tensor in self.orders and (producer in self.flexible or producer in self.transposes) else None
 
     def _changed(self) -> set[int]:
-        """Returns the operators whose results are to change for the least cost of transposes."""
+        """Returns the operators whose results must change for the minimum cost of transposes."""
         self.flexible = {
             i: orders for i, orders in self.flexible.items() if all(self.orders.get(t) == o for t, o in orders.items())
         }
         labels = Labels()
         for tensor in self.orders:
             maker, cost, readers = self._maker(tensor), self._transpose_cost(tensor), self._readers(tensor)
-            # One transpose serves all readers of the layout in which the tensor is not made.
+            # One transpose serves all readers in the layout that the tensor's producer does not use.
             for reader in readers:
                 labels.cost_if_differ(reader, ("back", tensor), math.inf)
                 labels.cost_if_differ(("there", tensor), reader, math.inf)
@@ -148,12 +148,12 @@ class _Round:
         return {label for label in labels.ones() if isinstance(label, int)}
 
     def _readers(self, tensor: int) -> set[int | None]:
-        """Returns the operators that want a tensor in their own layout; None stands for all that can't change."""
+        """Returns the operators that require a tensor in their own layout; None represents all that can't change."""
         readers = {i if i in self.flexible else None for i in self.consumers.get(tensor, []) if i not in self.transposes}
         return readers | ({None} if tensor in self.graph.outputs else set())
 
     def _add_transpose(self, labels: Labels, i: int) -> None:
-        """Adds what a TRANSPOSE costs, which depends on the layout of what it reads and of what it makes."""
+        """Adds the cost of a TRANSPOSE, which depends on the layouts of its input and output."""
         x, y = int(self.graph.operators[i].inputs[0]), int(self.graph.operators[i].outputs[0])
         maker_of_input, maker_of_output = self._maker(x), self._maker(y)
         (neither, after), (before, both) = [[self._kept_cost(i, a, b) for b in (False, True)] for a in (False, True)]
@@ -165,11 +165,11 @@ class _Round:
             labels.cost_if(maker_of_output, 1, max(changed - base, 0.0))
             labels.cost_if(maker_of_output, 0, max(base - changed, 0.0))
         if maker_of_input is not None and maker_of_output is not None:
-            # Where it would be negative there is no cut that says so; the count of what came out decides in the end.
+            # A cut can't express a negative cost; the total count of transposes decides at the end.
             labels.cost_if_differ(maker_of_input, maker_of_output, max(after + before - neither - both, 0.0))
 
     def _total(self, i: int, before: bool, after: bool) -> Order:
-        """Returns the permutation of TRANSPOSE `i` where what it reads, or what it makes, is in the other layout."""
+        """Returns the permutation of TRANSPOSE `i` if its input (`before`) or output (`after`) has the other layout."""
         x, y = int(self.graph.operators[i].inputs[0]), int(self.graph.operators[i].outputs[0])
         total = self.transposes[i]
         total = compose(inverse(self.orders[x]), total) if before and x in self.orders else total
@@ -184,7 +184,7 @@ class _Round:
         return _FREE if edit.is_reshape(shape, total) else self._moving_cost(x)
 
     def _reshape_cost(self, i: int, changed: bool) -> float:
-        """Returns what it costs that operator `i` is a RESHAPE, in the other layout or not, between different shapes."""
+        """Returns the cost of operator `i` being a RESHAPE between different shapes, in the other layout or not."""
         operator = self.graph.operators[i]
         if self.graph.kind(operator) not in axes.RESHAPES:
             return 0.0
@@ -205,7 +205,7 @@ class _Round:
         return self.model.transpose(math.prod(pixels), channels, self.graph.bytes_per_element(tensor))
 
     def _cost(self, changed: set[int]) -> float:
-        """Returns what all transposes cost if the results of these operators change."""
+        """Returns the cost of all transposes if the results of these operators change."""
         total = 0.0
         for tensor in self.orders:
             made = self._maker(tensor) in changed
@@ -220,7 +220,7 @@ class _Round:
 
 
 class _Change:
-    """Carries a change of layouts out."""
+    """Carries out a change of layouts."""
 
     def __init__(self, round_: _Round, changed: set[int]):
         self.graph, self.round, self.changed = round_.graph, round_, changed
@@ -243,7 +243,7 @@ class _Change:
         self.graph.operators = self.operators
 
     def _is_new(self, tensor: int) -> bool:
-        """Whether a tensor is made in the other layout."""
+        """Whether a tensor is produced in the other layout."""
         maker = self.round._maker(tensor)
         return maker is not None and maker in self.changed
 

@@ -1,4 +1,4 @@
-"""Pass: eliminates channel shuffles, splits and concatenations; `export.optimize.channels` analyses and plans."""
+"""Pass: eliminates channel shuffles, splits and concatenations, with the analysis and plan of `export.optimize.channels`."""
 
 from export.flatbuffer.graph import Graph
 from export.flatbuffer.movement import data_inputs
@@ -10,15 +10,15 @@ from export.optimize.channels.search import improve
 from export.optimize.predict import account
 from export.optimize.targets.cost_model import CostModel
 
-_FOR_WEIGHTS = 0.8  # of the bytes that a file may grow by; the rest is for operators that other passes add
+_FOR_WEIGHTS = 0.8  # share of the allowed growth in bytes; the rest is for operators that other passes add
 MOVING = ("RESHAPE", "TRANSPOSE", "SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", "GATHER", "CONCATENATION")
 
 
 def eliminate_channel_movement(graph: Graph, model: CostModel) -> str | None:
-    """Rewrites `graph` without the shuffles and splits that it understands.
+    """Rewrites `graph` without the supported shuffles and splits.
 
-    It is tried twice, once with some grouped convolutions replaced by dense ones, whose outputs can have any order; the result
-    that is predicted to cost less stays.
+    There are two attempts, one of them with some grouped convolutions replaced by dense ones, whose outputs can have any order.
+    The result with the lower predicted cost is kept.
     """
     data = graph.pack()
     spare = int(len(data) * (model.target.growth - 1) * _FOR_WEIGHTS)
@@ -55,7 +55,7 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _plan(graph: Graph) -> tuple[Channels, MovementPlan]:
-    """Analyses and plans; what is too scattered or not understood keeps its operators, and their inputs their order."""
+    """Analyses and plans; unsupported or too scattered parts keep their operators, and the inputs of these their order."""
     ordered: set[int] = set()
     kept: set[int] = set()
     frozen: set[int] = set()
@@ -74,7 +74,7 @@ def _plan(graph: Graph) -> tuple[Channels, MovementPlan]:
 
 
 def _settle(graph: Graph, channels: Channels, kept: set[int], frozen: set[int], ordered: set[int]) -> bool:
-    """Freezes what the operators of kept tensors start from; returns whether the analysis must be made again."""
+    """Freezes the tensors from which kept tensors are computed; returns whether the analysis must be repeated."""
     producers = graph.producers()
     pending, seen = list(kept), set()
     while pending:
@@ -89,7 +89,7 @@ def _settle(graph: Graph, channels: Channels, kept: set[int], frozen: set[int], 
     for group in channels.groups.values():
         roots = [channels.roots[r] for r in group.roots]
         if any(root.tensor in frozen for root in roots):
-            # Nobody in a frozen group may follow another order than the one that its operator had.
+            # In a frozen group, every operator must keep its original order.
             followers = {root.operator for root in roots if root.operator is not None}
             ordered |= {i for i in followers if graph.kind(graph.operators[i]) not in ("CONV_2D", "FULLY_CONNECTED")}
     return len(ordered) > before

@@ -1,6 +1,6 @@
-"""Passes: compute in floating point, between a DEQUANTIZE and a QUANTIZE, the operators that XNNPACK does not take in integers.
+"""Passes: compute operators that XNNPACK doesn't support in integers in floating point, between DEQUANTIZE and QUANTIZE.
 
-An operator that the delegate leaves out costs more than its own time: it splits the graph into partitions, and tensors at their
+An operator outside the delegate costs more than its own time: it splits the graph into partitions, and the tensors at their
 borders are copied.
 """
 
@@ -17,10 +17,10 @@ _FLOAT = schema.TensorType.FLOAT32
 
 
 def float_average_pool(graph: Graph, model: CostModel) -> str | None:
-    """Replaces each quantized AVERAGE_POOL_2D by DEQUANTIZE, AVERAGE_POOL_2D, a nudge and QUANTIZE.
+    """Replaces each quantized AVERAGE_POOL_2D by DEQUANTIZE, AVERAGE_POOL_2D, a small correction and QUANTIZE.
 
-    The integer kernel rounds what lies half-way between two quanta away from zero, QUANTIZE to the even one. Values are
-    therefore stretched round zero, by less than what could carry any other mean over a half.
+    The integer kernel rounds halves away from zero, but QUANTIZE rounds them to even. Values are therefore scaled away from
+    zero, by too little to move any other mean across a half.
     """
 
     def pool(operator: schema.OperatorT, x: int) -> list[schema.OperatorT]:
@@ -57,7 +57,7 @@ def _pooled(graph: Graph, x: int, y: int, options: schema.Pool2DOptionsT) -> lis
 
 
 def float_relu(graph: Graph, model: CostModel) -> str | None:
-    """Replaces each quantized RELU to another scale, whose zero is its lowest value, by DEQUANTIZE and QUANTIZE."""
+    """Replaces each quantized RELU that rescales, and whose zero is its lowest value, by DEQUANTIZE and QUANTIZE."""
 
     def rescaling(operator: schema.OperatorT) -> bool:
         if graph.kind(operator) != "RELU":
@@ -73,12 +73,12 @@ def float_relu(graph: Graph, model: CostModel) -> str | None:
 
 
 def float_softmax(graph: Graph, model: CostModel) -> str | None:
-    """Replaces each quantized SOFTMAX by DEQUANTIZE, SOFTMAX and QUANTIZE, which is also more exact."""
+    """Replaces each quantized SOFTMAX by DEQUANTIZE, SOFTMAX and QUANTIZE, which is also more accurate."""
     return _in_float(graph, "SOFTMAX")
 
 
 def float_hard_swish(graph: Graph, model: CostModel) -> str | None:
-    """Replaces each quantized HARD_SWISH by DEQUANTIZE, HARD_SWISH and QUANTIZE, which is also more exact."""
+    """Replaces each quantized HARD_SWISH by DEQUANTIZE, HARD_SWISH and QUANTIZE, which is also more accurate."""
     return _in_float(graph, "HARD_SWISH")
 
 
@@ -115,7 +115,7 @@ def _replace(
     wanted: Callable[[schema.OperatorT], bool],
     make: Callable[[schema.OperatorT, int], list[schema.OperatorT]],
 ) -> int:
-    """Replaces the `wanted` operators of quantized static tensors by what `make` makes of the dequantized input."""
+    """Replaces the `wanted` operators on quantized static tensors by the operators that `make` returns for the float input."""
     operators, replaced = [], 0
     for operator in graph.operators:
         if not (wanted(operator) and _is_quantized(graph, [int(operator.inputs[0]), int(operator.outputs[0])])):

@@ -1,9 +1,9 @@
-"""Pass: convolutions of images read neighbouring columns as channels, because three channels fill no vector unit.
+"""Pass: convolutions of images read adjacent columns as channels, because three channels don't fill a vector unit.
 
-A row of W pixels of C channels is, in memory, a row of W / n pixels of n * C channels. With weights rearranged (and zeros
-between), one position of the folded convolution computes several neighbouring outputs as channels, which unfold again
-without moving. The results are the same, at fewer positions and with fewer taps of the kernel. An explicit padding before the
-convolution is absorbed too where that pays: see `analysis/padding.py`.
+In memory, a row of W pixels of C channels is a row of W / n pixels of n * C channels. With rearranged weights (and zeros in
+between), one position of the folded convolution computes several adjacent outputs as channels; unfolding them moves no data.
+The results are the same, with fewer positions and fewer kernel taps. Where that pays, the convolution also absorbs an explicit
+padding before it: see `analysis/padding.py`.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ _SAME = schema.Padding.SAME
 
 @dataclasses.dataclass(frozen=True)
 class _Fold:
-    """A convolution folded so that `factor` outputs are computed at once.
+    """A folded convolution that computes `factor` adjacent outputs at once.
 
     Attributes:
-      columns: of the input that become one.
-      left: columns of padding that the first output has.
-      kernel: width of the folded kernel, in groups of columns, of which the first is group `first` of the output's own.
-      widen: columns to be added to an explicit padding on the right.
+      columns: number of input columns that become one.
+      left: columns of padding before the first output.
+      kernel: width of the folded kernel in groups of columns; `first` is its first group, relative to the output's group.
+      widen: columns to add to an explicit padding on the right.
     """
 
     factor: int
@@ -41,7 +41,7 @@ class _Fold:
 
 
 def fold_columns(graph: Graph, model: CostModel) -> str | None:
-    """Folds the convolutions that become cheaper."""
+    """Folds convolutions where that is cheaper."""
     folded = absorbed_pads = 0
     for operator in list(graph.operators):
         if graph.kind(operator) != "CONV_2D" or not _is_plain(graph, operator):
@@ -60,8 +60,8 @@ def fold_columns(graph: Graph, model: CostModel) -> str | None:
         if fold is not None:
             _apply(graph, operator, fold)
             folded += 1
-    done = [f"{folded} CONV_2D with neighbouring columns as channels"] if folded else []
-    done += [f"{absorbed_pads} PAD within the convolution"] if absorbed_pads else []
+    done = [f"{folded} CONV_2D with adjacent columns as channels"] if folded else []
+    done += [f"{absorbed_pads} PAD absorbed by the convolution"] if absorbed_pads else []
     return ", ".join(done) or None
 
 
@@ -100,7 +100,7 @@ def _fold(graph: Graph, operator: schema.OperatorT, factor: int) -> _Fold | None
     if same:
         if width % columns or outputs * stride != width:
             return None
-        # The padding that SAME will give to the folded kernel must begin where its first group does.
+        # SAME padding of the folded kernel must begin at its first group.
         last = max(last, -first)
         if (last - first) // 2 != -first:
             return None
@@ -112,7 +112,7 @@ def _fold(graph: Graph, operator: schema.OperatorT, factor: int) -> _Fold | None
 
 
 def _border_of(graph: Graph, operator: schema.OperatorT) -> schema.OperatorT | None:
-    """Returns the CONCATENATION that puts constant columns to the right of what only `operator` reads, if there is one."""
+    """Returns the CONCATENATION that adds constant columns on the right of an input that only `operator` reads, if any."""
     x = int(operator.inputs[0])
     producer = graph.producers().get(x)
     if producer is None or len(graph.consumers()[x]) != 1 or x in graph.outputs:
@@ -184,7 +184,7 @@ def _with_stride(options: schema.Conv2DOptionsT, stride: int) -> schema.Conv2DOp
 
 
 def _widen(graph: Graph, operator: schema.OperatorT, columns: int) -> None:
-    """Adds columns on the right of a convolution's input, which it will read with weights of zero."""
+    """Adds columns on the right of a convolution's input; their weights will be zero."""
     pad = padding_of(graph, operator)
     if pad is not None:
         widths = graph.constant(int(pad.inputs[1])).copy()

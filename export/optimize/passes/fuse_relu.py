@@ -1,6 +1,6 @@
-"""Pass: fuses ReLU into the operator that computes its input, also through operators that only move values.
+"""Pass: fuses ReLU into the operator that computes its input, even across operators that only move values.
 
-relu(concat(a, b)) = concat(a, relu(b)) where a is never negative, and a slice of relu(x) is relu of the slice.
+relu(concat(a, b)) = concat(a, relu(b)) if a is never negative, and a slice of relu(x) is relu of the slice.
 """
 
 import math
@@ -18,7 +18,7 @@ _ACTIVATIONS = {
     "RELU6": schema.ActivationFunctionType.RELU6,
     "RELU_N1_TO_1": schema.ActivationFunctionType.RELU_N1_TO_1,
 }
-# In real numbers; where there is no upper limit, a number that is one to no scale.
+# As real numbers; without an upper limit, a value that exceeds the range of every scale.
 _RANGES = {"RELU": (0.0, 3e38), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
 _NONE = schema.ActivationFunctionType.NONE
 _FUSING_NAMES = "ADD AVERAGE_POOL_2D CONV_2D DEPTHWISE_CONV_2D DIV FULLY_CONNECTED MAX_POOL_2D MUL SUB"
@@ -32,7 +32,7 @@ def fuse_relu(graph: Graph, model: CostModel) -> str | None:
         kind = graph.kind(operator)
         if kind in _ACTIVATIONS and _Fusion(graph, kind).run(operator):
             fused[kind] = fused.get(kind, 0) + 1
-    return ", ".join(f"{n} {kind} fused into what comes before" for kind, n in fused.items()) or None
+    return ", ".join(f"{n} {kind} fused into preceding operators" for kind, n in fused.items()) or None
 
 
 class _Fusion:
@@ -43,11 +43,11 @@ class _Fusion:
         self.producers, self.consumers = graph.producers(), graph.consumers()
 
     def run(self, relu: schema.OperatorT) -> bool:
-        """Removes `relu` if what comes before can do its work; returns whether that was so."""
+        """Removes `relu` if preceding operators can do its work; returns whether they can."""
         graph, x, y = self.graph, int(relu.inputs[0]), int(relu.outputs[0])
         if not edit.same_numbers(graph, x, y) or graph.shape(x) is None or not self._can_clamp(x, relu):
             return False
-        # Should it have to stay, because the graph's output is another tensor, it does no harm.
+        # If it must stay because its output is a graph output, it does no harm.
         self._clamp(x)
         return edit.bypass(graph, relu)
 
@@ -56,7 +56,7 @@ class _Fusion:
         return None if index is None else self.graph.operators[index]
 
     def _can_clamp(self, tensor: int, reader: schema.OperatorT) -> bool:
-        """Whether `tensor` can be clamped where it is computed, so that `reader` alone, or nobody, sees a difference."""
+        """Whether `tensor` can be clamped where it is computed without changing the input of any reader but `reader`."""
         if self._is_clamped(tensor):
             return True
         others = [self.graph.operators[i] for i in self.consumers.get(tensor, [])]
@@ -74,13 +74,13 @@ class _Fusion:
         return fused == _NONE or (self.kind == "RELU6" and fused == _ACTIVATIONS["RELU"])
 
     def _clamps(self, operator: schema.OperatorT) -> bool:
-        """Whether an operator does itself what is to be done to its input."""
+        """Whether an operator itself clamps its input in the same way."""
         graph = self.graph
         same = graph.kind(operator) == self.kind
         return same and edit.same_numbers(graph, int(operator.inputs[0]), int(operator.outputs[0]))
 
     def _sources(self, operator: schema.OperatorT) -> list[int] | None:
-        """Returns what an operator moves, with zeros added at most, into its only output; None: it does more."""
+        """Returns the tensors that an operator moves, at most with added zeros, into its only output; None: it does more."""
         if len(operator.outputs) != 1:
             return None
         x, y = int(operator.inputs[0]), int(operator.outputs[0])
@@ -102,10 +102,10 @@ class _Fusion:
             self._clamp(source)
 
     def _is_clamped(self, tensor: int) -> bool:
-        """Whether no element of `tensor` is outside of what is to be left."""
+        """Whether all elements of `tensor` are within the limits."""
         graph, quantization = self.graph, self.graph.quantization(tensor)
         if quantization is not None and len(quantization.scale) == 1 and graph.type(tensor) in LOWEST:
-            # As the runtime computes the limits, in quanta.
+            # The runtime computes the limits in this way, in quanta.
             limits = [quantization.zero_point[0] + _rounded(limit / quantization.scale[0]) for limit in _RANGES[self.kind]]
             lowest = LOWEST[graph.type(tensor)]
             return limits[0] <= lowest and limits[1] >= lowest + 255
@@ -122,5 +122,5 @@ class _Fusion:
 
 
 def _rounded(value: float) -> int:
-    """Returns the nearest integer, halves away from zero, as in C; what is far beyond 8 bits is cut off."""
+    """Returns the nearest integer, rounding halves away from zero as C does; clips values far beyond 8 bits."""
     return int(math.copysign(math.floor(abs(min(max(value, -1e6), 1e6)) + 0.5), value))

@@ -1,8 +1,8 @@
-"""Pass: replaces average pooling in integers by a depthwise convolution, which XNNPACK takes and which is bit-identical.
+"""Pass: replaces integer average pooling by a bit-identical depthwise convolution, which XNNPACK takes.
 
-The mean of an odd number of values is a depthwise convolution with equal weights: it never lies half-way between two
-integers, where kernels differ. With padding SAME, windows at the borders see fewer values; these few outputs are computed
-apart, in floating point where their number is even (see `float_islands.py`).
+The mean of an odd number of values is a depthwise convolution with equal weights: it is never half-way between two
+integers, the only case in which kernels differ. With SAME padding, windows at the borders cover fewer values; these few
+outputs are computed separately, in floating point if the number of values is even (see `float_islands.py`).
 """
 
 import dataclasses
@@ -15,19 +15,19 @@ from export.flatbuffer.graph import Graph, Quantization
 from export.optimize.passes.float_islands import pooled_in_float
 from export.optimize.targets.cost_model import CostModel
 
-_WEIGHT = 127  # the finer the sum, the less the reference kernel's two roundings matter
-_MOST = 121  # values of a mean: an odd number's distance from a half is then four times those roundings
+_WEIGHT = 127  # the finer the sum, the smaller the effect of the reference kernel's two roundings
+_MOST = 121  # maximum number of values: an odd number's distance from a half is then four times those roundings
 _NONE = schema.ActivationFunctionType.NONE
 
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """Outputs along one axis whose windows see equally many inputs.
+    """Outputs along one axis whose windows cover equally many inputs.
 
     Attributes:
-      outputs: how many.
-      start, stop: of the inputs that they see.
-      taps: inputs that each of them sees.
+      outputs: number of outputs.
+      start, stop: range of the inputs that they cover.
+      taps: number of inputs that each output covers.
     """
 
     outputs: int
@@ -48,7 +48,7 @@ def integer_average_pool(graph: Graph, model: CostModel) -> str | None:
 
 
 def segments(size: int, outputs: int, kernel: int, stride: int, same: bool) -> list[Segment]:
-    """Returns the runs of outputs along an axis of `size` inputs that see equally many of them, in order."""
+    """Returns the runs of outputs along an axis of `size` inputs whose windows cover equally many of them, in order."""
     before = max((outputs - 1) * stride + kernel - size, 0) // 2 if same else 0
     result: list[Segment] = []
     for i in range(outputs):
@@ -87,7 +87,7 @@ def _lowered(graph: Graph, operator: schema.OperatorT) -> list[schema.OperatorT]
 
 
 class _Pool:
-    """The operators that make one pooled tensor."""
+    """The operators that compute one pooled tensor."""
 
     def __init__(self, graph: Graph, x: int, y: int, options: schema.Pool2DOptionsT):
         self.graph, self.x, self.y, self.options = graph, x, y, options
@@ -119,7 +119,7 @@ class _Pool:
         return output
 
     def _piece(self, rows: Segment, columns: Segment) -> int:
-        """Returns the outputs of one segment of each axis."""
+        """Returns the outputs of one segment per axis."""
         count = rows.taps * columns.taps
         if count % 2 == 0:
             return self._in_float(rows, columns, schema.Padding.VALID)
@@ -137,7 +137,7 @@ class _Pool:
         return self._emit("DEPTHWISE_CONV_2D", [self._cut(rows, columns), weights, bias], shape, options)
 
     def _in_float(self, rows: Segment, columns: Segment, padding: int) -> int:
-        """Returns the outputs of segments whose windows see an even number of values."""
+        """Returns the outputs of segments whose windows cover an even number of values."""
         options = schema.Pool2DOptionsT()
         vars(options).update(vars(self.options))
         options.filterHeight, options.filterWidth, options.padding = rows.taps, columns.taps, padding
@@ -149,7 +149,7 @@ class _Pool:
         return output
 
     def _cut(self, rows: Segment, columns: Segment) -> int:
-        """Returns the inputs of a segment of each axis: a slice, but for axes on which a window more wouldn't fit anyway."""
+        """Returns the inputs of one segment per axis: a slice, except along axes where another window wouldn't fit anyway."""
         shape = self.graph.shape(self.x)
         begin, size = [0, 0, 0, 0], list(shape)
         for axis, segment, stride in ((1, rows, self.strides[0]), (2, columns, self.strides[1])):

@@ -1,6 +1,6 @@
-"""Pass: joins the convolutions of the parts of a tensor into one grouped convolution.
+"""Pass: joins convolutions on parts of a tensor into one grouped convolution.
 
-Converters that know no grouped convolution write SPLIT, one CONV_2D a group, and CONCATENATION.
+Converters without grouped convolutions write SPLIT, one CONV_2D per group, and CONCATENATION.
 """
 
 import dataclasses
@@ -18,13 +18,13 @@ _KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
 def regroup(graph: Graph, model: CostModel) -> str | None:
-    """Replaces convolutions of neighbouring channels, whose results are concatenated in order, by one."""
+    """Joins convolutions of adjacent channels whose results are concatenated in order."""
     pass_ = _Regrouping(graph)
     for operator in list(graph.operators):
         if graph.kind(operator) == "CONCATENATION":
             pass_.visit(operator)
     graph.drop_dead_operators()
-    return f"{pass_.before} convolutions of parts joined into {pass_.after} grouped ones" if pass_.after else None
+    return f"{pass_.before} convolutions on parts joined into {pass_.after} grouped convolutions" if pass_.after else None
 
 
 @dataclasses.dataclass
@@ -44,7 +44,7 @@ class _Regrouping:
         self.before = self.after = 0
 
     def visit(self, concat: schema.OperatorT) -> None:
-        """Joins the runs of inputs of `concat` that are parts of one convolution."""
+        """Joins runs of inputs of `concat` that are parts of one convolution."""
         graph, rank = self.graph, len(graph_shape(self.graph, concat))
         if rank != 4 or concat.builtinOptions.axis not in (3, -1):
             return
@@ -60,7 +60,7 @@ class _Regrouping:
             self._finish(concat)
 
     def _finish(self, concat: schema.OperatorT) -> None:
-        """Removes a concatenation of one tensor; its activation, if it has one, goes where the tensor is computed."""
+        """Removes a concatenation of one tensor; moves its activation, if any, to the tensor's producer."""
         activation = concat.builtinOptions.fusedActivationFunction
         producer = self.graph.operators[self.graph.producers()[int(concat.inputs[0])]]
         if activation and producer.builtinOptions.fusedActivationFunction not in (0, activation):
@@ -70,7 +70,7 @@ class _Regrouping:
         edit.bypass(self.graph, concat)
 
     def _piece(self, tensor: int) -> _Piece | None:
-        """Returns the convolution of some channels that nobody but the concatenation reads, or None."""
+        """Returns the convolution of some channels that only the concatenation reads, or None."""
         graph = self.graph
         index = graph.producers().get(tensor)
         if index is None or len(graph.consumers()[tensor]) != 1 or tensor in graph.outputs:
@@ -80,12 +80,12 @@ class _Regrouping:
             return None
         constants = [int(t) for t in operator.inputs[1:] if t >= 0]
         if any(graph.constant(t) is None for t in constants) or graph.type(constants[0]) != graph.type(tensor):
-            return None  # weights that are computed, or in integers where the rest is not
+            return None  # computed weights, or integer weights in a float graph
         where = self._channels(int(operator.inputs[0]))
         return None if where is None else _Piece(operator, *where, tensor)
 
     def _channels(self, tensor: int) -> tuple[int, int, int] | None:
-        """Returns (source, start, end) of a tensor that consists of neighbouring channels of another."""
+        """Returns (source, start, end) of a tensor that consists of adjacent channels of another tensor."""
         graph = self.graph
         index = graph.producers().get(tensor)
         operator = None if index is None else graph.operators[index]
@@ -104,7 +104,7 @@ class _Regrouping:
         return (data[0], start, start + width) if np.array_equal(part, every[..., start : start + width]) else None
 
     def _run(self, pieces: list[_Piece | None]) -> list[_Piece]:
-        """Returns the first pieces if they are, together, a convolution of all channels of their source; else nothing."""
+        """Returns the first pieces if together they are a convolution of all channels of their source; else nothing."""
         first = pieces[0]
         if first is None or first.start != 0:
             return []
@@ -132,7 +132,7 @@ class _Regrouping:
         return fitting and one.source == other.source and all(a == b for a, b in (kinds, options, numbers)) and joins
 
     def _join(self, concat: schema.OperatorT, run: list[_Piece]) -> int:
-        """Puts the convolution that `run` amounts to before `concat`, and returns its output."""
+        """Inserts the convolution equivalent to `run` before `concat`, and returns its output."""
         graph, first = self.graph, run[0].operator
         depthwise = graph.kind(first) == "DEPTHWISE_CONV_2D" or run[0].end == 1
         inputs = [run[0].source]
@@ -157,7 +157,7 @@ class _Regrouping:
         graph = self.graph
         arrays = [graph.constant(t) for t in tensors]
         if position == 1 and depthwise and kind == "CONV_2D":
-            arrays = [array.transpose(3, 1, 2, 0) for array in arrays]  # [outputs, height, width, 1] turned round
+            arrays = [array.transpose(3, 1, 2, 0) for array in arrays]  # to [outputs, height, width, 1]
         axis = 3 if depthwise and position == 1 else 0
         values = np.concatenate(arrays, axis)
         quantization = _join_quantizations([graph.quantization(t) for t in tensors], [a.shape[axis] for a in arrays], axis)
@@ -167,7 +167,7 @@ class _Regrouping:
         )
 
     def _joined(self, run: list[_Piece], position: int, kind: str) -> tuple | None:
-        """Returns the quantization of the joined weights in a tuple, or None where there is none that fits all."""
+        """Returns the quantization of the joined weights in a tuple, or None if none fits all of them."""
         graph = self.graph
         tensors = [int(piece.operator.inputs[position]) for piece in run]
         axis = 3 if kind == "DEPTHWISE_CONV_2D" else 0
@@ -176,14 +176,14 @@ class _Regrouping:
             return None
         if any(q is not None and len(q.scale) > 1 and q.dimension != axis for q in quantizations):
             return None
-        # Weights of type uint8 have one scale, whatever there is to join.
+        # Weights of type uint8 always have one scale.
         if graph.type(tensors[0]) == schema.TensorType.UINT8 and len(set(quantizations)) > 1:
             return None
         return (quantizations[0],)
 
 
 def graph_shape(graph: Graph, operator: schema.OperatorT) -> tuple[int, ...]:
-    """Returns the shape of an operator's first output; () where it isn't known."""
+    """Returns the shape of an operator's first output; () if it is unknown."""
     return graph.shape(int(operator.outputs[0])) or ()
 
 

@@ -1,6 +1,6 @@
-"""Pass: moves a channel shuffle behind the depthwise convolution of stride 2 that follows it: there are fewer pixels there.
+"""Pass: moves a channel shuffle after the following depthwise convolution with stride 2, where there are fewer pixels.
 
-A depthwise convolution treats channels one by one, so that it commutes with a shuffle if its weights are permuted too.
+A depthwise convolution is channel-wise, so it commutes with a shuffle if its weights are permuted too.
 """
 
 import math
@@ -15,13 +15,13 @@ from export.optimize.targets.cost_model import CostModel
 
 
 def shuffle_later(graph: Graph, model: CostModel) -> str | None:
-    """Moves each shuffle behind the depthwise convolution that alone reads it, if that has fewer pixels."""
+    """Moves each shuffle after the depthwise convolution that is its only reader, if that has fewer output pixels."""
     moved = 0
     for operator in list(graph.operators):
         if graph.kind(operator) == "DEPTHWISE_CONV_2D":
             moved += _swap(graph, operator)
     graph.drop_dead_operators()
-    return f"{moved} shuffles behind a depthwise convolution with fewer pixels" if moved else None
+    return f"{moved} shuffles moved after a depthwise convolution with fewer pixels" if moved else None
 
 
 def _swap(graph: Graph, depthwise: schema.OperatorT) -> bool:
@@ -56,7 +56,7 @@ def _taken(graph: Graph, tensor: int, order: np.ndarray) -> int:
 
 
 def _shuffle_before(graph: Graph, reader: schema.OperatorT) -> tuple[int, np.ndarray | None]:
-    """Returns what a chain of moving operators before `reader` starts from, and which of its channels each result is."""
+    """Returns the source tensor of a chain of moving operators before `reader`, and the source channel of each result."""
     producers, consumers = graph.producers(), graph.consumers()
     chain, tensor = [], int(reader.inputs[0])
     while (i := producers.get(tensor)) is not None and len(consumers[tensor]) == 1 and tensor not in graph.outputs:
@@ -77,16 +77,16 @@ def _shuffle_before(graph: Graph, reader: schema.OperatorT) -> tuple[int, np.nda
     permutation = names.reshape(-1, shape[3])[0]
     pixels = np.arange(math.prod(shape[:3]))[:, None] * shape[3]
     if permutation.max() >= shape[3] or not np.array_equal(names.reshape(-1, shape[3]), permutation + pixels):
-        return tensor, None  # pixels move, too
+        return tensor, None  # it also moves pixels
     return tensor, permutation
 
 
 def _rows(permutation: np.ndarray | None) -> int | None:
-    """Returns the rows of the matrix whose transpose a permutation is; None where it is none, or stays as it is."""
+    """Returns the rows of the matrix whose transpose equals a permutation; None if there is none or it is the identity."""
     if permutation is None or len(permutation) < 4:
         return None
     size = len(permutation)
-    rows = int(np.flatnonzero(permutation == 1)[0])  # a column of the matrix stands before the second channel
+    rows = int(np.flatnonzero(permutation == 1)[0])  # a matrix column precedes the second channel
     transposed = (
         1 < rows < size and size % rows == 0 and np.array_equal(np.arange(size).reshape(rows, -1).T.ravel(), permutation)
     )
@@ -94,7 +94,7 @@ def _rows(permutation: np.ndarray | None) -> int | None:
 
 
 def _shuffle(graph: Graph, x: int, y: int, rows: int) -> list[schema.OperatorT]:
-    """Returns the operators that shuffle `x` to `y`: a transpose of the channels as a matrix of `rows` rows."""
+    """Returns the operators that shuffle `x` into `y`: a transpose of the channels as a matrix with `rows` rows."""
     n, h, w, c = graph.shape(x)
     split = like(graph, y, (n, h * w, rows, c // rows), "/split")
     turned = like(graph, y, (n, h * w, c // rows, rows), "/turned")

@@ -1,6 +1,6 @@
-"""Pass: removes operators that do nothing or cancel each other, and computes once what converters compute twice.
+"""Pass: removes operators that do nothing or cancel each other, and merges duplicate computations.
 
-Converters leave reshapes of reshapes, transposes there and back, empty paddings, and quantizations back to the original scale.
+Converters leave reshapes of reshapes, pairs of inverse transposes, empty paddings, and requantizations to the original scale.
 """
 
 from ai_edge_litert import schema_py_generated as schema
@@ -18,7 +18,7 @@ _ONCE = (
     "RELU",
     "RELU6",
     "RELU_N1_TO_1",
-)  # what converters repeat for each reader
+)  # operators that converters repeat for each reader
 
 
 def tidy(graph: Graph, model: CostModel) -> str | None:
@@ -51,7 +51,7 @@ class _Tidying:
         return changed
 
     def _is_plain(self, operator: schema.OperatorT) -> bool:
-        """Whether the operator has inputs and one output, all of known shape."""
+        """Whether the operator has inputs and one output, all with known shapes."""
         if operator.inputs is None or len(operator.inputs) == 0 or len(operator.outputs) != 1:
             return False
         return all(t < 0 or self.graph.shape(int(t)) is not None for t in (*operator.inputs, *operator.outputs))
@@ -71,7 +71,7 @@ class _Tidying:
         if kind == "CONCATENATION":
             return len(operator.inputs) == 1 and operator.builtinOptions.fusedActivationFunction == 0
         if kind in ("PAD", "PADV2", "MIRROR_PAD", "SLICE"):
-            return True  # one that leaves the shape takes all, and adds nothing
+            return True  # if the shape stays the same, it takes everything and adds nothing
         if kind == "STRIDED_SLICE":
             strides = graph.constant(int(operator.inputs[3]))
             return strides is not None and bool((strides == 1).all())
@@ -81,7 +81,7 @@ class _Tidying:
         return False
 
     def _repeated(self, operator: schema.OperatorT, seen: dict) -> bool:
-        """Lets the readers of an operator that repeats an earlier one read that one's result."""
+        """Redirects the readers of a duplicate operator to the result of the first one."""
         graph, kind = self.graph, self.graph.kind(operator)
         x, y = self._data(operator), int(operator.outputs[0])
         if kind not in _ONCE or y in graph.outputs or graph.constant(x) is not None:
@@ -98,7 +98,7 @@ class _Tidying:
         return True
 
     def _shortened(self, operator: schema.OperatorT) -> bool:
-        """Lets an operator read what came before the operator before it, where the two of them are one."""
+        """Merges an operator with its predecessor if one operator can replace the two."""
         kind = self.graph.kind(operator)
         if kind in _RESHAPES:
             return self._reshaped(operator)
@@ -141,7 +141,7 @@ class _Tidying:
         return self._replace(operator, edit.transpose(graph, x, y, order))
 
     def _quantized(self, operator: schema.OperatorT) -> bool:
-        """Shortens a chain of quantizations that leads back to numbers which it came by without rounding."""
+        """Shortens a chain of quantizations that returns to the original values without rounding."""
         graph, y = self.graph, int(operator.outputs[0])
         source, steps = int(operator.inputs[0]), 0
         while (before := self._before(source, ("QUANTIZE", "DEQUANTIZE"))) is not None:

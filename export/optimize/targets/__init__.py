@@ -1,7 +1,7 @@
-"""Targets: kinds of processors and the costs of operators on them, one JSON file beside this module for each.
+"""Targets: the costs of operators on kinds of processors, one JSON file per target beside this module.
 
-Each file names the source of its numbers. `export.calibrate` makes a file for this machine, or from times measured on a phone:
-see docs/targets.md.
+Each file names the source of its numbers. `export.calibrate` creates a file for this machine, or from times measured on a
+phone: see docs/targets.md.
 """
 
 import dataclasses
@@ -14,9 +14,9 @@ from typing import Any
 from shufflenet_tf.errors import UserError
 
 PHONE = "phone"  # the default of the whole export
-HOST = "host"  # this very machine
+HOST = "host"  # this machine
 FOLDER = pathlib.Path(__file__).parent
-TYPES = {1: "int8", 4: "float32"}  # by bytes of an element; a type in between counts as the wider one
+TYPES = {1: "int8", 4: "float32"}  # by bytes per element; a type in between counts as the wider one
 
 _LINEAR = ("call", "pixel", "element")
 COEFFICIENTS = {
@@ -42,14 +42,14 @@ COEFFICIENTS = {
     ),
     **dict.fromkeys(("softmax", "function", "rescale", "quantize", "dequantize", "recode"), _LINEAR),
 }
-INT8_ONLY = ("rescale", "quantize", "dequantize", "recode")  # from one type to another: held by the table of int8
+INT8_ONLY = ("rescale", "quantize", "dequantize", "recode")  # conversions between types: their costs are in int8's table
 _COUNTS = ("rows", "columns", "depth", "lanes")
-_MOST = 1e12  # of any number: beyond, sums of costs would not be finite
-_LONGEST = 1000  # letters of a text
+_MOST = 1e12  # maximum of any number: beyond this, sums of costs might not be finite
+_LONGEST = 1000  # maximum characters of a text
 
 
 class InvalidTarget(UserError):
-    """A target that can't be used."""
+    """The target can't be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,17 +57,17 @@ class Target:
     """A kind of processor.
 
     Attributes:
-      name: as in `--target`.
-      processor: what it is, in words.
-      source: where the numbers come from.
-      litert: version of the runtime that they were taken with.
-      unit: of the costs, such as "cycles".
-      per_millisecond: how many of them pass in a millisecond.
-      partition: cost of each piece that the delegate runs.
-      synchronization: cost of the end of each operator that threads share.
+      name: name for `--target`.
+      processor: description of the processor.
+      source: origin of the numbers.
+      litert: version of LiteRT that was measured.
+      unit: unit of the costs, such as "cycles".
+      per_millisecond: number of units per millisecond.
+      partition: cost of each delegate partition.
+      synchronization: cost at the end of each operator that threads share.
       costs: type ("int8", "float32") -> operator -> coefficient -> value; see `COEFFICIENTS`.
-      growth: largest size of a file, relative to what came in.
-      measured: whether `unit` was taken from a clock, not from a model.
+      growth: maximum size of an optimized file, relative to the input.
+      measured: whether the costs were measured, not modelled.
     """
 
     name: str
@@ -83,11 +83,11 @@ class Target:
     measured: bool = False
 
     def coefficients(self, kind: str, size: int) -> Mapping[str, float]:
-        """Returns the coefficients of an operator on elements of `size` bytes."""
+        """Returns the coefficients of an operator on elements with `size` bytes."""
         return self.costs[TYPES[1 if size == 1 or kind in INT8_ONLY else 4]][kind]
 
     def is_here(self) -> bool:
-        """Whether this is the machine that it was measured on, so that a measurement can have the last word."""
+        """Whether this is the machine that was measured, so that measurements can decide."""
         return self.measured and self.name == HOST
 
     def to_json(self) -> str:
@@ -96,10 +96,10 @@ class Target:
 
     @staticmethod
     def of(name: str) -> "Target":
-        """Returns the target of that name, or that of a JSON file.
+        """Returns the target with that name, or the target in a JSON file.
 
         Raises:
-          InvalidTarget: there is no such target, or the file is no target's.
+          InvalidTarget: there is no such target, or the file doesn't describe one.
         """
         if name in names():
             return _shipped(name)
@@ -112,31 +112,31 @@ class Target:
 
     @staticmethod
     def read(path: pathlib.Path) -> "Target":
-        """Returns the target that a JSON file describes.
+        """Reads a target from a JSON file.
 
         Raises:
-          InvalidTarget: the file can't be read, or is no target's.
+          InvalidTarget: the file can't be read or doesn't describe a target.
         """
         try:
             return Target.from_json(path.read_text(encoding="utf-8"), str(path))
         except OSError as error:
             raise InvalidTarget(
-                f"The target {path} can't be read ({error.strerror or error}): export.calibrate makes one."
+                f"The target {path} can't be read ({error.strerror or error}): create one with export.calibrate."
             ) from None
         except UnicodeDecodeError:
-            raise InvalidTarget(f"The target {path} is no text: give a .json file of export.calibrate.") from None
+            raise InvalidTarget(f"The target {path} is not a text file: give a .json file of export.calibrate.") from None
 
     @staticmethod
     def from_json(text: str, path: str = "the target") -> "Target":
-        """Returns the target that a file's content describes.
+        """Parses a target from the content of its file.
 
         Raises:
-          InvalidTarget: what is wrong with it.
+          InvalidTarget: the content doesn't describe a target.
         """
         try:
             fields = json.loads(text)
         except (ValueError, RecursionError):
-            raise InvalidTarget(f"{path} is no JSON, or it is cut off: give a .json file of export.calibrate.") from None
+            raise InvalidTarget(f"{path} is not JSON, or is cut off: give a .json file of export.calibrate.") from None
         _check(fields, path)
         known = {field.name: fields[field.name] for field in dataclasses.fields(Target) if field.name in fields}
         return Target(**{**known, "costs": {type_: _known(type_, fields["costs"][type_]) for type_ in TYPES.values()}})
@@ -147,9 +147,9 @@ class Account:
     """The cost of a graph on a target.
 
     Attributes:
-      cost: in the target's unit.
-      milliseconds: the same as time.
-      multiply_adds: of convolutions and fully connected layers, those with weights of zero included.
+      cost: cost in the target's unit.
+      milliseconds: the cost as time.
+      multiply_adds: of convolutions and fully connected layers, including those with zero weights.
       parameters: bytes of constants.
     """
 
@@ -160,7 +160,7 @@ class Account:
 
 
 def names() -> list[str]:
-    """Returns the names of the targets that come with the project."""
+    """Returns the names of the targets that ship with the project."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
@@ -170,31 +170,31 @@ def _shipped(name: str) -> Target:
 
 
 def _operators(type_: str) -> dict[str, tuple[str, ...]]:
-    """Returns the operators that have costs on elements of that type, with the names of their coefficients."""
+    """Returns the operators that have costs for that type, with the names of their coefficients."""
     return {kind: keys for kind, keys in COEFFICIENTS.items() if type_ == "int8" or kind not in INT8_ONLY}
 
 
 def _known(type_: str, rows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Returns the coefficients that formulas use; a file may hold more, such as remarks."""
+    """Returns the coefficients that formulas use; a file may contain more, such as remarks."""
     return {kind: {key: rows[kind][key] for key in keys} for kind, keys in _operators(type_).items()}
 
 
 def _check(fields: Any, path: str) -> None:
     def require(condition: bool, reason: str) -> None:
         if not condition:
-            raise InvalidTarget(f"{path} is no target: {reason}; give a .json file of export.calibrate.")
+            raise InvalidTarget(f"{path} is not a target: {reason}; give a .json file of export.calibrate.")
 
     require(isinstance(fields, dict), "it holds no table")
     for field in dataclasses.fields(Target):
         if field.type is str:
             value = fields.get(field.name)
             is_line = isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable()
-            require(is_line, f"its {field.name!r} is no text of one line")
+            require(is_line, f"its {field.name!r} is not a text of one line")
     rate = fields.get("per_millisecond")
-    require(_is_number(rate, 1 / _MOST), f"'per_millisecond' is no number above 0, up to {_MOST:.0e}")
+    require(_is_number(rate, 1 / _MOST), f"'per_millisecond' is not a number above 0, up to {_MOST:.0e}")
     for name in ("partition", "synchronization"):
-        require(_is_number(fields.get(name)), f"{name!r} is no number from 0 to {_MOST:.0e}")
-    require(_is_number(fields.get("growth", 1), 1), f"'growth' is no number from 1 to {_MOST:.0e}")
+        require(_is_number(fields.get(name)), f"{name!r} is not a number from 0 to {_MOST:.0e}")
+    require(_is_number(fields.get("growth", 1), 1), f"'growth' is not a number from 1 to {_MOST:.0e}")
     require(isinstance(fields.get("measured", False), bool), "'measured' is neither true nor false")
     costs = fields.get("costs")
     require(isinstance(costs, dict), "it has no 'costs'")
@@ -207,7 +207,7 @@ def _check(fields: Any, path: str) -> None:
             for key in keys:
                 require(_is_number(row.get(key)), f"{where} have no number {key!r} from 0 to {_MOST:.0e}")
                 whole = row[key] >= 1 and row[key] == int(row[key])
-                require(key not in _COUNTS or whole, f"{where}: {key!r} is no whole number from 1 on")
+                require(key not in _COUNTS or whole, f"{where}: {key!r} is not a whole number of at least 1")
 
 
 def _is_number(value: Any, least: float = 0) -> bool:

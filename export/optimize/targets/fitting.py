@@ -11,19 +11,19 @@ from export.optimize.targets import COEFFICIENTS, INT8_ONLY, TYPES
 from export.optimize.targets.cost_model import convolution_terms, depthwise_terms, linear_terms, transpose_terms
 from export.optimize.targets.specimens import INVOKE, PARTITION, Specimen
 
-_SLACK = 0.25  # of what running a graph takes at all: faster operators disappear in it
-FOLDS = 5  # one operator in so many is held out, in turn, to see how well the others predict it
+_SLACK = 0.25  # share of the fixed cost of running a graph, in which faster operators disappear
+FOLDS = 5  # each operator is held out once, one in this many at a time, to see how well the others predict it
 _ROWS, _COLUMNS, _DEPTHS, _LANES = (1, 2, 4, 6, 8, 16), (8, 16, 32, 64), (1, 4, 8, 64), (4, 8, 16, 32)
 Terms = Callable[[Mapping[str, int]], dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """How well the costs of one operator on one type are predicted.
+    """How well the costs of one operator are predicted for one type.
 
     Attributes:
       count: number of specimens.
-      median, worst: relative errors of specimens that were held out while the coefficients were fitted.
+      median, worst: relative errors of specimens held out of the fit.
     """
 
     type: str
@@ -34,18 +34,18 @@ class Fit:
 
 
 class InvalidTimes(ValueError):
-    """The times of an operator are missing, or no costs come near them; the message is a sentence."""
+    """The times of an operator are missing, or no costs fit them; the message is a sentence."""
 
 
 def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict, float, list[Fit]]:
-    """Returns a target's costs, that of a partition, and how well they fit.
+    """Returns a target's costs, the cost of a partition, and how well they fit.
 
     Args:
-      specimens: what was measured.
-      times: of one run each, by name, in any unit; the costs are in the same.
+      specimens: the measured specimens.
+      times: time of one run of each, by name, in any unit; the costs have the same unit.
 
     Raises:
-      InvalidTimes: an operator has fewer than three times, or such that no costs come near them.
+      InvalidTimes: an operator has fewer than three times, or no costs fit its times.
     """
     rows: dict[tuple[str, str], list[tuple[Mapping[str, int], float]]] = {}
     for specimen in specimens:
@@ -60,20 +60,20 @@ def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict
                 continue
             samples = [(sizes, max(time - invoke, 0.0)) for sizes, time in rows.get((type_, operator), [])]
             if len(samples) < 3:
-                raise InvalidTimes(f"There are {len(samples)} times of {type_} {operator}, and three or more are needed.")
+                raise InvalidTimes(f"There are {len(samples)} times of {type_} {operator}, but at least three are needed.")
             try:
                 costs[type_][operator], median, worst = _fit_operator(operator, samples, _SLACK * invoke)
-            except RuntimeError:  # of SciPy, that it finds no end
-                raise InvalidTimes(f"The times of {type_} {operator} follow from no costs.") from None
+            except RuntimeError:  # SciPy's solver does not converge
+                raise InvalidTimes(f"No costs fit the times of {type_} {operator}.") from None
             fits.append(Fit(type_, operator, len(samples), median, worst))
         partition = partition if type_ != "int8" else _chain(rows.get((type_, PARTITION), []), f"{type_} {PARTITION}")[1] - each
     return costs, float(f"{max(partition, 0.0):.4g}"), fits
 
 
 def _chain(rows: Sequence[tuple[Mapping[str, int], float]], what: str) -> tuple[float, float]:
-    """Returns what a run of a graph takes besides its operators, and what each adds, from chains of 1, 5 and 9 small ones."""
+    """Returns the fixed time of a run and the time that each operator adds, from chains of 1, 5 and 9 small operators."""
     if len(rows) < 2:
-        raise InvalidTimes(f"There are {len(rows)} times of {what}, and two or more are needed.")
+        raise InvalidTimes(f"There are {len(rows)} times of {what}, but at least two are needed.")
     counts, times = zip(*((next(iter(sizes.values())), time) for sizes, time in rows), strict=True)
     slope, intercept = np.polyfit(counts, times, 1)
     return float(np.clip(intercept, 0, min(times))), float(max(slope, 0.0))
@@ -82,7 +82,7 @@ def _chain(rows: Sequence[tuple[Mapping[str, int], float]], what: str) -> tuple[
 def _fit_operator(
     operator: str, rows: Sequence[tuple[Mapping[str, int], float]], slack: float
 ) -> tuple[dict[str, float], float, float]:
-    """Returns the coefficients, and the median and the worst relative error of what was held out."""
+    """Returns the coefficients, and the median and worst relative error of held-out specimens."""
     best = None
     for shape, terms in _forms(operator):
         matrix = np.array([list({"call": 1.0, **terms(sizes)}.values()) for sizes, _ in rows])
@@ -98,7 +98,7 @@ def _fit_operator(
 
 
 def _forms(operator: str) -> Iterable[tuple[dict[str, int], Terms]]:
-    """Yields the shapes of tiles to try, and the terms that go with each."""
+    """Yields the tile shapes to try, with their terms."""
     if operator == "convolution":
         for rows, columns, depth in itertools.product(_ROWS, _COLUMNS, _DEPTHS):
             yield (
@@ -120,13 +120,13 @@ def _forms(operator: str) -> Iterable[tuple[dict[str, int], Terms]]:
 
 
 def _solve(matrix: np.ndarray, times: np.ndarray, slack: float) -> np.ndarray:
-    """Non-negative coefficients of the least relative error."""
+    """Returns the non-negative coefficients with the least relative error."""
     scale = times + slack
     return nnls(matrix / scale[:, None], times / scale)[0]
 
 
 def _held_out(matrix: np.ndarray, times: np.ndarray, slack: float) -> np.ndarray:
-    """Relative errors of each time, predicted from the others."""
+    """Returns the relative error of each time, predicted from the others."""
     errors = np.empty(len(times))
     for n in range(min(FOLDS, len(times))):
         out = np.arange(len(times)) % FOLDS == n

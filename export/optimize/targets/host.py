@@ -1,4 +1,4 @@
-"""The target of this very machine: measured once, kept by processor and version of the runtime."""
+"""The target for this machine: measured once, and cached by processor and LiteRT version."""
 
 import importlib.metadata
 import os
@@ -18,21 +18,21 @@ from export.optimize.targets.specimens import specimens
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 
-_ROUNDS = 12  # through all specimens, so that a busy moment does not meet all runs of one
-_SECONDS = 0.03  # of timed runs a specimen and round
-_RUNS = (3, 100)  # of a specimen in a round, at least and at most
-_QUANTILE = 0.1  # of its times: what runs take on an undisturbed machine, without hanging on one lucky run
+_ROUNDS = 12  # through all specimens, so that a busy moment does not affect all runs of one
+_SECONDS = 0.03  # duration of the timed runs per specimen and round
+_RUNS = (3, 100)  # minimum and maximum runs of a specimen per round
+_QUANTILE = 0.1  # quantile of its times: close to an undisturbed machine, without depending on a single lucky run
 _SYNCHRONIZATION = 1.4  # microseconds at the end of each operator that threads share, measured on an x86 server
 Progress = Callable[[int, int, str], None]
 
 
 def litert_version() -> str:
-    """Returns the version of the runtime, such as "2.3.0"."""
+    """Returns the version of LiteRT, such as "2.3.0"."""
     return importlib.metadata.version("ai-edge-litert")
 
 
 def processor() -> str:
-    """Returns the processor's name, with the instructions that decide which kernels run."""
+    """Returns the processor's name, with the instruction sets that decide which kernels run."""
     name, flags = platform.processor() or platform.machine(), ""
     try:
         info = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
@@ -50,7 +50,7 @@ def processor() -> str:
 
 
 def cache_path() -> pathlib.Path:
-    """Returns where this machine's target is kept."""
+    """Returns the path of this machine's cached target."""
     root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     key = re.sub(r"[^A-Za-z0-9.]+", "-", f"{processor()}-litert-{litert_version()}").strip("-").lower()
     return root / "shufflenet_tf" / "targets" / f"{key}.json"
@@ -74,9 +74,9 @@ def measure(progress: Progress = lambda done, total, name: None) -> dict[str, fl
 
 
 def _timed(runner) -> list[int]:
-    """Returns nanoseconds of runs: of what this thread computes, so that other programs count as little as can be."""
+    """Returns the nanoseconds of runs: this thread's CPU time, so that other programs have little effect."""
     times: list[int] = []
-    runner.invoke()  # its weights are in the cache again
+    runner.invoke()  # brings its weights back into the cache
     while len(times) < _RUNS[0] or (len(times) < _RUNS[1] and sum(times) < _SECONDS * 1e9):
         start = time.thread_time_ns()
         runner.invoke()
@@ -87,17 +87,17 @@ def _timed(runner) -> list[int]:
 def target(
     times: dict[str, float], name: str = HOST, about: str = "", litert: str = "", gigahertz: float | None = None
 ) -> tuple[Target, list[Fit]]:
-    """Fits a target to what the specimens take, and tells how well it fits.
+    """Fits a target to the times of the specimens; also returns how well it fits.
 
     Args:
-      times: microseconds by specimen, or cycles where `gigahertz` is given.
-      name: of the target.
-      about: the processor; "": this one.
-      litert: version of the runtime; "": this one.
-      gigahertz: clock of a processor whose cycles were modelled.
+      times: microseconds by specimen, or cycles if `gigahertz` is given.
+      name: name of the target.
+      about: description of the processor; "": this one.
+      litert: version of LiteRT; "": this one.
+      gigahertz: clock rate of a processor whose cycles were modelled.
 
     Raises:
-      InvalidTimes: an operator lacks times, or they are none of a processor.
+      InvalidTimes: an operator lacks times, or its times fit no processor.
     """
     costs, partition, fits = fit(specimens(), times)
     graphs = f"{sum(specimen.name in times for specimen in specimens())} graphs of one operator each, one thread"
@@ -106,30 +106,30 @@ def target(
         unit, rate, source = "cycles", gigahertz * 1e6, f"modelled cycles (benchmarks/arm) at {gigahertz} GHz: {graphs}"
     synchronization = _SYNCHRONIZATION * rate / 1e3
     about, litert = about or processor(), litert or litert_version()
-    # A phone has to fetch and keep the file; where a server's or a laptop's weights lie matters little.
+    # A phone has to download and store the file; the size matters little on a server or a laptop.
     growth = 1.05 if gigahertz is not None else 1.5
     return Target(name, about, source, litert, unit, rate, partition, synchronization, costs, growth, gigahertz is None), fits
 
 
 def this_machine() -> Target:
-    """Returns the target of this machine, measured and kept on first use.
+    """Returns the target of this machine; measures and caches it on first use.
 
     Raises:
-      InvalidTarget: the folder that it is kept in can't be written.
+      InvalidTarget: the cache folder can't be written.
     """
     path = cache_path()
     if path.exists():
         try:
             return Target.read(path)
-        except InvalidTarget:  # of an earlier version of this project, or damaged
-            print(f"What was kept of this machine in {path} can't be used.", file=sys.stderr, flush=True)
+        except InvalidTarget:  # from an earlier version of this project, or damaged
+            print(f"The cached target of this machine in {path} can't be used.", file=sys.stderr, flush=True)
     try:
         check_writable(path.parent)
     except UserError:
         raise InvalidTarget(
-            f"This machine's target can't be kept in {path.parent}: set XDG_CACHE_HOME to a folder that can be written."
+            f"This machine's target can't be saved in {path.parent}: set XDG_CACHE_HOME to a writable folder."
         ) from None
-    print(f"Measuring what operators cost on this machine, once (kept in {path}) …", file=sys.stderr, flush=True)
+    print(f"Measuring the cost of operators on this machine, once (saved in {path}) …", file=sys.stderr, flush=True)
     measured, _ = target(measure(progress_bar))
     with atomic_path(path) as temporary:
         temporary.write_text(measured.to_json(), encoding="utf-8")
@@ -137,14 +137,14 @@ def this_machine() -> Target:
 
 
 def warn_of_version(chosen: Target) -> None:
-    """Warns on stderr of a target of another version of the runtime, whose kernels may cost otherwise."""
+    """Warns on stderr if a target was made with another version of LiteRT, whose kernels may have other costs."""
     if chosen.litert.split(".")[:2] != litert_version().split(".")[:2]:
-        sentence = f"the target {chosen.name} was made with LiteRT {chosen.litert}, and this is {litert_version()}"
-        print(f"Warning: {sentence}: its costs may be off; export.calibrate makes it anew.", file=sys.stderr, flush=True)
+        sentence = f"the target {chosen.name} was made with LiteRT {chosen.litert}, but {litert_version()} is installed"
+        print(f"Warning: {sentence}: its costs may be off; export.calibrate updates it.", file=sys.stderr, flush=True)
 
 
 def progress_bar(done: int, total: int, name: str) -> None:
-    """Shows how far a measurement is, on stderr: as a bar on a terminal, else at each tenth."""
+    """Shows the progress of a measurement on stderr: as a bar on a terminal, else after each tenth."""
     if sys.stderr.isatty():
         filled = 30 * done // total
         print(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done}/{total} {name[:40]:40}", end="", file=sys.stderr, flush=True)

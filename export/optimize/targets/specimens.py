@@ -1,4 +1,4 @@
-"""A fixed set of graphs of one operator each, to measure a processor with: the same on a server, a phone or an emulator."""
+"""Specimens: a fixed set of one-operator graphs for measuring a processor, the same for a server, a phone or an emulator."""
 
 import dataclasses
 import functools
@@ -10,8 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 from export.flatbuffer.builder import NONE, VALID, Net, Quantization, options
 from export.optimize.targets import INT8_ONLY
 
-INVOKE = "invoke"  # the specimens that tell what running a graph costs besides its operators
-PARTITION = "partition"  # those that tell what it costs to leave the delegate and come back
+INVOKE = "invoke"  # specimens for the fixed cost of running a graph
+PARTITION = "partition"  # specimens for the cost of leaving the delegate and returning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Specimen:
     """A graph of one operator.
 
     Attributes:
-      name: of its file.
+      name: name of its file.
       type: "int8" or "float32".
       operator: as in `targets.COEFFICIENTS`, or "invoke".
-      sizes: what its cost depends on: pixels, channels, taps, groups, inputs, outputs, rows, columns.
-      make: returns the file's content.
+      sizes: the sizes that its cost depends on: pixels, channels, taps, groups, inputs, outputs, rows, columns.
+      make: returns the content of the file.
     """
 
     name: str
@@ -46,7 +46,7 @@ _CONVOLUTIONS = (
     *((14, c, c, 1, 3) for c in (96, 128)),
     *((14, i, o, 1, 5) for i, o in ((16, 24), (48, 64))),
 )
-# Of images: (width, channels, filters, kernel, stride) of the form with single columns, and with neighbouring ones as channels.
+# For images: (width, channels, filters, kernel, stride) with single columns, and with adjacent columns as channels.
 _OF_IMAGES = tuple(
     form
     for filters in (12, 24, 32)
@@ -58,7 +58,7 @@ _OF_IMAGES = tuple(
     )
 )
 _MAPS = ((28, 60), (14, 240), (7, 960), (56, 24), (14, 116), (56, 58))
-# pixels, rows, columns of the matrix that a pixel's channels are
+# pixels, and rows and columns of the matrix formed by a pixel's channels
 _TRANSPOSES = ((784, 10, 3), (784, 20, 3), (784, 3, 20), (196, 40, 3), (784, 12, 8), (784, 8, 12), (196, 24, 8), (196, 8, 24))
 _TRANSPOSES += (
     (784, 58, 2),
@@ -72,12 +72,12 @@ _TRANSPOSES += (
 )
 
 
-# (inputs, outputs) of matrix products with one row, and of convolutions of one pixel
+# (inputs, outputs) of matrix products with one row, and of one-pixel convolutions
 _DENSE = ((1024, 1000), (480, 100), (960, 240), (192, 10), (96, 384))
 
 
 def specimens(types: tuple[str, ...] = ("int8", "float32")) -> Iterator[Specimen]:
-    """Yields all graphs, with weights from a fixed seed."""
+    """Yields all specimens; their weights come from a fixed seed."""
     for type_ in types:
         for name, operator, sizes, build in _all():
             if type_ != "int8" and operator in (*INT8_ONLY, PARTITION):
@@ -128,7 +128,7 @@ def _all() -> Iterator[tuple[str, str, dict[str, int], Callable]]:
 
 
 def _on_maps(side: int, c: int) -> dict[str, tuple[int, int, Callable]]:
-    """Returns (pixels, channels, graph) of the operators on a map; a variant of one stands behind a colon."""
+    """Returns (pixels, channels, graph) for the operators on a map; a colon separates an operator from its variant."""
 
     def on(function: Callable, *arguments, **named) -> Callable:
         return functools.partial(_apply, (1, side, side, c), function, arguments, named)
@@ -165,7 +165,7 @@ def _apply(shape: tuple[int, ...], function: Callable, arguments: tuple, named: 
 
 
 def _input(net: Net, shape: tuple[int, ...]) -> int:
-    """Makes the network's input, or a further one, of that shape."""
+    """Creates the network's input, or a further one, with that shape."""
     x = net.tensor(shape)
     inputs = net.graph.subgraph.inputs
     net.graph.subgraph.inputs = [x] if inputs == [net.input] else [*inputs, x]
@@ -180,7 +180,7 @@ def _chain(net: Net, length: int) -> int:
 
 
 def _interrupted(net: Net, length: int) -> int:
-    """The same chain with an operator between that XNNPACK doesn't take: RELU of int8."""
+    """The same chain interrupted by an operator that XNNPACK doesn't take: RELU in int8."""
     x = net.slice(_input(net, (1, 1, 1, 48)), 0, 40)
     for n in range(1, length):
         x = net.slice(net.relu(x), 0, 40 - n)
@@ -218,14 +218,14 @@ def _multiply(net: Net, x: int) -> int:
 
 
 def _like(net: Net, x: int, kind: str, make_options: Callable, **quantization) -> int:
-    """An operator whose result is shaped as its input."""
+    """Adds an operator whose result has the shape of its input."""
     if kind == "SOFTMAX" and net.int8:
         quantization = {"scale": 1 / 256, "zero_point": -128}
     return net.op(kind, [x], net.shape(x), make_options(), **quantization)
 
 
 def _converted(side: int, channels: int, type_: int, kind: str, net: Net) -> int:
-    """QUANTIZE or DEQUANTIZE of `type_`: to int8, or to float where it is int8 already."""
+    """Returns a QUANTIZE or DEQUANTIZE whose input has `type_`; QUANTIZE's output is int8, DEQUANTIZE's is float."""
     shape = (1, side, side, channels)
     real = schema.TensorType.FLOAT32
     quantization = {
