@@ -1,12 +1,12 @@
-"""ShuffleNet V2's experiments on its four guidelines (tables 1-4 of the paper), and figure 2's breakdown, on this machine.
+"""Repeats ShuffleNet V2's experiments on its four guidelines (tables 1-4) and figure 2's breakdown on this machine.
 
     python benchmarks/guidelines.py [--output=FOLDER] [--parts=G1,G2] [--threads=1] [--runs=50] [--quick]
 
-Writes guidelines.png, guidelines.csv and breakdown.png, and says in words which guidelines hold. Graphs are the paper's:
-10 blocks on 56x56 maps, with the channels of its ARM column, float32 and int8, as TensorFlow converts them: nothing is
-optimized, so that what is compared stays what it is. TFLite fuses a ReLU with the convolution in front. All graphs of an
-experiment take turns in one process; ratios are of the fastest runs. --files keeps
-the graphs for the next time. --quick is small: 2 blocks on 14x14 maps.
+Writes guidelines.png, guidelines.csv and breakdown.png, and prints which guidelines hold. The graphs are those of the paper:
+10 blocks on 56x56 maps with the channels of its ARM column, in float32 and int8, as TensorFlow converts them. They are not
+optimized, because that would change what is compared. TFLite fuses a ReLU with the preceding convolution. All graphs of an
+experiment run in turns in one process; ratios are between the fastest runs. --files keeps the graphs for the next time.
+--quick uses small graphs: 2 blocks on 14x14 maps.
 """
 
 import csv
@@ -35,19 +35,19 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 
 PARTS = (*(experiment.key for experiment in EXPERIMENTS), "breakdown")
-NETWORKS = ("shufflenet_v1_1.0x_g3", "shufflenet_v2_1.0x", "mobilenet_v2_1.0x")  # figure 2's two, and the paper's own
+NETWORKS = ("shufflenet_v1_1.0x_g3", "shufflenet_v2_1.0x", "mobilenet_v2_1.0x")  # figure 2's networks, and V2 itself
 
 
 FLAGS = cli.flag_values()
-cli.define_output(FLAGS, "Folder to write to.", "runs/guidelines")
-flags.DEFINE_list("parts", list(PARTS), "Which guidelines, and whether the breakdown.", flag_values=FLAGS)
-flags.DEFINE_string("files", None, "Folder for the graphs; those that it has are not built again.", flag_values=FLAGS)
+cli.define_output(FLAGS, "Folder for the results.", "runs/guidelines")
+flags.DEFINE_list("parts", list(PARTS), 'Guidelines to test, and "breakdown".', flag_values=FLAGS)
+flags.DEFINE_string("files", None, "Folder for the graphs; existing ones are reused.", flag_values=FLAGS)
 cli.define_timing(FLAGS, runs=50)
-flags.DEFINE_bool("quick", False, "Small graphs, to see that all works.", flag_values=FLAGS)
+flags.DEFINE_bool("quick", False, "Use small graphs, for a quick test.", flag_values=FLAGS)
 
 
 def measure(experiment: Experiment) -> tuple[dict[str, np.ndarray], list[dict]]:
-    """Returns the times relative to the first variant by kind, [variants, columns], and the table's lines."""
+    """Returns the times relative to the first variant by kind, [variants, columns], and the lines of the table."""
     size, blocks, columns = (14, 2, 1) if FLAGS.quick else (SIZE, BLOCKS, 3)
     keys = graphs.keys([experiment], columns)
     with tempfile.TemporaryDirectory() as temporary:
@@ -81,10 +81,10 @@ def measure(experiment: Experiment) -> tuple[dict[str, np.ndarray], list[dict]]:
 
 
 def breakdowns(threads: int, runs: int, cpu_time: bool) -> dict[str, Breakdown]:
-    """Returns where the time of each network goes, as converted and optimized."""
+    """Returns the breakdown of each network, as converted and optimized."""
     found = {}
     for name in NETWORKS:
-        print(f"Taking {name} apart …", file=sys.stderr, flush=True)
+        print(f"Measuring the operators of {name} …", file=sys.stderr, flush=True)
         bundle, images = untrained(name, (224, 224))
         kinds = [Precision(kind, calibration=images if kind == "int8" else ()) for kind in graphs.KINDS]
         for exported in export(bundle, kinds, threads):
@@ -97,7 +97,7 @@ def main(arguments: list[str]) -> None:
     cli.refuse_arguments(arguments)
     parts, output = FLAGS.parts, pathlib.Path(FLAGS.output)
     if unknown := [part for part in parts if part not in PARTS]:
-        raise UserError(f"--parts has {unknown[0]!r}, which is none of {', '.join(PARTS)}.")
+        raise UserError(f"--parts has {unknown[0]!r}: use {', '.join(PARTS)}.")
     check_writable(output)
     measured, lines = {}, []
     chosen = [experiment for experiment in EXPERIMENTS if experiment.key in parts]
@@ -119,8 +119,8 @@ def main(arguments: list[str]) -> None:
         for name, own in found.items():
             shares = ", ".join(f"{part} {share:.0%}" for part, share in own.shares.items() if share >= 0.005)
             total = sum(own.milliseconds.values())
-            print(f"{name}: {own.whole:.2f} ms, its operators on their own {total:.2f} ms: {shares}.")
-    print(f"Pictures and the table are in {output}.")
+            print(f"{name}: {own.whole:.2f} ms, sum of separate operators {total:.2f} ms: {shares}.")
+    print(f"The charts and the table are in {output}.")
 
 
 def run(argv: Sequence[str] | None = None) -> int:

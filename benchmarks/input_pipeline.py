@@ -1,11 +1,11 @@
-"""How fast training images come: the whole pipeline against bare decoding, and how long a training step waits for them.
+"""Speed of the training input: the complete pipeline against bare decoding, and the time that a training step waits for it.
 
 Usage:
   python benchmarks/input_pipeline.py [--dataset=PATH]
 
-Bare decoding is `tf.image.decode_and_crop_jpeg` of the same files and the same kind of random windows in a parallel map,
-with nothing behind it. The pipeline adds resizing, flip, colour jitter, lighting, normalisation and batching. Both run in
-one process and take turns; compare the ratio. Without --dataset, drawn photos are used, of ImageNet's usual size or of --width.
+Bare decoding is `tf.image.decode_and_crop_jpeg` of the same files with the same kind of random windows in a parallel map,
+without further steps. The pipeline adds resizing, flip, colour jitter, lighting, normalisation and batching. Both run in turns
+in one process; compare the ratio. Without --dataset, photos are generated in ImageNet's usual size, or with --width.
 """
 
 import itertools
@@ -33,11 +33,11 @@ from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.training.trainer import Trainer
 
 BATCH = 64
-BATCHES = 10  # a measurement
+BATCHES = 10  # per measurement
 
 
 def draw_photos(folder: pathlib.Path, width: int, count: int = 128) -> None:
-    """Writes JPEGs of `width` by three quarters of that, in pixels."""
+    """Writes JPEGs with a width of `width` and a height of three quarters of that, in pixels."""
     for i in range(count):
         pixels, label = shapes.draw("train", i, 400)
         for split in ("train", "test"):
@@ -47,7 +47,7 @@ def draw_photos(folder: pathlib.Path, width: int, count: int = 128) -> None:
 
 
 def bare(source: Source, augmentation: Augmentation) -> tf.data.Dataset:
-    """Returns an endless dataset that decodes and crops, batch by batch, and hands on one number a batch."""
+    """Returns an endless dataset that decodes and crops batches, and yields one number per batch."""
 
     def decode(index, example):
         size = tf.io.extract_jpeg_shape(example["image"])
@@ -62,7 +62,7 @@ def bare(source: Source, augmentation: Augmentation) -> tf.data.Dataset:
 def rates(dataset: tf.data.Dataset) -> tuple[float, float]:
     """Returns images per second, and images per second of processor time."""
     iterator = iter(dataset)
-    next(iterator)  # the first batch waits for the graph to be set up
+    next(iterator)  # the first batch includes building the graph
     start, start_cpu = time.perf_counter(), time.process_time()
     for _ in itertools.islice(iterator, BATCHES):
         pass
@@ -70,7 +70,7 @@ def rates(dataset: tf.data.Dataset) -> tuple[float, float]:
 
 
 def waiting(source: Source, network: str, size: int, steps: int = 60) -> float:
-    """Returns the part of the time that a training step waits for its batch."""
+    """Returns the fraction of the time that a training step waits for its batch."""
     model = st.create_model(network, input_shape=(size, size, 3), classes=len(source.labels))
     trainer = Trainer(model)
     trainer.compile(optimizer=tf.keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True), jit_compile=False)
@@ -90,10 +90,10 @@ def waiting(source: Source, network: str, size: int, steps: int = 60) -> float:
 
 
 FLAGS = cli.flag_values()
-flags.DEFINE_string("dataset", None, "Folder of photos, one folder a class; without it, photos are drawn.", flag_values=FLAGS)
+flags.DEFINE_string("dataset", None, "Folder of photos, one folder per class; default: generated photos.", flag_values=FLAGS)
 cli.define_alias(FLAGS, "folder", "dataset")
-flags.DEFINE_integer("width", 500, "Of the drawn photos, pixels; ImageNet's are 500, a phone's 4000.", 8, flag_values=FLAGS)
-flags.DEFINE_integer("size", 224, "Side of the network's input, pixels.", 32, flag_values=FLAGS)
+flags.DEFINE_integer("width", 500, "Width of generated photos in pixels; ImageNet: 500, a phone: 4000.", 8, flag_values=FLAGS)
+flags.DEFINE_integer("size", 224, "Side of the network's input in pixels.", 32, flag_values=FLAGS)
 flags.DEFINE_integer("rounds", 8, "Interleaved measurements.", 1, flag_values=FLAGS)
 
 
@@ -113,10 +113,10 @@ def main(arguments: list[str]) -> None:
     median = statistics.median
     print(f"{os.cpu_count()} cores, {FLAGS.size} px, batches of {BATCH}, medians of {FLAGS.rounds} interleaved measurements")
     print(f"bare decode_and_crop_jpeg   {median(a[0] for a, _ in pairs):7.0f} images/s")
-    print(f"the whole pipeline          {median(b[0] for _, b in pairs):7.0f} images/s")
+    print(f"complete pipeline           {median(b[0] for _, b in pairs):7.0f} images/s")
     print(f"ratio                       {median(b[0] / a[0] for a, b in pairs):7.2f}")
     print(f"ratio by processor time     {median(b[1] / a[1] for a, b in pairs):7.2f}")
-    print(f"a training step of shufflenet_v2_0.5x waits for its data {share:.1%} of its time")
+    print(f"a training step of shufflenet_v2_0.5x waits for its data for {share:.1%} of its time")
 
 
 def run(argv: Sequence[str] | None = None) -> int:

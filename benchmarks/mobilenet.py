@@ -1,9 +1,9 @@
-"""ShuffleNet V2 1.0x in int8 against Keras's MobileNetV2 0.75 in int8: published accuracy 69.4 % and 69.8 %.
+"""Compares ShuffleNet V2 1.0x in int8 with Keras's MobileNetV2 0.75 in int8: published accuracy 69.4 % and 69.8 %.
 
     python benchmarks/mobilenet.py [--threads=1] [--runs=100]
 
-MobileNetV2 is exported by TensorFlow's converter, without any preprocessing; ShuffleNet by export.tflite, with it. Weights
-are random: time doesn't depend on them. The files take turns in one process.
+TensorFlow's converter exports MobileNetV2, without preprocessing; export.tflite exports ShuffleNet, with preprocessing. Weights
+are random, because they don't affect the time. The files run in turns in one process.
 """
 
 import os
@@ -29,7 +29,7 @@ SIZE = (224, 224, 3)
 
 
 def mobilenet(images: list[np.ndarray]) -> bytes:
-    """Returns Keras's MobileNetV2 0.75 in int8, as TensorFlow's converter makes it."""
+    """Returns Keras's MobileNetV2 0.75 in int8, as converted by TensorFlow."""
     network = tf.keras.applications.MobileNetV2(SIZE, alpha=0.75, weights=None)
     signature = [tf.TensorSpec((1, *SIZE), tf.float32)]
     traced = tf.function(lambda image: network(image, training=False), signature).get_concrete_function()
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
         for path, content in zip(paths, contents.values(), strict=True):
             path.write_bytes(content)
         results = benchmark(paths, FLAGS.threads, FLAGS.runs, cpu_time=FLAGS.cpu_time)
-    print("\n| int8, 224 px | min ms | median ms | of MobileNetV2 |\n|---|---|---|---|")
+    print("\n| int8, 224 px | min ms | median ms | ratio to MobileNetV2 |\n|---|---|---|---|")
     for name, result in zip(contents, results, strict=True):
         print(f"| {name} | {min(result.milliseconds):.2f} | {np.median(result.milliseconds):.2f} | {result.ratio:.2f} |")
 

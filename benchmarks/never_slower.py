@@ -1,11 +1,11 @@
-"""No network is predicted to be slower after the optimizer than before, on any target: shown for the whole registry.
+"""Checks, for all registered networks and targets, that the optimizer never predicts a slower file.
 
 Usage:
   python benchmarks/never_slower.py [--network='shufflenet_*,…'] [--size=224] [--targets=phone,phone_old,…] [--csv=FILE]
 
-Each network is converted to float32 and int8 with random weights, and taken through the optimizer once a target, without timing
-anything; a line says what the target is predicted to need relative to the file as converted, and how multiply-adds and bytes
-changed. The exit status is 1 if anything is above 1.00. All 90 networks at 224 px take hours; --network takes shell wildcards.
+Each network is converted to float32 and int8 with random weights and optimized once per target, without any timing. Each line
+shows the predicted cost relative to the file as converted, and the changes of multiply-adds and bytes. The exit status is 1 if
+any cost is above 1.00. All 90 networks at 224 px take hours; --network accepts shell wildcards.
 """
 
 import csv
@@ -32,7 +32,7 @@ cli.define_networks(FLAGS)
 cli.define_alias(FLAGS, "models", "network")
 flags.DEFINE_list("targets", names(), "Targets to optimize for.", flag_values=FLAGS)
 flags.DEFINE_integer("size", 224, "Side of the input in pixels.", 32, flag_values=FLAGS)
-flags.DEFINE_string("csv", None, "A table to write, a line a file.", flag_values=FLAGS)
+flags.DEFINE_string("csv", None, "Table to write, one line per file.", flag_values=FLAGS)
 
 
 def conversions(name: str, size: int):
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
             table.writeheader()
             table.writerows(found)
     slower = [row for row in found if row["cost"] > 1]
-    print(f"{len(found)} files; the dearest after optimization: {max((row['cost'] for row in found), default=1.0):.3f}.")
+    print(f"{len(found)} files; highest cost after optimization: {max((row['cost'] for row in found), default=1.0):.3f}.")
     return 1 if slower else 0
 
 

@@ -1,17 +1,17 @@
-"""Latency of ShuffleNets as converted, optimized, and of their convolutions alone, in turns in one process.
+"""Latency of ShuffleNets as converted, as optimized, and of their convolutions alone, measured in turns in one process.
 
 Usage:
   python benchmarks/optimize.py [--network=shufflenet_v2_1.0x,…] [--precisions=int8,float32] [--threads=1] [--runs=60]
     [--target=host]
 
-Three graphs a model take turns, so that the noise of a shared machine meets all of them alike; compare the ratios, not
-the figures of two days. "Convolutions only" is a wrong network: the same operators without anything that moves channels
-(but for a concatenation where no tensor of the width at hand exists), the floor of what moving channels away can give.
-The optimizer also changes other things, so that it can fall below.
+The three graphs of a model run in turns, so that the noise of a shared machine affects them equally; compare the ratios, not
+times from different days. "Convolutions only" is an incorrect network: the same operators without channel movement (except
+for a concatenation where no tensor has the required width). It estimates the lower limit for eliminating channel movement.
+The optimizer also makes other changes, so it can be faster than that.
 
-Weights are random, with statistics of normalization measured on random images; they do not matter for the time. A name
-with ":paper" has the ReLU of V1's stride-2 unit behind the concatenation, as in the paper's figure and in other people's
-exports; --network also takes .tflite files.
+Weights are random, with normalization statistics measured on random images; they don't affect the time. A name with ":paper"
+has the ReLU of V1's stride-2 unit after the concatenation, as in the paper's figure and in other exports; --network also
+accepts .tflite files.
 """
 
 import functools
@@ -37,26 +37,22 @@ from export.optimize.targets import HOST, host
 from shufflenet_tf import cli
 
 FLAGS = cli.flag_values()
-flags.DEFINE_list(
-    "network", ["shufflenet_v2_1.0x"], "Names of the registry (also NAME:paper), or .tflite files.", flag_values=FLAGS
-)
+flags.DEFINE_list("network", ["shufflenet_v2_1.0x"], "Registered names (also NAME:paper), or .tflite files.", flag_values=FLAGS)
 flags.DEFINE_list("precisions", ["int8", "float32"], "int8, float32 or both.", flag_values=FLAGS)
 flags.DEFINE_string("wiring", "tensorpack", "tensorpack, megvii or torchvision.", flag_values=FLAGS)
 flags.DEFINE_integer("size", 224, "Side of the input in pixels.", 32, flag_values=FLAGS)
 cli.define_threads(FLAGS)
 cli.define_alias(FLAGS, "models", "network")
-flags.DEFINE_string(
-    "target", HOST, "Processor that the optimizer chooses for; only host's files should be timed here.", flag_values=FLAGS
-)
+flags.DEFINE_string("target", HOST, "Processor to optimize for; only files for host should be timed here.", flag_values=FLAGS)
 flags.DEFINE_integer("runs", 60, "Timed runs of each graph.", 1, flag_values=FLAGS)
 
-# Operators that need the quantization of their input at their output.
+# Operators whose output needs the quantization of their input.
 _SAME_SCALE = ("PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "RELU")
 
 
 @functools.cache
 def _network(name: str, wiring: str, size: int):
-    """Returns a frozen function of a network with sane activations."""
+    """Returns a frozen function of a network with realistic activations."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -71,7 +67,7 @@ def _network(name: str, wiring: str, size: int):
         if hasattr(layer, "moving_mean"):
             layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
             layer.beta.assign(rng.normal(0, 0.1, layer.beta.shape))
-            layer.momentum = 0.0  # one step in training mode sets the statistics
+            layer.momentum = 0.0  # a single step in training mode sets the statistics
     model(_images(size, 8), training=True)
     signature = tf.TensorSpec([1, size, size, 3], tf.float32, name="image")
     function = tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
@@ -116,7 +112,7 @@ def _images(size: int, count: int) -> np.ndarray:
 
 
 def as_converted(name: str, precision: str, wiring: str, size: int) -> bytes:
-    """Returns the model as TensorFlow's converter makes it; int8 with uint8 input and output."""
+    """Returns the model as converted by TensorFlow; int8 with uint8 input and output."""
     import tensorflow as tf
 
     from export.convert.converter import run_converter
@@ -126,7 +122,7 @@ def as_converted(name: str, precision: str, wiring: str, size: int) -> bytes:
 
 
 def convolutions_only(model: bytes) -> bytes:
-    """Returns a wrong network of the same operators without those that only move channels."""
+    """Returns an incorrect network of the same operators without pure channel movement."""
     graph = Graph(model)
     moving = analyse(graph, set()).moving
     moved = {int(t) for i in moving for t in graph.operators[i].outputs}
@@ -145,7 +141,7 @@ def convolutions_only(model: bytes) -> bytes:
 
 
 def _substitute(graph: Graph, tensor: int, kind: str, made: list[int], operators: list) -> int:
-    """Returns the latest tensor of the shape of `tensor`, or a concatenation of the latest two that have it together."""
+    """Returns the latest tensor with the shape of `tensor`, or a concatenation of the latest two that together have it."""
     shape, quantization = graph.shape(tensor), graph.quantization(tensor)
     for other in reversed(made):
         fits = graph.shape(other) == shape and graph.type(other) == graph.type(tensor)
@@ -161,11 +157,11 @@ def _substitute(graph: Graph, tensor: int, kind: str, made: list[int], operators
                 operators.append(graph.operator("CONCATENATION", [one, other], [joined], options))
                 made.append(joined)
                 return joined
-    return tensor  # the movement stays
+    return tensor  # keep the movement
 
 
 def measure(models: list[bytes], threads: int, runs: int) -> list[list[float]]:
-    """Returns milliseconds of `runs` runs of each model, taken in turns."""
+    """Returns the milliseconds of `runs` runs of each model, measured in turns."""
     runners = []
     for model in models:
         runner = runtime.interpreter(model, threads)

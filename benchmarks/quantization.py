@@ -1,14 +1,14 @@
-"""Quantization step by step: how often an int8 network gives the float network's answer, and how far it is off.
+"""Measures quantization step by step: the agreement of an int8 network with the float network, and its divergence.
 
     python benchmarks/quantization.py --model=FILE,… --calibration=FOLDER --test=FOLDER [--qat=FOLDER] [--max_drop=0.05] …
 
-Models are what st.load takes: folders of runs, .keras files, checkpoints. Photos need no labels. Agreement is the fraction
-of test photos with the same first class, the divergence is Kullback and Leibler's of the softmax of the logits, in nats:
-probabilities in 8 bits would add their own rounding to every row alike. The expected drop is what changed answers cost in
-accuracy if the float network's probabilities are right. --qat adds quantization-aware training on the photos
-of --calibration, the float network being the only teacher: a run of `python -m export.qat` for each model, kept in this folder.
---max_drop keeps the layers that int8 hurts most in floating point, as few as it takes for a third of the photos of
---calibration to expect no larger drop, in points; --int16 stores activations in 16 bits; --layers adds the noise of each layer.
+Models are in any form that st.load accepts: runs' folders, .keras files, checkpoints. Photos need no labels. Agreement is the
+fraction of test photos with the same top class. The divergence is the Kullback-Leibler divergence of the softmax of the logits,
+in nats, because 8-bit probabilities would add their own rounding to every row. The expected drop is the loss of accuracy by
+changed answers if the float network's probabilities are right. --qat adds quantization-aware training on the photos of
+--calibration, with the float network as the only teacher: one run of `python -m export.qat` per model, kept in this folder.
+--max_drop keeps the layers that int8 hurts most in floating point: as few as necessary to limit the expected drop, in points,
+on a third of the photos of --calibration. --int16 stores activations in 16 bits; --layers adds the noise of each layer.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ RECIPES = {
     "percentile ranges": Recipe("percentile"),
     "MSE ranges": Recipe("mse"),
     "entropy ranges": Recipe("entropy"),
-    "min-max ranges, derived anew": Recipe(),
+    "min-max ranges, derived again": Recipe(),
     "+ bias correction": Recipe(tuning=_CORRECT),
     "+ equalization": Recipe(equalize=BEST.equalize, tuning=_CORRECT),
     "+ rounding with compensation": Recipe(equalize=BEST.equalize, tuning=_ROUNDED),
@@ -60,19 +60,19 @@ RECIPES = {
 FLAGS = cli.flag_values()
 flags.DEFINE_list("model", [], "Trained models: runs' folders, .keras files, checkpoints.", flag_values=FLAGS)
 cli.define_alias(FLAGS, "models", "model")
-flags.DEFINE_string("calibration", None, "Photos to calibrate with.", flag_values=FLAGS)
-flags.DEFINE_string("test", None, "Folder of photos to compare on.", flag_values=FLAGS)
-flags.DEFINE_integer("images", 200, "How many to calibrate with.", 1, flag_values=FLAGS)
+flags.DEFINE_string("calibration", None, "Folder of photos for calibration.", flag_values=FLAGS)
+flags.DEFINE_string("test", None, "Folder of photos for the comparison.", flag_values=FLAGS)
+flags.DEFINE_integer("images", 200, "Number of calibration photos.", 1, flag_values=FLAGS)
 cli.define_threads(FLAGS)
-flags.DEFINE_string("qat", None, "Folder for runs of export.qat; a finished one is not run again.", flag_values=FLAGS)
+flags.DEFINE_string("qat", None, "Folder for runs of export.qat; finished runs are reused.", flag_values=FLAGS)
 flags.DEFINE_string("qat_flags", "", 'Flags of export.qat, such as "--steps=100".', flag_values=FLAGS)
-flags.DEFINE_float("max_drop", None, "Points of accuracy to lose in mixed precision.", 0, 100, flag_values=FLAGS)
-flags.DEFINE_bool("int16", False, "Store activations in 16 bits too; runs some 40 times as long.", flag_values=FLAGS)
+flags.DEFINE_float("max_drop", None, "Accepted loss of accuracy for mixed precision, in points.", 0, 100, flag_values=FLAGS)
+flags.DEFINE_bool("int16", False, "Also store activations in 16 bits; takes about 40 times as long.", flag_values=FLAGS)
 flags.DEFINE_bool("layers", False, "Add the noise of each layer.", flag_values=FLAGS)
 
 
 def trained(path: str) -> bytes:
-    """Returns the int8 graph of a network that learns, or has learnt, to be one, by a program of its own: it's in Keras 2."""
+    """Returns the int8 graph of a network after quantization-aware training, in a separate program that uses Keras 2."""
     folder = pathlib.Path(FLAGS.qat) / pathlib.Path(path).name.partition(".pth")[0]
     if not (folder / QAT_GRAPH).exists():
         flags = [f"--model={path}", f"--dataset={FLAGS.calibration}", f"--output={folder}", *FLAGS.qat_flags.split()]
@@ -91,7 +91,7 @@ def measure(path: str) -> None:
         real = convert(traced)
         given = convert(traced, Precision("int8", calibration=calibration))
         expected = logits(real, test)
-    print(f"\n{bundle.model.name}: {len(calibration)} photos to quantize with, {len(test)} others to test on\n")
+    print(f"\n{bundle.model.name}: {len(calibration)} photos for quantization, {len(test)} others for the test\n")
     print("| | agreement | divergence | expected drop | s |\n|---|---|---|---|---|")
 
     def show(name: str, make: Callable[[], QuantizedPair], silence: Callable = startup.held_back) -> QuantizedPair:
@@ -133,7 +133,7 @@ def main(arguments: list[str]) -> None:
     cli.refuse_arguments(arguments)
     for name in ("model", "calibration", "test"):
         if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing: --help shows how to use this.")
+            raise UserError(f"--{name} is missing: give it; --help shows examples.")
     for path in FLAGS.model:
         measure(path)
 

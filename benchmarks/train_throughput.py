@@ -1,13 +1,13 @@
-"""Images per second of one training step: our layers, Keras's own, tf_keras, TensorFlow without oneDNN, and PyTorch.
+"""Images per second of a training step: our layers, Keras's layers, tf_keras, TensorFlow without oneDNN, and PyTorch.
 
 Usage:
   python benchmarks/train_throughput.py [--torch_python=PATH] [--cpu_time]
 
-ShuffleNet V2 0.5x (and V1 0.5x, g = 3, for grouped convolutions), forward, backward and SGD with momentum, on the same
-random batch. Each framework has a process of its own, and the processes take turns, so that the noise of a shared machine
-meets all of them alike; compare the ratios, not the figures of two days. --cpu_time counts what the cores compute, for a
-machine that others use too. PyTorch's rows are torchvision's model; they are
-left out where neither this Python nor --torch_python has torch and torchvision.
+ShuffleNet V2 0.5x (and V1 0.5x, g = 3, for grouped convolutions): forward, backward and SGD with momentum, on the same
+random batch. Each framework has its own process, and the processes run in turns, so that the noise of a shared machine affects
+all equally; compare the ratios, not times from different days. --cpu_time measures the CPU time of all cores, for a shared
+machine. PyTorch's rows use torchvision's model; they are omitted if neither this Python nor --torch_python has torch and
+torchvision.
 """
 
 import argparse
@@ -20,12 +20,12 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-STEPS = 5  # a measurement
+STEPS = 5  # per measurement
 WITHOUT = ", without oneDNN"
 
 
 def tensorflow_steps(size: int, batch: int, variants: list[str]) -> dict:
-    """Returns a function a variant that runs one step and waits for it."""
+    """Returns one function per variant, which runs one step and waits for it."""
     import numpy as np
     import tensorflow as tf
 
@@ -37,7 +37,7 @@ def tensorflow_steps(size: int, batch: int, variants: list[str]) -> dict:
     labels = np.eye(10, dtype=np.float32)[np.arange(batch) % 10]
 
     class KerasGroupedConv2D(tf.keras.layers.Conv2D):
-        """What `kernels.GroupedConv2D` replaces."""
+        """The layer that `kernels.GroupedConv2D` replaces."""
 
     def step(variant: str):
         network, _, own = variant.removesuffix(WITHOUT).partition(", ")
@@ -54,7 +54,7 @@ def tensorflow_steps(size: int, batch: int, variants: list[str]) -> dict:
 
 
 def torch_steps(size: int, batch: int, variants: list[str]) -> dict:
-    """The same for torchvision's network."""
+    """Returns the same for torchvision's network."""
     import torch
     import torchvision
 
@@ -78,7 +78,7 @@ def torch_steps(size: int, batch: int, variants: list[str]) -> dict:
 
 
 def serve(framework: str, size: int, batch: int, variants: list[str], cpu_time: bool) -> None:
-    """A worker: measures a variant whenever its number comes in, and answers with seconds a step."""
+    """Runs a worker: measures a variant whenever it receives its number, and answers with seconds per step."""
     steps = list((torch_steps if framework == "torch" else tensorflow_steps)(size, batch, variants).values())
     for step in steps:
         step(), step()
@@ -86,7 +86,7 @@ def serve(framework: str, size: int, batch: int, variants: list[str], cpu_time: 
     clock = time.process_time if cpu_time else time.perf_counter
     for line in sys.stdin:
         step = steps[int(line)]
-        step()  # what another variant has put into the caches is not this one's fault
+        step()  # refills the caches after another variant
         start = clock()
         for _ in range(STEPS):
             step()
@@ -94,7 +94,7 @@ def serve(framework: str, size: int, batch: int, variants: list[str], cpu_time: 
 
 
 def start(python: str, framework: str, settings: str, args: argparse.Namespace, variants: list[str]) -> subprocess.Popen:
-    """Starts a worker with `settings`, NAME=VALUE …, in its environment."""
+    """Starts a worker with `settings` (NAME=VALUE …) in its environment."""
     environment = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -114,11 +114,11 @@ def start(python: str, framework: str, settings: str, args: argparse.Namespace, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=64, help="of the images, pixels")
-    parser.add_argument("--batch", type=int, default=64, help="images a step")
-    parser.add_argument("--rounds", type=int, default=10, help=f"measurements of {STEPS} steps each, a variant")
-    parser.add_argument("--cpu_time", action="store_true", help="seconds of all cores together instead of those that pass")
-    parser.add_argument("--torch_python", default=sys.executable, help="a Python that has torch and torchvision")
+    parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
+    parser.add_argument("--batch", type=int, default=64, help="images per step")
+    parser.add_argument("--rounds", type=int, default=10, help=f"measurements of {STEPS} steps each, per variant")
+    parser.add_argument("--cpu_time", action="store_true", help="measure the CPU time of all cores instead of wall time")
+    parser.add_argument("--torch_python", default=sys.executable, help="path of a Python with torch and torchvision")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("variants", nargs="*", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -137,7 +137,7 @@ def main() -> None:
     if args.torch_python != sys.executable or importlib.util.find_spec("torch"):
         groups.append((args.torch_python, "torch", "TF_CPP_MIN_LOG_LEVEL=3", ["torchvision", "torchvision, channels-last"]))
     else:
-        print("PyTorch is not installed here: give --torch_python for its rows.", file=sys.stderr)
+        print("PyTorch is not installed here: give --torch_python to include it.", file=sys.stderr)
     seconds = {}
     workers = [(start(*group[:3], args, group[3]), group[3]) for group in groups]
     for _ in range(args.rounds):
@@ -151,7 +151,7 @@ def main() -> None:
 
     clock = ", CPU time" if args.cpu_time else ""
     print(f"{args.size} px, batch {args.batch}{clock}, {os.cpu_count()} cores, {args.rounds} interleaved measurements\n")
-    print(f"{'':66}  images/s   ours is faster by")
+    print(f"{'':66}  images/s   our speedup")
     for variant, times in seconds.items():
         ours = seconds[next(name for name in (v1_g8, v1, v2) if variant.startswith(name) or name == v2)]
         ratio = statistics.median(b / a for a, b in zip(ours, times, strict=True))

@@ -122,9 +122,7 @@ def read_times(path: str | os.PathLike) -> dict[str, float]:
         raise UserError(f'--times={path} is not a table: give a file such as {{"slice_28_60.int8": 12.5, …}}.')
     for name, value in times.items():
         if not isinstance(value, int | float) or isinstance(value, bool) or not (_LEAST <= value <= _MOST):
-            raise UserError(
-                f"--times={path} has {str(value)[:40]} for {name[:40]!r}: give microseconds, a number above 0."
-            )
+            raise UserError(f"--times={path} has {str(value)[:40]} for {name[:40]!r}: give microseconds, a number above 0.")
     return {name: float(value) for name, value in times.items()}
 
 

@@ -1,1 +1,1 @@
-"""Reproduces the papers' comparisons: tables, guidelines, latencies and the chart. The product never imports this research code."""
+"""Reproduces the papers' comparisons: tables, guidelines, latencies, chart. The product never imports this research code."""

@@ -1,12 +1,12 @@
-"""What a .tflite file computes on a phone's processor, without a phone: LiteRT's own ARM kernels, emulated by QEMU.
+"""Runs .tflite files on a phone's processor without a phone: LiteRT's ARM kernels, emulated by QEMU.
 
     from benchmarks import arm
     if (reason := arm.available("a76")) is None:
         for record in arm.counts(["a.tflite", "b.tflite"], "a76"):
             print(record.path, record.instructions, record.outputs)
 
-`python -m benchmarks.arm.install` installs what it needs, `python -m benchmarks.arm` prints tables. README.md says what the
-numbers mean, and what they don't.
+`python -m benchmarks.arm.install` installs the requirements, and `python -m benchmarks.arm` prints tables. README.md explains
+what the numbers mean, and what they don't.
 """
 
 import dataclasses
@@ -27,14 +27,14 @@ __all__ = ["CPUS", "Record", "Unavailable", "available", "counts"]
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One file on one processor.
+    """The measurement of one file on one processor.
 
     Attributes:
       path: the file.
-      cpu: the processor's name.
-      instructions: executed by one inference in one thread; None: on this machine itself, where none are counted.
-      cycles: of that inference, as LLVM models the core; None: not asked for.
-      outputs: of each random input in turn, all output arrays.
+      cpu: name of the processor.
+      instructions: instructions of one inference in one thread; None: on this machine itself, where they are not counted.
+      cycles: cycles of that inference in LLVM's model of the core; None: not requested.
+      outputs: for each random input, all output arrays.
     """
 
     path: pathlib.Path
@@ -51,20 +51,20 @@ def counts(
     inputs: int = 1,
     folder: str | os.PathLike | None = None,
 ) -> list[Record]:
-    """Runs files on an emulated processor, each in one thread, and counts one inference of each.
+    """Runs files on an emulated processor, each in one thread, and counts the instructions of one inference of each.
 
     Args:
       paths: .tflite files.
-      cpu_name: a key of CPUS, or "native": this machine's own processor, where nothing is counted.
-      cycles: whether to model cycles too, with LLVM; ARM only.
-      inputs: how many random inputs to compute outputs of. The first one is counted.
-      folder: where `install` has put things; None: the default.
+      cpu_name: a key of CPUS, or "native": this machine's processor, for which nothing is counted.
+      cycles: whether to model cycles with LLVM too; ARM only.
+      inputs: number of random inputs for which to compute outputs. The first one is counted.
+      folder: installation folder of `install`; None: the default.
 
     Returns:
-      One record a file.
+      One record per file.
 
     Raises:
-      Unavailable: something isn't installed, or LiteRT can't run a file there.
+      Unavailable: a requirement isn't installed, or LiteRT can't run a file there.
     """
     chosen, paths = cpu(cpu_name), [pathlib.Path(path) for path in paths]
     timing = Timing(chosen) if cycles else None

@@ -1,14 +1,14 @@
-"""Counts the instructions of one inference of .tflite files on phones' processors, which QEMU emulates.
+"""Counts the instructions of one inference of .tflite files on phone processors emulated by QEMU.
 
     python -m benchmarks.arm a.tflite b.tflite … [--cpu=a76,a72] [--cycles] [--equal] [--csv=FILE]
 
-CPUs are a53, a55, a72, a76 and a710 (Cortex), haswell (AVX2, no AVX-512) and nehalem (SSE4.2, no AVX). Instructions are
-exact, of one thread. --cycles adds what LLVM's model of an ARM core makes of them: nobody measured them. --equal compares
-outputs with this machine's own, on three random inputs, and the logits in front of the last softmax, too: bits of int8,
-and float32 to within 5e-5 of the largest logit. With several files there are ratios to the first one, or to --baseline.
-What it needs is installed by `python -m benchmarks.arm.install`.
+CPUs are a53, a55, a72, a76 and a710 (Cortex), haswell (AVX2, no AVX-512) and nehalem (SSE4.2, no AVX). Instruction counts are
+exact and for one thread. --cycles adds cycles from LLVM's model of an ARM core, which are not measurements. --equal compares
+the outputs, and the logits before the last softmax, with this machine's on three random inputs: int8 must be bit-identical,
+float32 within 5e-5 of the largest logit. With several files, the table has ratios to the first one, or to --baseline.
+`python -m benchmarks.arm.install` installs the requirements.
 
-The exit status is 1 if something is missing or a file can't be run, 3 if --equal finds a difference.
+The exit status is 1 if a requirement is missing or a file can't be run, and 3 if --equal finds a difference.
 """
 
 import argparse
@@ -22,12 +22,12 @@ from collections.abc import Sequence
 from benchmarks.arm import CPUS, Record, Unavailable, counts, equal
 from export.flatbuffer.validation import InvalidModel
 
-INPUTS = 3  # of --equal
+INPUTS = 3  # for --equal
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A line of the table; see `Record`. Ratios are to the baseline on the same CPU; None: not asked for."""
+    """A line of the table; see `Record`. Ratios are to the baseline on the same CPU; None: not requested."""
 
     file: str
     cpu: str
@@ -40,7 +40,7 @@ class Row:
 
     @property
     def differs(self) -> bool:
-        """Whether a difference is more than rounding. Of float32, logits decide: softmax magnifies what is beneath."""
+        """Whether a difference exceeds rounding. For float32, the logits decide: softmax amplifies small differences."""
         judged = (self.logits,) if self.logits and self.outputs and not self.outputs.quanta else (self.outputs, self.logits)
         return any(difference is not None and not difference.tolerable for difference in judged)
 
@@ -49,13 +49,12 @@ def measure(paths: Sequence[pathlib.Path], cpus: Sequence[str], baseline: int, a
     """Returns the lines of the table.
 
     Args:
-      paths: .tflite files.
       cpus: names of processors.
-      baseline: the index of the file that ratios are to.
-      args: of the program.
+      baseline: index of the file that ratios refer to.
+      args: arguments of the program.
 
     Raises:
-      Unavailable: something isn't installed, or LiteRT can't run a file there.
+      Unavailable: a requirement isn't installed, or LiteRT can't run a file there.
     """
     with tempfile.TemporaryDirectory() as folder:
         cut = _cut(paths, pathlib.Path(folder)) if args.equal else {}
@@ -75,7 +74,7 @@ def measure(paths: Sequence[pathlib.Path], cpus: Sequence[str], baseline: int, a
 
 
 def _cut(paths: Sequence[pathlib.Path], folder: pathlib.Path) -> dict[int, pathlib.Path]:
-    """Writes files that end with the logits; returns them by the index of their original. Some have no softmax."""
+    """Writes files that end with the logits; returns them by the index of their original. Files without softmax are omitted."""
     found = {}
     for i, path in enumerate(paths):
         if not path.is_file():
@@ -97,7 +96,7 @@ def _row(record: Record, base: Record, ratios: bool, outputs: equal.Difference |
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Returns the lines as a table in Markdown, with the columns that have something in them."""
+    """Returns the lines as a table in Markdown, without empty columns."""
     columns = {
         "file": [row.file for row in rows],
         "emulated CPU": [CPUS[row.cpu].title for row in rows],
@@ -105,7 +104,7 @@ def table(rows: Sequence[Row]) -> str:
         "ratio": [f"{row.instructions_ratio:.3f}" if row.instructions_ratio else "" for row in rows],
         "million cycles, modelled": [f"{row.cycles / 1e6:.2f}" if row.cycles is not None else "" for row in rows],
         "ratio of cycles": [f"{row.cycles_ratio:.3f}" if row.cycles_ratio else "" for row in rows],
-        "outputs, to this machine's": ["" if row.outputs is None else str(row.outputs) for row in rows],
+        "outputs, vs. this machine's": ["" if row.outputs is None else str(row.outputs) for row in rows],
         "logits": ["" if row.logits is None else str(row.logits) for row in rows],
     }
     used = {name: cells for name, cells in columns.items() if any(cells)}
@@ -114,7 +113,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def write_csv(rows: Sequence[Row], path: pathlib.Path) -> None:
-    """Writes the lines with all digits; differences of outputs as in the table."""
+    """Writes the lines with full precision; differences of outputs are as in the table."""
     names = [field.name for field in dataclasses.fields(Row)]
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
@@ -128,18 +127,18 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.arm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("files", type=pathlib.Path, nargs="+", help=".tflite files")
-    parser.add_argument("--cpu", default="a76", help=f"which processors, with commas: {', '.join(CPUS)}")
-    parser.add_argument("--cycles", action="store_true", help="model cycles, too; needs LLVM")
+    parser.add_argument("--cpu", default="a76", help=f"processors, separated by commas: {', '.join(CPUS)}")
+    parser.add_argument("--cycles", action="store_true", help="model cycles too; needs LLVM")
     parser.add_argument("--equal", action="store_true", help="compare outputs with this machine's")
-    parser.add_argument("--baseline", type=pathlib.Path, help="the file that ratios are to; default: the first one")
-    parser.add_argument("--csv", type=pathlib.Path, help="file to write the table to")
-    parser.add_argument("--folder", help="where things are installed; default: see benchmarks.arm.install")
+    parser.add_argument("--baseline", type=pathlib.Path, help="file that ratios refer to; default: the first one")
+    parser.add_argument("--csv", type=pathlib.Path, help="CSV file for the table")
+    parser.add_argument("--folder", help="installation folder; default: see benchmarks.arm.install")
     args = parser.parse_args(argv)
     args.cpu = args.cpu.split(",")
     if unknown := [cpu for cpu in args.cpu if cpu not in CPUS]:
-        parser.error(f"--cpu has {unknown[0]!r}, which is none of {', '.join(CPUS)}")
+        parser.error(f"--cpu has {unknown[0]!r}: use {', '.join(CPUS)}")
     if args.baseline and args.baseline not in args.files:
-        parser.error(f"--baseline={args.baseline} is none of the files")
+        parser.error(f"--baseline={args.baseline} is not one of the files")
     return args
 
 

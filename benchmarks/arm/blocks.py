@@ -1,18 +1,18 @@
-"""Reads what counter.c wrote: which blocks of instructions ran how often during an inference."""
+"""Reads the output of counter.c: the instruction blocks that ran during an inference, and how often."""
 
 import collections
 import pathlib
 from collections.abc import Callable, Mapping
 
-Block = tuple[str, ...]  # its instructions: bytes in hex, as they lie in memory
+Block = tuple[str, ...]  # its instructions: bytes in hex, in memory order
 Counted = dict[tuple[int, Block], int]  # (address, block): executions
 
 
 def read(path: pathlib.Path) -> dict[int, Counted]:
-    """Returns what was counted up to each mark, by the mark's number.
+    """Returns the counts up to each mark, by the mark's number.
 
     Raises:
-      ValueError: it isn't such a file, or it's cut off.
+      ValueError: the file has another format or is cut off.
     """
     marks: dict[int, Counted] = {}
     counted: Counted | None = None
@@ -21,7 +21,7 @@ def read(path: pathlib.Path) -> dict[int, Counted]:
         if first == "mark":
             counted = marks[int(second)] = {}
         elif counted is None or not code:
-            raise ValueError(f"line {number} of {path.name} is no block: {line[:40]!r}")
+            raise ValueError(f"line {number} of {path.name} is not a block: {line[:40]!r}")
         else:
             key = int(second, 16), tuple(code)
             counted[key] = counted.get(key, 0) + int(first)
@@ -34,19 +34,19 @@ def instructions(counted: Counted) -> int:
 
 
 def joined(counted: Counted, ends: Callable[[str], bool]) -> collections.Counter[Block]:
-    """Returns the executions of each block, after those that QEMU has cut in two were put together again.
+    """Returns the executions of each block, after joining the blocks that QEMU has split.
 
-    QEMU also ends a block at the end of a page of memory. Such a block always goes on with the next one. Apart, either half
-    of a loop would be timed as a loop of its own. The number of executed instructions stays.
+    QEMU also ends a block at the end of a memory page. Execution of such a block always continues with the next one. If they
+    stayed separate, either half of a loop would be timed as a loop. The number of executed instructions doesn't change.
 
     Args:
-      counted: of `read`.
+      counted: counts from `read`.
       ends: whether an instruction, in hex, is a branch.
     """
     at: dict[int, dict[Block, int]] = collections.defaultdict(dict)
     for (address, block), executions in counted.items():
         at[address][block] = executions
-    for address in sorted(at, reverse=True):  # what follows has then been put together
+    for address in sorted(at, reverse=True):  # the blocks that follow have already been joined
         for block, executions in list(at[address].items()):
             rest = None if ends(block[-1]) else _next(at, address + _size(block), executions)
             if rest:
@@ -60,7 +60,7 @@ def joined(counted: Counted, ends: Callable[[str], bool]) -> collections.Counter
 
 
 def _next(at: Mapping[int, dict[Block, int]], address: int, executions: int) -> Block | None:
-    """Returns the block at an address that has run at least so often; None: there is none."""
+    """Returns a block at an address that has run at least this often; None: there is none."""
     here = at.get(address) or {}
     most = max(here, key=here.get, default=None)
     return most if most is not None and here[most] >= executions else None

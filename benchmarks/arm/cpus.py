@@ -1,4 +1,4 @@
-"""The emulated processors: what QEMU gives each, what LiteRT is told about it, and whose timing LLVM uses for it."""
+"""The emulated processors: QEMU's model of each, the description that LiteRT reads, and LLVM's timing model."""
 
 import dataclasses
 import pathlib
@@ -15,14 +15,14 @@ class Cpu:
     """A processor that an inference can run on.
 
     Attributes:
-      name: on the command line.
-      title: in tables.
+      name: name on the command line.
+      title: name in tables.
       machine: "aarch64" or "x86_64".
-      emulated: QEMU's -cpu; "" is this machine's own processor, without QEMU.
-      part: ARM's number of the core, by which XNNPACK chooses its kernels.
-      features: ARM's, as Linux lists them.
-      model: LLVM's name of the core's timing; "" where there is none.
-      dispatch: instructions that the core decodes in a cycle, where LLVM's model takes more; 0: LLVM's.
+      emulated: QEMU's -cpu; "" is this machine's processor, without QEMU.
+      part: ARM's part number of the core, by which XNNPACK chooses its kernels.
+      features: ARM's features, as Linux lists them.
+      model: LLVM's name for the timing model of the core; "": none.
+      dispatch: instructions that the core decodes per cycle, if LLVM's model assumes more; 0: LLVM's value.
     """
 
     name: str
@@ -35,8 +35,8 @@ class Cpu:
     dispatch: int = 0
 
 
-# QEMU 7.2 has no A55 and no A710. An A55 has the A76's instructions. "max" has i8mm; without SVE, SME and the large addresses
-# it stands for the A710, whose SVE LiteRT's kernels don't use. LLVM models the A76 and the A710 by their server versions.
+# QEMU 7.2 has no A55 and no A710. An A55 has the A76's instructions. "max" has i8mm; without SVE, SME and large addresses it
+# represents the A710, whose SVE LiteRT's kernels don't use. LLVM models the A76 and the A710 by their server versions.
 CPUS = {
     cpu.name: cpu
     for cpu in (
@@ -53,10 +53,10 @@ NATIVE = Cpu("native", "this machine", "x86_64", "")
 
 
 def cpu(name: str) -> Cpu:
-    """Returns a processor by its name.
+    """Returns the processor with that name.
 
     Raises:
-      Unavailable: there is none of that name.
+      Unavailable: there is no processor with that name.
     """
     if name == NATIVE.name:
         return NATIVE
@@ -66,10 +66,10 @@ def cpu(name: str) -> Cpu:
 
 
 def make_root(cpu: Cpu, system: pathlib.Path, folder: pathlib.Path) -> None:
-    """Makes the file system that an emulated ARM core sees: Debian's, with the core's own description.
+    """Creates the file system that an emulated ARM core sees: Debian's, with a description of the core.
 
-    The library cpuinfo reads /proc/cpuinfo and /sys. Of this machine's own files it can make no ARM core, and the process
-    crashes.
+    The library cpuinfo reads /proc/cpuinfo and /sys. It can't interpret this machine's files as an ARM core, which crashes the
+    process.
 
     Args:
       cpu: the core.

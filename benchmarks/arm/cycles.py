@@ -1,7 +1,7 @@
-"""Cycles of counted blocks on an ARM core, by LLVM's models of cores (llvm-mca).
+"""Cycles of counted blocks on an ARM core, according to LLVM's models (llvm-mca).
 
-A block's cycles are those that one more execution takes while it runs again and again, all data being in the first-level
-cache. So a cycle here is none that anybody measured.
+The cycles of a block are those of one more execution while it runs repeatedly with all data in the first-level cache. They are
+therefore modelled, not measured.
 """
 
 import json
@@ -15,30 +15,30 @@ from benchmarks.arm.blocks import Block, Counted
 from benchmarks.arm.cpus import Cpu
 from benchmarks.arm.errors import Unavailable
 
-VERSION = 19  # of LLVM: older ones model some of the cores otherwise
+VERSION = 19  # of LLVM: older versions model some of the cores differently
 PROGRAMS = (f"llvm-mc-{VERSION}", f"llvm-mca-{VERSION}")
-SHARE = 0.998  # of the instructions are modelled; the rest, many blocks that hardly run, are taken for average
-FEW, MANY = 20, 60  # executions of a block: what it costs to start and to end is the same for both
+SHARE = 0.998  # share of the instructions to model; the rest, many rarely executed blocks, is assumed to be average
+FEW, MANY = 20, 60  # executions of a block: the difference removes the cost of the start and the end
 _TRIPLE = "aarch64"
 _BRANCH = re.compile(r"(b|bl|br|blr|ret|cbz|cbnz|tbz|tbnz|svc|b\.\w+)(\s|$)")
 _SYSTEM = re.compile(r"(nop|svc|brk|mrs|msr|hint|bti|pac|aut|dmb|dsb|isb|udf)")  # LLVM times these badly or not at all
 
 
 def reason() -> str | None:
-    """Returns why no cycles can be modelled; None: they can."""
+    """Returns why cycles can't be modelled; None: they can."""
     if all(map(shutil.which, PROGRAMS)):
         return None
     return f"Cycles need LLVM {VERSION}: run `python -m benchmarks.arm.install --cycles`."
 
 
 class Timing:
-    """How long blocks take on a core; remembers what it has modelled.
+    """Models the cycles of blocks on a core; caches the results.
 
     Args:
       cpu: the core.
 
     Raises:
-      Unavailable: LLVM isn't there, or has no such core.
+      Unavailable: LLVM isn't installed, or doesn't know the core.
     """
 
     def __init__(self, cpu: Cpu):
@@ -51,7 +51,7 @@ class Timing:
         self._known: dict[Block, float] = {}
 
     def cycles(self, marks: Sequence[Counted]) -> list[float]:
-        """Returns the cycles of what was counted up to each mark."""
+        """Returns the cycles of the counts up to each mark."""
         words = {word for counted in marks for _, block in counted for word in block}
         self._texts |= disassemble(words - self._texts.keys())
         totals = [blocks.joined(counted, lambda word: is_branch(self._texts[word])) for counted in marks]
@@ -79,7 +79,7 @@ class Timing:
 
 
 def _most(total: dict[Block, int]) -> list[Block]:
-    """Returns the blocks that make up SHARE of the executed instructions, the fewest that do."""
+    """Returns the smallest set of blocks that covers SHARE of the executed instructions."""
     left = SHARE * sum(len(block) * executions for block, executions in total.items())
     most = []
     for block in sorted(total, key=lambda block: -len(block) * total[block]):
@@ -91,7 +91,7 @@ def _most(total: dict[Block, int]) -> list[Block]:
 
 
 def disassemble(words: Iterable[str]) -> dict[str, str]:
-    """Returns the assembly text of instructions in hex; of one that LLVM doesn't know, "nop"."""
+    """Returns the assembly text of instructions in hex; "nop" for instructions unknown to LLVM."""
     words = sorted(words)
     source = "".join("[" + ",".join(f"0x{byte:02x}" for byte in bytes.fromhex(word)) + "]\n" for word in words)
     done = _run([PROGRAMS[0], "--disassemble", f"--triple={_TRIPLE}", "--mattr=+all"], source)
@@ -99,10 +99,10 @@ def disassemble(words: Iterable[str]) -> dict[str, str]:
 
 
 def texts(words: Sequence[str], output: str, warnings: str) -> dict[str, str]:
-    """Returns llvm-mc's answer by instruction: its output has a line for each but those that it warns of.
+    """Returns llvm-mc's answer per instruction: its output has one line for each, except those with warnings.
 
     Raises:
-      ValueError: the lines are not as many as they must be.
+      ValueError: the number of lines is wrong.
     """
     unknown = {int(line) - 1 for line in re.findall(r"^<stdin>:(\d+):\d+: warning", warnings, re.MULTILINE)}
     lines = (line.strip() for line in output.splitlines())
@@ -119,7 +119,7 @@ def is_branch(text: str) -> bool:
 
 
 def region(number: int, block: Sequence[str]) -> list[str]:
-    """Returns a block's lines for llvm-mca. Calls become jumps, since it takes 100 cycles for any call."""
+    """Returns a block's lines for llvm-mca. Calls become jumps, because it assumes 100 cycles for any call."""
     lines = [re.sub(r"^bl(r?)\b", r"b\1", text) for text in block if not _SYSTEM.match(text)]
     return [f"# LLVM-MCA-BEGIN {number}", *(lines or ["nop"]), f"# LLVM-MCA-END {number}"]
 

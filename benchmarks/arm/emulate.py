@@ -23,46 +23,46 @@ from benchmarks.arm.cpus import cpu as cpu_named
 from benchmarks.arm.errors import Unavailable
 
 HERE = pathlib.Path(__file__).resolve().parent
-PYTHON = "3.11"  # Debian 12's, for ARM
+PYTHON = "3.11"  # Debian 12's version for ARM
 TIMEOUT = 1800  # seconds for all files of a run
 _INSTALL = "run `python -m benchmarks.arm.install`"
 _NOISE = ("warning: TCG doesn't support", "INFO: ", "WARNING: ")
 
 
 def default_folder(folder: str | os.PathLike | None = None) -> pathlib.Path:
-    """Returns where things are installed: `folder`, else $SHUFFLENET_TF_ARM, else a folder in the user's cache."""
+    """Returns the installation folder: `folder`, else $SHUFFLENET_TF_ARM, else a folder in the user's cache."""
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     return pathlib.Path(folder or os.environ.get("SHUFFLENET_TF_ARM") or cache / "shufflenet_tf/arm").expanduser().absolute()
 
 
 def system_folder(folder: pathlib.Path) -> pathlib.Path:
-    """Returns where Debian's files for ARM are; LiteRT and NumPy are in site/ there, and recipe.json says which."""
+    """Returns the folder of Debian's files for ARM; site/ holds LiteRT and NumPy, and recipe.json the versions."""
     return folder / "system"
 
 
 def counter_file(folder: pathlib.Path) -> pathlib.Path:
-    """Returns the plugin that is made of this counter.c."""
+    """Returns the path of the plugin compiled from this counter.c."""
     return folder / f"counter-{hashlib.sha256((HERE / 'counter.c').read_bytes()).hexdigest()[:12]}.so"
 
 
 def recipe() -> dict[str, str]:
-    """Returns the versions that the ARM system must have: LiteRT's and NumPy's are those of this environment."""
+    """Returns the required versions of the ARM system: LiteRT and NumPy as in this environment."""
     return {"python": PYTHON} | {name: importlib.metadata.version(name) for name in ("ai-edge-litert", "numpy")}
 
 
 def installed_recipe(system: pathlib.Path) -> dict[str, str]:
-    """Returns the versions that an ARM system has; {}: there is none."""
+    """Returns the versions of an ARM system; {}: there is none."""
     with contextlib.suppress(OSError, ValueError):
         return json.loads((system / "recipe.json").read_text(encoding="utf-8"))
     return {}
 
 
 def available(cpu: str | None = None, folder: str | os.PathLike | None = None) -> str | None:
-    """Returns why a processor can't be emulated here, in one sentence; None: it can. Installs nothing.
+    """Returns, in one sentence, why a processor can't be emulated here; None: it can. Installs nothing.
 
     Args:
-      cpu: its name; None: all of them.
-      folder: where `install` has put things; None: the default.
+      cpu: name of the processor; None: all of them.
+      folder: installation folder of `install`; None: the default.
     """
     folder, chosen = default_folder(folder), [cpu_named(cpu)] if cpu else list(CPUS.values())
     if all(c == NATIVE for c in chosen):
@@ -89,10 +89,10 @@ def _versions(recipe: dict[str, str]) -> str:
 def run(
     paths: Sequence[pathlib.Path], cpu: Cpu, inputs: int = 1, folder: str | os.PathLike | None = None
 ) -> tuple[list[Counted], list[list[np.ndarray]]]:
-    """Runs files on a processor; returns what one inference of each executed ([] natively), and each one's outputs.
+    """Runs files on a processor; returns the counts of one inference of each ([] natively), and the outputs of each.
 
     Raises:
-      Unavailable: something isn't installed, or LiteRT can't run a file there.
+      Unavailable: a requirement isn't installed, or LiteRT can't run a file there.
     """
     folder = default_folder(folder)
     if missing := available(cpu.name, folder):
@@ -119,18 +119,18 @@ def python(
     counts: pathlib.Path | None = None,
     write_bytecode: bool = False,
 ) -> None:
-    """Runs a Python program on a processor: for ARM with Debian's Python, else with this one.
+    """Runs a Python program on a processor, with Debian's Python for ARM, else with this one.
 
     Args:
       cpu: the processor.
       system: Debian's files for ARM.
-      arguments: of Python.
+      arguments: arguments of Python.
       counter: the plugin; None: nothing is counted.
-      counts: the file that it writes.
-      write_bytecode: whether Python may keep what it compiles, in `system`.
+      counts: output file of the plugin.
+      write_bytecode: whether Python may save bytecode in `system`.
 
     Raises:
-      Unavailable: the program failed; why.
+      Unavailable: the program failed; the message says why.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment |= {"PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -153,7 +153,7 @@ def python(
 
 @contextlib.contextmanager
 def _emulator(cpu: Cpu, system: pathlib.Path) -> Iterator[list[str]]:
-    """Yields the beginning of a command: QEMU with its options, or nothing."""
+    """Yields the start of a command: QEMU with its options, or nothing."""
     if not cpu.emulated:
         yield []
         return

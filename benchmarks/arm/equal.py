@@ -1,4 +1,4 @@
-"""Whether two processors compute the same from a .tflite file."""
+"""Compares the results of two processors for a .tflite file."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,18 +8,18 @@ import numpy as np
 from export.flatbuffer import validation
 from export.flatbuffer.graph import Graph
 
-# Of float32 logits, relative to the largest: other kernels add in another order, and those without FMA round after each
-# multiplication. README.md has what was measured.
+# Limit for float32 logits, relative to the largest: other kernels add in another order, and kernels without FMA round after
+# each multiplication. README.md has measurements.
 TOLERANCE = 5e-5
 
 
 def logits(content: bytes) -> bytes | None:
-    """Returns a classifier that ends before its last SOFTMAX; None: it has none.
+    """Returns a classifier cut before its last SOFTMAX; None: it has none.
 
-    Random weights give probabilities that 8 bits round to 0 and 1, which hide differences.
+    With random weights, 8-bit probabilities round to 0 and 1, which hides differences.
 
     Raises:
-      InvalidModel: it is no .tflite file.
+      InvalidModel: the content is not a .tflite file.
     """
     validation.parse(content)
     graph = Graph(content)
@@ -32,12 +32,12 @@ def logits(content: bytes) -> bytes | None:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How far outputs are apart.
+    """The difference between outputs.
 
     Attributes:
       equal: whether all bits are the same.
-      quanta: largest difference of whole numbers, in units of the last place.
-      relative: largest difference of floats, relative to the largest value of its array; inf: one is no number.
+      quanta: largest difference of integers, in quanta (LSB).
+      relative: largest difference of floats, relative to the largest value of the array; inf: one is NaN or infinite.
     """
 
     equal: bool
@@ -55,7 +55,7 @@ class Difference:
 
 
 def difference(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> Difference:
-    """Returns how far arrays are apart that should be the same.
+    """Returns the difference between arrays that should be equal.
 
     Raises:
       ValueError: their number, types or shapes differ.

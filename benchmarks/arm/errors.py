@@ -1,5 +1,5 @@
-"""What a person can mend."""
+"""Errors that the user can fix."""
 
 
 class Unavailable(RuntimeError):
-    """Something that emulation needs isn't there, or can't do what was asked; the message says in one sentence what to do."""
+    """Emulation lacks a requirement or can't do the request; the message says in one sentence what to do."""

@@ -1,10 +1,10 @@
-"""The program that is emulated: runs .tflite files under LiteRT, marks one inference of each for counter.c.
+"""The emulated program: runs .tflite files under LiteRT and marks one inference of each for counter.c.
 
     python guest.py OUTPUTS.npz INPUTS a.tflite b.tflite …
 
-INPUTS is the number of random inputs, the same on every machine: they are made of whole random numbers, so that no
-rounding is involved. OUTPUTS.npz holds the arrays FILE.INPUT.OUTPUT, all numbered from 0. It imports NumPy and LiteRT only:
-TensorFlow isn't there for ARM, and needs AVX.
+INPUTS is the number of random inputs. They are the same on every machine, because they are derived from random integers without
+rounding. OUTPUTS.npz holds the arrays FILE.INPUT.OUTPUT, all numbered from 0. The program imports only NumPy and LiteRT:
+TensorFlow isn't available for this ARM system, and needs AVX.
 """
 
 import contextlib
@@ -14,17 +14,17 @@ import sys
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-MAGIC = 0x4C52  # counter.c's
+MAGIC = 0x4C52  # as in counter.c
 
 
 def mark(number: int) -> None:
-    """Tells the plugin to forget what it has counted (0), or to write it down."""
+    """Tells the plugin to reset its counts (0), or to write them."""
     with contextlib.suppress(OSError):
         os.getpriority(MAGIC, number)
 
 
 def sample(detail: dict, rng: np.random.Generator) -> np.ndarray:
-    """Returns a random input: any value of an integer type of 8 bits, 0 or 1 of a longer one, float [-1, 1)."""
+    """Returns a random input: any value of an 8-bit integer type, 0 or 1 of a wider one, float [-1, 1)."""
     shape, dtype = detail["shape"], np.dtype(detail["dtype"])
     if dtype.kind == "f":
         return (rng.integers(-1024, 1024, shape) / 1024).astype(dtype)
@@ -42,7 +42,7 @@ def main(target: str, count: str, *paths: str) -> None:
             for detail in runner.get_input_details():
                 runner.set_tensor(detail["index"], sample(detail, rng))
             runner.invoke()
-            if i == 0:  # the second time, so that nothing is set up
+            if i == 0:  # count the second run, which excludes the setup
                 mark(0)
                 runner.invoke()
                 mark(number + 1)

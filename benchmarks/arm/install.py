@@ -1,10 +1,10 @@
-"""Installs what emulation needs: QEMU and a C compiler with apt, Debian's Python and LiteRT for ARM in a folder.
+"""Installs the requirements of emulation: QEMU and a C compiler with apt; Debian's Python and LiteRT for ARM in a folder.
 
     python -m benchmarks.arm.install [--folder=FOLDER] [--cycles]
 
-For Debian 12 on x86-64; as root where QEMU or the compiler is missing. FOLDER is $SHUFFLENET_TF_ARM, else
-~/.cache/shufflenet_tf/arm, and takes 155 MB. What is there stays: a second call downloads nothing. An interrupted call
-leaves nothing half-made, and the next one starts that part again. --cycles adds LLVM 19, whose models of cores give cycles.
+For Debian 12 on x86-64; needs root if QEMU or the compiler is missing. FOLDER is $SHUFFLENET_TF_ARM, else
+~/.cache/shufflenet_tf/arm, and takes 155 MB. A second call downloads nothing that is already installed. An interrupted call
+leaves nothing incomplete, and the next call starts that part again. --cycles adds LLVM 19, whose core models give cycles.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from benchmarks.arm.cpus import CPUS
 from benchmarks.arm.emulate import HERE, PYTHON, counter_file, default_folder, installed_recipe, python, recipe, system_folder
 from benchmarks.arm.errors import Unavailable
 
-TIMEOUT = 900  # seconds, of one command
-# What Python, NumPy and LiteRT load; none of it is installed on the machine, it is only unpacked.
+TIMEOUT = 900  # seconds per command
+# Libraries that Python, NumPy and LiteRT load; they are only unpacked, not installed on this machine.
 ARM_PACKAGES = ("libc6", "libgcc-s1", "libstdc++6", "zlib1g", "libexpat1", "libffi8", "libssl3", "libbz2-1.0", "liblzma5")
 ARM_PACKAGES += ("libuuid1", f"python{PYTHON}-minimal", f"libpython{PYTHON}-minimal", f"libpython{PYTHON}-stdlib")
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
@@ -35,10 +35,10 @@ _APT = ("-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=20", "-o", "Ac
 
 
 def install(folder: pathlib.Path, with_cycles: bool = False) -> None:
-    """Installs what is missing.
+    """Installs the missing requirements.
 
     Raises:
-      Unavailable: it can't be had here; why, and what to do.
+      Unavailable: the installation is impossible here; the message says why, and what to do.
       OSError: the folder can't be written.
     """
     _check_machine()
@@ -53,16 +53,16 @@ def install(folder: pathlib.Path, with_cycles: bool = False) -> None:
 
 def _check_machine() -> None:
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        raise Unavailable(f"Emulation is made for Linux on x86-64; this is {sys.platform} on {platform.machine()}.")
+        raise Unavailable(f"Emulation needs Linux on x86-64; this is {sys.platform} on {platform.machine()}.")
     system = platform.freedesktop_os_release() if pathlib.Path("/etc/os-release").exists() else {}
     if (system.get("ID"), system.get("VERSION_ID")) != ("debian", "12"):
         name = system.get("PRETTY_NAME", "another system")
-        raise Unavailable(f"Emulation is made of Debian 12's packages; this is {name}: use a container of Debian 12.")
+        raise Unavailable(f"Emulation needs Debian 12's packages; this is {name}: use a container of Debian 12.")
 
 
 def _install_programs(with_cycles: bool) -> None:
-    """Installs QEMU, the compiler and LLVM on the machine, as far as they're missing."""
-    # What apt downloads for each, in MB, with what it needs.
+    """Installs QEMU, the compiler and LLVM on the machine, if they are missing."""
+    # Download size in MB of each package with its dependencies.
     missing = {} if all(map(shutil.which, ("qemu-aarch64", "qemu-x86_64"))) else {"qemu-user": 12}
     missing |= {} if shutil.which("gcc") and pathlib.Path("/usr/include/stdio.h").exists() else {"gcc": 34, "libc6-dev": 2}
     missing |= {f"llvm-{cycles.VERSION}": 44} if with_cycles and cycles.reason() else {}
@@ -89,7 +89,7 @@ def _compile(target: pathlib.Path) -> None:
 
 
 def _make_system(folder: pathlib.Path) -> None:
-    """Makes Debian's files for ARM, with LiteRT and NumPy, tries them, and puts them in place once they are whole."""
+    """Builds Debian's file system for ARM with LiteRT and NumPy, tests it, and moves it into place once it is complete."""
     unfinished, system = folder / "system.tmp", system_folder(folder)
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
@@ -98,7 +98,7 @@ def _make_system(folder: pathlib.Path) -> None:
         _unpack_packages(downloads, unfinished)
         _unpack_wheels(downloads, unfinished / "site")
         shutil.rmtree(downloads)
-        _say("Trying LiteRT as an emulated Cortex-A76 …")
+        _say("Testing LiteRT on an emulated Cortex-A76 …")
         code = "import numpy, ai_edge_litert.interpreter"
         python(CPUS["a76"], unfinished, ["-c", code], write_bytecode=True)
         (unfinished / "recipe.json").write_text(json.dumps(recipe()), encoding="utf-8")
@@ -109,15 +109,15 @@ def _make_system(folder: pathlib.Path) -> None:
 
 
 def _unpack_packages(downloads: pathlib.Path, target: pathlib.Path) -> None:
-    """Unpacks Debian's ARM packages; apt gets lists and a cache of its own, so that the machine's stay as they are."""
+    """Unpacks Debian's ARM packages; apt uses separate lists and a separate cache, so this machine's don't change."""
     for name in ("lists/partial", "cache/archives/partial", "debs"):
         (downloads / name).mkdir(parents=True)
     apt = ["apt-get", *_APT, "-qq", "-o", "APT::Architecture=arm64", "-o", "APT::Architectures=arm64"]
     apt += ["-o", f"Dir::State::lists={downloads / 'lists'}", "-o", f"Dir::Cache={downloads / 'cache'}"]
-    apt += ["-o", "APT::Sandbox::User=root"]  # else apt hands over to a user who can't write here
-    _say("Downloading from Debian, as this machine's apt is set up: lists of the packages for ARM, about 9 MB.")
-    _run([*apt, "update"], "apt can't fetch the lists of the packages for ARM")
-    why = "Debian's packages for ARM can't be had; is there a network?"
+    apt += ["-o", "APT::Sandbox::User=root"]  # otherwise apt switches to a user who can't write here
+    _say("Downloading the package lists for ARM from Debian, as configured for this machine's apt, about 9 MB.")
+    _run([*apt, "update"], "apt can't fetch the package lists for ARM")
+    why = "Debian's packages for ARM can't be downloaded; is there a network?"
     listed = _run([*apt, "download", "--print-uris", *ARM_PACKAGES], why)
     sizes = [int(line.split(" ")[2]) for line in listed.splitlines() if line.startswith("'")]
     _say(f"Downloading from Debian: {', '.join(ARM_PACKAGES)}, {sum(sizes) / 1e6:.0f} MB.")
@@ -141,7 +141,7 @@ def _unpack_wheels(downloads: pathlib.Path, target: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[None]:
-    """Makes a second call wait for the first one."""
+    """Makes a concurrent call wait for the first one."""
     with open(folder / "lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -151,7 +151,7 @@ def _run(command: Sequence[str], problem: str, **options) -> str:
     """Runs a command and returns what it prints.
 
     Raises:
-      Unavailable: it failed; `problem` begins the sentence.
+      Unavailable: it failed; `problem` starts the message.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, **options)
@@ -181,9 +181,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted; nothing was left half-made.", file=sys.stderr)
+        print("Interrupted; nothing incomplete was left behind.", file=sys.stderr)
         return 130
-    print(f"All is there, in {folder} and on this machine ({time.monotonic() - start:.0f} s).")
+    print(f"Everything is installed in {folder} and on this machine ({time.monotonic() - start:.0f} s).")
     return 0
 
 

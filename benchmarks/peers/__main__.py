@@ -1,21 +1,21 @@
-"""What people would pick instead: ShuffleNet V2 in the engines of others and in ours, from the same weights, in turns.
+"""Compares ShuffleNet V2 in this project's files with other inference engines, from the same weights, in turns.
 
 Usage:
   python3 -m venv peers && peers/bin/pip install ai-edge-litert==2.3.0 numpy onnx onnxruntime openvino nncf MNN ncnn pnnx torch
   python -m benchmarks.peers --peers_python=peers/bin/python [--network=shufflenet_v2_0.5x,…] [--threads=1,2] [--runs=60]
       [--engines=ours,litert,…] [--wiring=tensorpack] [--cpu_time] [--csv=peers.csv]
 
-This Python, with TensorFlow, makes the .tflite files, as converted and optimized, and plain arrays of the weights, with
-normalization folded in. The one of --peers_python, which needs no TensorFlow, builds the network from those arrays and
-converts it for each engine, then times all of them in one process, in another order each round. It is a Python of its own
-since their requirements quarrel with ours; an engine that it lacks is a row that says so.
+This Python, with TensorFlow, creates the .tflite files, as converted and optimized, and plain arrays of the weights with folded
+normalization. The Python of --peers_python, which needs no TensorFlow, builds the network from those arrays and converts it for
+each engine, then times all of them in one process, in a new order each round. It is a separate Python because the requirements
+of the engines conflict with this project's. The table reports an engine that is not installed.
 
-All graphs take a normalised float32 image and return float32 logits, in int8 too: preprocessing and softmax are in none of
-them, nor is the copy of the image into the engine. An engine whose logits differ from Keras's is not timed. Weights are
-random, with statistics of normalization measured on random images. int8 is each engine's own quantization with 32 images.
+All graphs take a normalised float32 image and return float32 logits, in int8 too: they include neither preprocessing, nor
+softmax, nor the copy of the image into the engine. An engine whose logits differ from Keras's is not timed. Weights are
+random, with normalization statistics measured on random images. int8 is each engine's own quantization with 32 images.
 
---cpu_time compares what one thread computes in place of what passes: on a machine that others use, that is nearly the time of
-an idle one. Several threads are always compared by what passes. The table has both.
+--cpu_time compares one thread's CPU time instead of wall time: on a shared machine, it is close to the time on an idle one.
+Several threads are always compared by wall time. The table has both.
 """
 
 import json
@@ -42,27 +42,27 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = cli.flag_values()
 flags.DEFINE_list("network", ["shufflenet_v2_0.5x", "shufflenet_v2_1.0x"], "Registered ShuffleNets V2.", flag_values=FLAGS)
 cli.define_alias(FLAGS, "models", "network")
-flags.DEFINE_list("threads", ["1", "2"], "Numbers of threads, each measured apart.", flag_values=FLAGS)
+flags.DEFINE_list("threads", ["1", "2"], "Numbers of threads, measured separately.", flag_values=FLAGS)
 flags.DEFINE_integer("runs", 60, "Timed runs of each engine.", 1, flag_values=FLAGS)
-flags.DEFINE_list("engines", list(ENGINES), f"Which of {','.join(ENGINES)}.", flag_values=FLAGS)
-flags.DEFINE_enum("wiring", "torchvision", ["torchvision", "tensorpack"], "Whose ShuffleNet V2.", flag_values=FLAGS)
+flags.DEFINE_list("engines", list(ENGINES), f"Engines, of {','.join(ENGINES)}.", flag_values=FLAGS)
+flags.DEFINE_enum("wiring", "torchvision", ["torchvision", "tensorpack"], "Wiring of ShuffleNet V2.", flag_values=FLAGS)
 flags.DEFINE_integer("size", 224, "Side of the image, a multiple of 32 pixels.", 32, flag_values=FLAGS)
-flags.DEFINE_string("peers_python", sys.executable, "The Python that has the engines.", flag_values=FLAGS)
-flags.DEFINE_string("csv", None, "A table to write, a line an engine.", flag_values=FLAGS)
-flags.DEFINE_bool("cpu_time", False, "Compare what one thread computes, not what passes.", flag_values=FLAGS)
+flags.DEFINE_string("peers_python", sys.executable, "Path of the Python with the engines.", flag_values=FLAGS)
+flags.DEFINE_string("csv", None, "Table to write, one line per engine.", flag_values=FLAGS)
+flags.DEFINE_bool("cpu_time", False, "Compare CPU time with one thread, not wall time.", flag_values=FLAGS)
 
 PRECISIONS = ("float32", "int8")
-BUSY = 0.5  # processes a core that make times of several threads worthless
-TIMEOUT = 900  # seconds of a conversion, or of a measurement besides its runs
+BUSY = 0.5  # load per core above which times of several threads are worthless
+TIMEOUT = 900  # seconds for a conversion, or for a measurement in addition to its runs
 
 
 def ask(python: str, request: dict[str, Any], timeout: float = TIMEOUT) -> Any:
-    """Has the measuring Python serve a request; returns its answer, or {"reason": …} if it dies, hangs or isn't there."""
+    """Sends a request to the measuring Python; returns its answer, or {"reason": …} if it crashes, hangs or doesn't exist."""
     folder = pathlib.Path(request["folder"])
     paths = [folder / "request.json", folder / "answer.json"]
     paths[0].write_text(json.dumps(request), encoding="utf-8")
     paths[1].unlink(missing_ok=True)
-    # The last one keeps OpenVINO's quantizer from reporting to its makers.
+    # The last variable keeps OpenVINO's quantizer from sending telemetry.
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NNCF_CI": "1"}
     command = [python, "-m", "benchmarks.peers.measure", *map(str, paths)]
     try:
@@ -77,7 +77,7 @@ def ask(python: str, request: dict[str, Any], timeout: float = TIMEOUT) -> Any:
 
 
 def convert(model: str, engines: list[str], folder: pathlib.Path, python: str, threads: int) -> dict[tuple[str, str], str]:
-    """Converts a network for each engine, each in a process of its own; returns why (engine, precision) can't be timed."""
+    """Converts a network for each engine in separate processes; returns why an (engine, precision) can't be timed."""
     reasons = {}
     for name in engines:
         for precision in PRECISIONS:
@@ -95,7 +95,7 @@ def measure(model: str, engines: list[str], threads: list[int], folder: pathlib.
     """Returns the rows of one network."""
     from benchmarks.peers.prepare import prepare
 
-    say(f"Making {model} and its .tflite files")
+    say(f"Preparing {model} and its .tflite files")
     prepare(model, FLAGS.wiring, FLAGS.size, threads, folder)
     reasons = convert(model, engines, folder, FLAGS.peers_python, threads[0])
     rows = []
@@ -120,13 +120,11 @@ def main(arguments: list[str]) -> None:
     """Measures all networks and prints the table."""
     cli.refuse_arguments(arguments)
     if not FLAGS.engines or not set(FLAGS.engines) <= set(ENGINES):
-        raise UserError(
-            f"--engines={','.join(FLAGS.engines)} names others than {', '.join(ENGINES)}: give one or more of these."
-        )
+        raise UserError(f"--engines={','.join(FLAGS.engines)} has an unknown engine: use {', '.join(ENGINES)}.")
     if not FLAGS.threads or not all(count.isdecimal() and int(count) for count in FLAGS.threads):
-        raise UserError(f"--threads={','.join(FLAGS.threads)} is no list of numbers: give some such as 1,2.")
+        raise UserError(f"--threads={','.join(FLAGS.threads)} is not a list of numbers: give numbers such as 1,2.")
     if FLAGS.size % 32:
-        raise UserError(f"--size={FLAGS.size} is no multiple of 32 pixels, and other sides are padded in other ways: give one.")
+        raise UserError(f"--size={FLAGS.size} is not a multiple of 32 pixels, so engines would pad it differently: give one.")
     if not shutil.which(FLAGS.peers_python):
         raise UserError(f"There is no Python at {FLAGS.peers_python}: give --peers_python the path of one with the engines.")
     if FLAGS.csv:
@@ -138,9 +136,9 @@ def main(arguments: list[str]) -> None:
             rows += measure(model, list(dict.fromkeys(FLAGS.engines)), threads, pathlib.Path(folder))
     print(f"{report.processor()}; load {before[0]:.1f} before, {os.getloadavg()[0]:.1f} after.")
     if before[0] > BUSY * os.cpu_count():
-        print("Other programs were at work: compare one thread's CPU time only, for several threads wait for each other.")
+        print("Other programs were running: compare only CPU times of one thread, because several threads wait for each other.")
     print(f"{report.versions(rows)}.")
-    compared = "CPU time of one thread, the time that passes of more" if FLAGS.cpu_time else "the time that passes"
+    compared = "CPU time with one thread, wall time with more" if FLAGS.cpu_time else "wall time"
     print(f"Wiring {FLAGS.wiring}, {FLAGS.size} px, medians of {FLAGS.runs} runs in turns, compared by {compared}.\n")
     print(report.table(rows, FLAGS.cpu_time), *report.verdicts(rows, FLAGS.cpu_time), sep="\n")
     if FLAGS.csv:

@@ -1,7 +1,7 @@
-"""The engines: how each converts the network, and how it's made ready to be timed with settings that its makers recommend.
+"""The engines: how each converts the network and prepares it for timing, with the settings that its authors recommend.
 
-Every import is inside the function that needs it, so that one engine that is missing or broken doesn't take the others along.
-Nothing is allocated within a timed call where an engine offers a way around it: inputs are in place, outputs are bound.
+Imports are inside the functions that need them, so that a missing or broken engine doesn't affect the others. Where an engine
+permits it, timed calls allocate nothing: inputs are in place, and outputs are bound.
 """
 
 import dataclasses
@@ -19,12 +19,12 @@ from benchmarks.peers.network import Weights, onnx_model, torch_module
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is asked of an engine.
+    """The task of an engine.
 
     Attributes:
-      folder: where `prepare` has put the network, and converted files go.
+      folder: folder of the prepared network and the converted files.
       precision: "float32" or "int8".
-      threads: to compute with.
+      threads: number of threads.
     """
 
     folder: pathlib.Path
@@ -32,46 +32,46 @@ class Job:
     threads: int = 1
 
     def image(self, channels_first: bool = True) -> np.ndarray:
-        """Returns the one image that everything is checked and timed on, float32."""
+        """Returns the image for checking and timing, float32."""
         image = np.load(self.folder / "images.npy", mmap_mode="r")[:1]
         return np.ascontiguousarray(image.transpose(0, 3, 1, 2) if channels_first else image)
 
     def samples(self) -> Iterator[np.ndarray]:
-        """Yields images [1, 3, side, side] to calibrate with."""
+        """Yields calibration images [1, 3, side, side]."""
         for image in np.load(self.folder / "images.npy"):
             yield np.ascontiguousarray(image.transpose(2, 0, 1)[None])
 
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
-    """An engine with a network and an image in place.
+    """An engine with a loaded network and image.
 
     Attributes:
-      run: computes; this is what's timed.
-      logits: returns what the last run made of the image.
+      run: the computation to time.
+      logits: returns the logits of the last run.
     """
 
     run: Callable[[], Any]
     logits: Callable[[], np.ndarray]
 
 
-# What has to outlive the networks that use it, and nobody else holds: inputs, and the memory of ncnn's tensors.
+# Keeps inputs and the memory of ncnn's tensors alive as long as the networks that use them.
 _ALIVE: list[Any] = []
 
 
 def _nothing(job: Job) -> None:
-    """Converts nothing: `prepare` has made the files."""
+    """Converts nothing: `prepare` has created the files."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """One row of the table.
+    """An engine.
 
     Attributes:
-      title: in the table.
-      package: whose version is shown.
-      load: makes it ready.
-      convert: makes the files that `load` reads, once.
+      title: name in the table.
+      package: package whose version is shown.
+      load: loads the network and the image.
+      convert: creates the files that `load` reads, once.
       without: why it has no int8; None: it has.
     """
 
@@ -124,7 +124,7 @@ def _convert_onnxruntime(job: Job) -> None:
 
     prepared = str(job.folder / "prepared.onnx")
     quant_pre_process(source, prepared)
-    # What its documentation advises for x86 without VNNI; with VNNI, 7 bits cost no time. int8 x int8 measured slower.
+    # The documentation recommends this for x86 without VNNI; with VNNI, 7 bits cost no time. int8 x int8 was slower.
     q.quantize_static(
         prepared,
         str(job.folder / "int8.onnx"),
@@ -179,7 +179,7 @@ def _openvino(job: Job) -> Ready:
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": job.threads,
         "INFERENCE_PRECISION_HINT": "f32",
-        "ENABLE_CPU_PINNING": False,  # a pinned thread would wait for whatever else the machine does on its core
+        "ENABLE_CPU_PINNING": False,  # a pinned thread would wait for other programs on its core
     }
     path = job.folder / ("float32.onnx" if job.precision == "float32" else "int8.xml")
     request = ov.Core().compile_model(path, "CPU", settings).create_infer_request()
@@ -188,7 +188,7 @@ def _openvino(job: Job) -> Ready:
 
 
 def _convert_mnn(job: Job) -> None:
-    # Not by MNN's own command, which installs a package and reports to its makers; this is what it calls.
+    # MNN's own command installs a package and sends telemetry, so this calls the underlying converter.
     import _tools
 
     arguments = ["-f", "ONNX", "--modelFile", _onnx(job), "--MNNModel", str(job.folder / "float32.mnn"), "--bizCode", "peers"]
@@ -221,7 +221,7 @@ def _convert_ncnn(job: Job) -> None:
 
     folder = job.folder / "ncnn"
     folder.mkdir(exist_ok=True)
-    # Weights in full precision, which is not its default.
+    # Weights in full precision, which is not the default.
     command = [pnnx.EXEC_PATH, os.path.abspath(_onnx(job, "ncnn/network.onnx")), "fp16=0"]
     subprocess.run(command, cwd=folder, check=True)
 
@@ -253,7 +253,7 @@ def _pytorch(job: Job) -> Ready:
     torch.set_num_threads(job.threads)
     image, last = torch.from_numpy(job.image()), {}
     with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # TorchScript is to go, but compiled by Inductor the network measured slower
+        warnings.simplefilter("ignore")  # TorchScript is deprecated, but the network was slower when compiled by Inductor
         traced = torch.jit.trace(torch_module(Weights.load(job.folder / "weights.npz")), image)
         module = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
 

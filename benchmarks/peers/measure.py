@@ -1,6 +1,6 @@
-"""The measuring process: all engines in one Python without TensorFlow, each checked before it is timed.
+"""The measuring process: all engines in one Python without TensorFlow; each is checked before it is timed.
 
-Run by the program, once to convert for an engine and once a network and number of threads to time all of them:
+The program runs it once per engine to convert, and once per network and number of threads to time all engines:
   PYTHON -m benchmarks.peers.measure REQUEST.json ANSWER.json
 """
 
@@ -19,14 +19,14 @@ import numpy as np
 
 from benchmarks.peers.engines import ENGINES, Job, Ready
 
-# Largest difference from Keras in float32: of float32 only another order of summation, of int8 what a wrong network exceeds.
+# Maximum difference from Keras in float32: float32 differs by the order of summation; a wrong network exceeds int8's limit.
 LIMITS = {"float32": 1e-4, "int8": 0.5}
-# Seconds before a turn with several threads: those of the engine before it go on spinning for a while.
+# Seconds before a turn with several threads: the previous engine's threads keep spinning for a while.
 PAUSE = 0.02
 
 
 class NoEngineError(Exception):
-    """Why an engine is not timed, in words for the table."""
+    """The reason why an engine is not timed, for the table."""
 
 
 def difference(logits: np.ndarray, expected: np.ndarray) -> float:
@@ -38,7 +38,7 @@ def difference(logits: np.ndarray, expected: np.ndarray) -> float:
 
 
 def ready(name: str, job: Job) -> tuple[Ready, float]:
-    """Makes an engine ready and checks what it computes.
+    """Loads an engine and checks its output.
 
     Returns:
       The engine, and the difference of its logits from Keras in float32.
@@ -50,10 +50,10 @@ def ready(name: str, job: Job) -> tuple[Ready, float]:
         engine = ENGINES[name].load(job)
         engine.run()
         found = difference(engine.logits(), np.load(job.folder / "logits.npy"))
-    except Exception as error:  # whatever strangers' code raises becomes a row
+    except Exception as error:  # third-party code can raise anything; report it in the table
         raise NoEngineError(reason(error)) from error
     if not found <= LIMITS[job.precision]:
-        raise NoEngineError(f"refused: its logits differ from Keras's by {found:.2g}, and {LIMITS[job.precision]:g} is allowed")
+        raise NoEngineError(f"refused: its logits differ from Keras's by {found:.2g}; the limit is {LIMITS[job.precision]:g}")
     return engine, found
 
 
@@ -65,7 +65,7 @@ def reason(error: Exception) -> str:
 
 
 def converted(name: str, job: Job) -> dict[str, Any]:
-    """Converts for an engine and checks it: a process of its own that may die of it."""
+    """Converts the network for an engine and checks it, in a separate process that may crash."""
     try:
         ENGINES[name].convert(job)
     except Exception as error:
@@ -78,17 +78,17 @@ def converted(name: str, job: Job) -> dict[str, Any]:
 
 
 def timed(rows: list[tuple[str, str]], folder: pathlib.Path, threads: int, runs: int) -> list[dict[str, Any]]:
-    """Times engines in turns, in another order each round.
+    """Times engines in turns, in a new order each round.
 
     Args:
       rows: (engine, precision) each.
-      folder: of the network.
-      threads: of each engine.
-      runs: timed runs of each, before each of which it runs once to have its weights in the caches.
+      folder: folder of the network.
+      threads: threads of each engine.
+      runs: timed runs of each; an untimed run before each brings its weights into the caches.
 
     Returns:
-      Of each row the milliseconds that passed and those that the process computed, the difference and the version; or the
-      reason why there are none.
+      For each row, wall times and CPU times in milliseconds, the difference and the version; or the reason why there are
+      none.
     """
     answers: list[dict[str, Any]] = []
     turns: list[tuple[Ready, list[float], list[float]]] = []
@@ -118,7 +118,7 @@ def timed(rows: list[tuple[str, str]], folder: pathlib.Path, threads: int, runs:
 
 
 def version(package: str) -> str:
-    """Returns an installed package's version, or nothing."""
+    """Returns an installed package's version, or an empty text."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -137,4 +137,4 @@ def main(request: Mapping[str, Any]) -> Any:
 if __name__ == "__main__":
     answer = main(json.loads(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8")))
     pathlib.Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
-    os._exit(0)  # so many engines in one process don't always take their threads and memory down in peace
+    os._exit(0)  # with many engines in one process, a normal exit can crash

@@ -1,7 +1,7 @@
-"""ShuffleNet V2 from plain arrays, without TensorFlow: as an ONNX graph and as a PyTorch module.
+"""Builds ShuffleNet V2 from plain arrays without TensorFlow: as an ONNX graph and as a PyTorch module.
 
-The network is written down once, in `shufflenet_v2`, over a handful of operations that each form supplies. Batch
-normalization is already folded into the convolutions, which every engine would do itself.
+`shufflenet_v2` defines the network once, with a few operations that each format implements. Batch normalization is already
+folded into the convolutions, which every engine would do itself.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ OPSET = 17
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """A network's arrays.
+    """The arrays of a network.
 
     Attributes:
-      arrays: "NAME/W", [out, in / groups, height, width] or [out, in], and "NAME/b", [out], of each layer.
-      interleave: whether a shuffle makes (groups, n) of the channels and transposes; else (n, groups).
-      symmetric: whether stride 2 pads on all sides; else only right and below, which is "same" of an even side.
-      side: of the image, pixels.
+      arrays: for each layer, "NAME/W", [out, in / groups, height, width] or [out, in], and "NAME/b", [out].
+      interleave: whether a shuffle reshapes the channels to (groups, n) and transposes; else to (n, groups).
+      symmetric: whether stride 2 pads on all sides; else only right and bottom, which is "same" for an even side.
+      side: side of the image in pixels.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -41,23 +41,23 @@ class Weights:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Weights:
-        """Reads what `save` has written."""
+        """Reads a file written by `save`."""
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         return cls(**json.loads(str(arrays.pop("config.json"))), arrays=arrays)
 
     def padding(self, name: str, stride: int) -> tuple[int, int]:
-        """Returns how many pixels a convolution adds before and behind each side."""
+        """Returns the padding of a convolution before and after each side."""
         return self.edge(self.arrays[f"{name}/W"].shape[-1], stride)
 
     def edge(self, kernel: int, stride: int) -> tuple[int, int]:
-        """The same by kernel size."""
+        """Returns the same by kernel size."""
         half = kernel // 2
         return (half, half) if stride == 1 or self.symmetric else (0, half)
 
 
 class Operations(Protocol):
-    """What the network is made of; tensors are [1, channels, height, width]."""
+    """The operations of the network; tensors are [1, channels, height, width]."""
 
     def conv(self, x: Any, name: str, stride: int = 1, relu: bool = True) -> Any: ...
 
@@ -109,7 +109,7 @@ def onnx_model(weights: Weights) -> Any:
 
 
 class _OnnxOperations:
-    """Appends nodes; a tensor is its name."""
+    """Appends nodes; a tensor is represented by its name."""
 
     def __init__(self, weights: Weights):
         self.weights = weights
@@ -196,7 +196,7 @@ def torch_module(weights: Weights) -> Any:
             return functional.relu(x) if relu else x
 
         def max_pool(self, x):
-            before, behind = weights.edge(3, 2)  # zeros serve as a border, as what comes in is not negative
+            before, behind = weights.edge(3, 2)  # zero padding suffices, because the input is never negative
             x = x if before == behind else functional.pad(x, (before, behind) * 2)
             return functional.max_pool2d(x, 3, 2, before if before == behind else 0)
 

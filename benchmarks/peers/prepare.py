@@ -1,4 +1,4 @@
-"""The step that needs TensorFlow: one network's weights as plain arrays, its .tflite files, and what they are checked with."""
+"""The step that needs TensorFlow: writes a network's weights as arrays, its .tflite files, and reference outputs."""
 
 import pathlib
 import re
@@ -16,32 +16,32 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import EPSILON
 from shufflenet_tf.weights import canonical
 
-IMAGES = 32  # to calibrate with; of all of them, the first is the one that outputs are compared on
+IMAGES = 32  # for calibration; outputs are compared on the first one
 PRECISIONS = ("float32", "int8")
 _PLAIN = re.compile(r"(conv1|conv5|linear|stage[234]/block\d/(shortcut_(dconv|conv)|conv1|dconv|conv2))/[Wb]")
 
 
 def prepare(name: str, wiring: str, side: int, threads: list[int], folder: pathlib.Path) -> None:
-    """Fills a folder with one network: weights.npz, images.npy, logits.npy and .tflite files.
+    """Writes the files of one network to a folder: weights.npz, images.npy, logits.npy and .tflite files.
 
-    Graphs take a normalised float32 image and return float32 logits: neither preprocessing nor softmax.
+    Graphs take a normalised float32 image and return float32 logits; they include neither preprocessing nor softmax.
 
     Args:
       name: a registered ShuffleNet V2.
       wiring: "tensorpack" or "torchvision".
-      side: of the image, a multiple of 32 pixels.
+      side: side of the image, a multiple of 32 pixels.
       threads: numbers of threads to optimize the files for.
-      folder: to write to; it exists.
+      folder: existing output folder.
 
     Raises:
-      UserError: the network is unknown, or none that the peers are built as.
+      UserError: the network is unknown or not a plain ShuffleNet V2.
     """
     tf.keras.utils.set_random_seed(0)
     model = st.create_model(name, input_shape=(side, side, 3), wiring=wiring, classifier_activation=None)
     images = textured(side, IMAGES)
     for layer in model._flatten_layers():
         if hasattr(layer, "moving_mean"):
-            layer.momentum = 0.0  # one step in training mode sets the statistics
+            layer.momentum = 0.0  # a single step in training mode sets the statistics
     model(images, training=True)
     folded(canonical.arrays(model), st.Wiring.of(wiring), side).save(folder / "weights.npz")
     np.save(folder / "images.npy", images)
@@ -66,7 +66,7 @@ def textured(side: int, count: int) -> np.ndarray:
 
 
 def folded(arrays: dict[str, np.ndarray], wiring: st.Wiring, side: int) -> Weights:
-    """Returns canonical arrays with normalizations worked into the convolutions, in the order of axes of everybody else.
+    """Returns the arrays of the network with folded normalization, in the axis order that the engines expect.
 
     Raises:
       UserError: it isn't the plain ShuffleNet V2.
@@ -92,7 +92,7 @@ def folded(arrays: dict[str, np.ndarray], wiring: st.Wiring, side: int) -> Weigh
 
 
 def as_converted(model: tf.keras.Model, precision: str, images: np.ndarray) -> bytes:
-    """Returns what TensorFlow's converter makes of the network, float32 in and out."""
+    """Returns the network as converted by TensorFlow, with float32 input and output."""
     signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, "image")
     traced = tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
     function = convert_variables_to_constants_v2(traced)

@@ -1,4 +1,4 @@
-"""The result: rows of a table, how ours compares with the best of the others, and which processor it was."""
+"""The results: the table, a comparison of this project with the best other engine, and the processor."""
 
 import csv
 import dataclasses
@@ -9,20 +9,20 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 OURS = "ours"
-# Instructions that decide how fast these networks are, as Linux calls them on x86 and on ARM.
+# Instruction sets that determine the speed of these networks, by Linux's names on x86 and ARM.
 ISA = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "sve", "sve2")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One engine on one network.
+    """The result of one engine for one network.
 
     Attributes:
-      model, precision, threads: what was run.
-      engine, title: which engine, as --engines and as the table call it.
-      wall, cpu: milliseconds of each timed run, passed and computed; none: see `reason`.
-      difference: of its logits from Keras in float32, relative.
-      version: of the engine's package.
+      model, precision, threads: settings of the run.
+      engine, title: name of the engine for --engines and in the table.
+      wall, cpu: wall time and CPU time of each timed run in milliseconds; empty: see `reason`.
+      difference: relative difference of its logits from Keras in float32.
+      version: version of the engine's package.
       reason: why it was not timed; empty: it was.
     """
 
@@ -38,12 +38,12 @@ class Row:
     reason: str = ""
 
     def median(self, cpu_time: bool) -> float:
-        """Returns the median that is compared: of what one thread computes where `cpu_time` asks so, else of what passes."""
+        """Returns the median time to compare: CPU time with one thread if `cpu_time`, else wall time."""
         return statistics.median(self.cpu if cpu_time and self.threads == 1 else self.wall)
 
 
 def groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Yields the rows that may be compared with each other: of one network, precision and number of threads."""
+    """Yields groups of comparable rows: with the same network, precision and number of threads."""
     for key in dict.fromkeys((row.model, row.precision, row.threads) for row in rows):
         yield [row for row in rows if (row.model, row.precision, row.threads) == key]
 
@@ -57,8 +57,17 @@ def ratio(row: Row, group: Sequence[Row], cpu_time: bool) -> float | None:
 
 
 def table(rows: Sequence[Row], cpu_time: bool = False) -> str:
-    """Returns all rows as Markdown, the fastest of each group first and those without times last."""
-    columns = ("network", "precision", "threads", "engine", "ms: min / median", "CPU ms", "ours / it", "difference from Keras")
+    """Returns all rows as Markdown: groups sorted by time, with rows without times last."""
+    columns = (
+        "network",
+        "precision",
+        "threads",
+        "engine",
+        "ms: min / median",
+        "CPU ms",
+        "ours / this",
+        "difference from Keras",
+    )
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for group in groups(rows):
         known = sorted((row for row in group if not row.reason), key=lambda row: row.median(cpu_time))
@@ -75,7 +84,7 @@ def table(rows: Sequence[Row], cpu_time: bool = False) -> str:
 
 
 def verdicts(rows: Sequence[Row], cpu_time: bool = False) -> list[str]:
-    """Returns a sentence a group: ours against the fastest of the others."""
+    """Returns one sentence per group: ours against the fastest other engine."""
     sentences = []
     for group in groups(rows):
         about = f"{group[0].model} {group[0].precision}, {group[0].threads} thread{'s' * (group[0].threads > 1)}"
@@ -91,7 +100,7 @@ def verdicts(rows: Sequence[Row], cpu_time: bool = False) -> list[str]:
 
 
 def write_csv(rows: Sequence[Row], path: str | os.PathLike, cpu_time: bool = False) -> None:
-    """Writes a line a row, with the processor in each."""
+    """Writes one line per row, each with the processor."""
     from shufflenet_tf.files import atomic_path
 
     machine, lines = processor(), []
@@ -119,7 +128,7 @@ def versions(rows: Sequence[Row]) -> str:
 
 
 def processor(path: str | os.PathLike = "/proc/cpuinfo") -> str:
-    """Returns the processor's name, how many cores the system has, and which of the instructions of `ISA` it has."""
+    """Returns the processor's name, its number of cores, and its instruction sets of `ISA`."""
     fields: dict[str, str] = {}
     try:
         for line in pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines():

@@ -58,9 +58,7 @@ flags.DEFINE_bool(
 )
 options.define(FLAGS, training.QatSettings)
 options.define(FLAGS, Augmentation, _AUGMENTATION, min_area=0.8, jitter=0.0, lighting=0.0)
-flags.DEFINE_integer(
-    "calibration_images", 200, "Images for the post-training quantization at the start.", 1, flag_values=FLAGS
-)
+flags.DEFINE_integer("calibration_images", 200, "Images for the post-training quantization at the start.", 1, flag_values=FLAGS)
 
 cli.heading(FLAGS, "File")
 options.define(FLAGS, ExportSettings, ("int8_output", "threads", "runs"))

@@ -105,7 +105,7 @@ class Training:
         return t * t * tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), -1), logits, taught
 
     def _losses(self, images, labels, training):
-        """Returns losses [N], and whether the answers are correct [N] by the labels if they are teachers, else by the teacher."""
+        """Returns losses [N], and whether answers are correct [N], by labels if they are teachers, else by the teacher."""
         losses, logits, taught = self._divergences(images, training)
         targets = tf.argmax(taught, -1) if self.settings.distill else labels
         if not self.settings.distill:

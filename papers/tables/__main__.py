@@ -8,9 +8,9 @@
 
 v1.N is table N of Zhang et al. (CVPR 2018), v2.N of Ma et al. (ECCV 2018). MMAC: millions of multiply-adds of convolutions
 and dense layers for one image, the papers' FLOPs. "differs by": our count minus the paper's, if that exceeds the rounding of
-the printed value; the last column explains why. Memory access: elements that these layers read and write (V2 paper, equation 1).
-Errors are the published ones. Times in brackets are relative to the first row of the table that has one. A dash: not printed,
-not measured, or not registered. Counting takes about 3 seconds per network.
+the printed value; the last column explains why. Memory access: elements that these layers read and write (V2 paper, equation
+1). Errors are the published ones. Times in brackets are relative to the first row of the table that has one. A dash: not
+printed, not measured, or not registered. Counting takes about 3 seconds per network.
 """
 
 import os
