@@ -104,7 +104,7 @@ def test_counted_blocks_are_read_and_added_up(tmp_path):
 @pytest.mark.parametrize("text", ["3 1000 aa\n", "mark 1\n3 1000\n"], ids=["no mark", "cut off"])
 def test_damaged_counts_are_refused(text, tmp_path):
     (tmp_path / "counts.txt").write_text(text)
-    with pytest.raises(ValueError, match=r"line \d of counts\.txt is no block"):
+    with pytest.raises(ValueError, match=r"line \d of counts\.txt is not a block"):
         blocks.read(tmp_path / "counts.txt")
 
 

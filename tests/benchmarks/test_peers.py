@@ -118,7 +118,7 @@ def test_an_engine_that_computes_something_else_is_not_timed(stub, folder):
     answers = dict(zip(names, measure.timed([(name, "float32") for name in names], folder, 1, 3), strict=True))
     assert len(answers["right"].pop("wall")) == len(answers["right"].pop("cpu")) == 3
     assert answers["right"] == {"difference": 0.0, "version": ""}
-    assert answers["wrong"] == {"reason": "refused: its logits differ from Keras's by 0.0027, and 0.0001 is allowed"}
+    assert answers["wrong"] == {"reason": "refused: its logits differ from Keras's by 0.0027; the limit is 0.0001"}
     assert all(answers[name]["reason"].startswith("refused: ") for name in ("empty", "broken"))
     assert answers["missing"] == {"reason": "not installed: there is no module x"}
     assert answers["failing"] == {"reason": "RuntimeError: no luck"}
@@ -165,8 +165,8 @@ def test_reasons_become_rows(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "told"),
     [
-        ("--engines=tvm", "names others"),
-        ("--threads=1,x", "no list of numbers"),
+        ("--engines=tvm", "has an unknown engine"),
+        ("--threads=1,x", "is not a list of numbers"),
         ("--size=100", "multiple of 32"),
         ("--models=resnet", "resnet"),
         ("--peers_python=no/python", "no Python at no/python"),

@@ -121,7 +121,7 @@ def test_the_program_prints_a_table_and_writes_csv_and_plot(folder, tmp_path, ca
         ("missing", "can't be read"),
         ("text", "doesn't begin like a .tflite"),
         ("truncated", "can't be used"),
-        ("noname", "a name in it is no text"),
+        ("noname", "a tensor name is not valid text"),
         ("anysize", "dynamic shape [1, ?, ?, 3]"),
     ],
 )

@@ -115,16 +115,16 @@ def test_times_of_an_unnamed_processor_are_not_called_this_ones(times, tmp_path)
     "content, reason",
     [
         (None, r"can't be read"),
-        (b"", "is no JSON"),
-        (b"\xff\xfe", "is no JSON"),
-        (b'{"a": 1', "is no JSON"),
-        (b"[" * 100_000, "is no JSON"),
-        (b"[1, 2]", "is no table"),
-        (b"{}", "is no table"),
-        (b"12", "is no table"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b'{"a": 1', "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[1, 2]", "is not a table"),
+        (b"{}", "is not a table"),
+        (b"12", "is not a table"),
         (b'{"a": 12}', "There are 0 times of int8 invoke"),
         *(
-            (b'{"invoke_1.int8": ' + value + b"}", "for 'invoke_1.int8': microseconds are expected, a number above 0")
+            (b'{"invoke_1.int8": ' + value + b"}", "for 'invoke_1.int8': give microseconds, a number above 0")
             for value in (b"0", b"-1", b"Infinity", b"NaN", b'"12"', b"true", b"null", b"[1]", b"1e-300", b"9" * 400)
         ),
     ],
@@ -156,7 +156,7 @@ def test_no_target_is_written_that_could_not_be_read(times, tmp_path, capsys):
     (tmp_path / "times.json").write_text(json.dumps(times))
     given = [f"--times={tmp_path / 'times.json'}", f"--output={tmp_path / 'out.json'}", "--processor=two\nlines"]
     assert run(*given) == 2
-    assert "'processor' is no text of one line" in complaint(capsys) and not (tmp_path / "out.json").exists()
+    assert "'processor' is not a text of one line" in complaint(capsys) and not (tmp_path / "out.json").exists()
 
 
 @pytest.mark.parametrize("same", [1e-6, 5, 1e12])
@@ -165,7 +165,7 @@ def test_times_without_rhyme_or_reason_end_in_a_target_or_a_line(tmp_path, capsy
     output = tmp_path / "out.json"
     if run(f"--times={tmp_path / 'times.json'}", f"--output={output}"):
         told = complaint(capsys)
-        assert ("follow from no costs" in told or "no target that could be used" in told) and not output.exists()
+        assert ("No costs fit" in told or "no usable target" in told) and not output.exists()
     else:
         assert Target.of(str(output)).name == "out"
 
@@ -174,9 +174,9 @@ def test_times_without_rhyme_or_reason_end_in_a_target_or_a_line(tmp_path, capsy
     "arguments, reason",
     [
         (["extra"], "Unexpected argument 'extra'"),
-        (["--output=laptop.txt"], "is no .json file"),
-        (["--times=times.json"], "--times is of another machine"),
-        (["--gigahertz=2.4", "--output=laptop.json"], "--gigahertz is of --times"),
+        (["--output=laptop.txt"], "is not a .json file"),
+        (["--times=times.json"], "--times comes from another machine"),
+        (["--gigahertz=2.4", "--output=laptop.json"], "--gigahertz applies only to --times"),
         (["--gigahertz=-1"], "gigahertz"),
         (["--nonsense"], "nonsense"),
     ],
@@ -218,7 +218,7 @@ def quick(times, tmp_path, monkeypatch) -> list[int]:
 
 def test_this_machine_is_measured_once_and_kept(quick, tmp_path, capsys):
     first = resolve(HOST)
-    assert "once (kept in " in capsys.readouterr().err
+    assert "once (saved in " in capsys.readouterr().err
     assert resolve(HOST) == first and len(quick) == 1 and capsys.readouterr().err == ""
     assert first.is_here() and first.processor == host.processor() and first.litert == host.litert_version()
     (kept,) = (path for path in tmp_path.rglob("*") if path.is_file())

@@ -76,7 +76,7 @@ def test_a_run_is_exported_with_its_own_images(trained, capsys):
     assert f'make android MODEL="{folder}/model_float32.tflite {folder}/model_int8.tflite"' in printed
     assert f"--model={folder}/model_int8.tflite PHOTO.jpg" in printed
     check_predictions(report, rows, text)
-    assert "| layer, signal to noise in dB | min-max | best |" in text and "| mean of " in text
+    assert "| layer (signal to noise in dB) | min-max | best |" in text and "| mean of " in text
     for kind in ("float32", "float16", "int8"):
         classifier = LiteClassifier(folder / f"model_{kind}.tflite")
         assert classifier.labels == tuple(sorted(COLOURS)) and classifier.preprocessing.crop == 32
@@ -121,7 +121,7 @@ def test_any_photos_serve_and_one_kind_is_enough(trained, photos, tmp_path, caps
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--model={model}", "--kinds=float32", "--max_drop=1"], "--max_drop is about int8, and --kinds=float32 has none"),
+        (["--model={model}", "--kinds=float32", "--max_drop=1"], "--max_drop applies to int8, but --kinds=float32 lacks it"),
         ([], "There is no model: give --model=PATH"),
         (["extra", "--model=x"], "Unexpected argument 'extra'"),
         (["--model=nowhere"], "There is no model at nowhere"),
@@ -131,7 +131,7 @@ def test_any_photos_serve_and_one_kind_is_enough(trained, photos, tmp_path, caps
         (["--model={model}", "--calibration={photos}"], "--calibration_images=48"),
         (["--model={model}", "--calibration={photos}", "--calibration_images=0"], "calibration_images"),
         (["--model={model}", "--calibration={photos}", "--calibration_images=2", "--test=shape"], "did you mean shapes"),
-        (["--model={lite}"], "is a .tflite file already"),
+        (["--model={lite}"], "is already a .tflite file"),
         (["--model={damaged}"], "no TFLite"),
     ],
 )

@@ -137,7 +137,7 @@ def test_layers_of_other_channels_or_names_are_not_compared(folder, bundle):
         tensor.name = b"x"
     assert matching_layers(floats, int8) == []
     alone = verify(bundle, [folder / "int8.tflite"], [(images(2), None)])
-    assert alone.comparisons[0].layers == () and "takes the float .tflite" in alone.comparisons[0].layers_against
+    assert alone.comparisons[0].layers == () and "needs the float .tflite" in alone.comparisons[0].layers_against
 
 
 def test_json_markdown_and_picture(report, tmp_path):
@@ -169,7 +169,7 @@ def test_batches_of_a_dataset(bundle, photos):
     assert [LABELS[target] for target in targets] == [source.labels[i] for i in (0, 0, 0, 1, 1, 1, 2, 2, 2)]
     drawn = [np.concatenate([batch for batch, _ in batches(source, bundle, 5)]) for _ in range(2)]
     assert (drawn[0] == drawn[1]).all() and not (drawn[0] == pixels[:5]).all()  # the first classes alone would not do
-    with pytest.raises(UserError, match=r"has 9 images to test on, and 10 are asked for"):
+    with pytest.raises(UserError, match=r"has 9 test images, but 10 were requested"):
         list(batches(source, bundle, 10))
 
 
@@ -199,8 +199,8 @@ def test_the_program(folder, photos, tmp_path, capsys):
         ("missing", "can't be read"),
         ("text", "doesn't begin like a .tflite"),
         ("truncated", "can't be used"),
-        ("classes", "has 6 classes, and the original 5"),
-        ("labels", "has other labels than the original"),
+        ("classes", "has 6 classes, the original 5"),
+        ("labels", "and the original have different labels"),
     ],
 )
 def test_files_that_do_not_fit(file, sentence, folder, bundle):
@@ -236,5 +236,5 @@ def test_wrong_use(folder, photos, tmp_path, capsys):
 def test_a_file_for_images_of_another_size(folder, model):
     bundle = st.load(folder / "float.tflite")
     bundle.model.input_shape = (1, 64, 64, 3)
-    with pytest.raises(UserError, match="takes images of 32x32, and the original of 64x64"):
+    with pytest.raises(UserError, match="takes images of 32x32, but the original takes 64x64"):
         verify(bundle, [folder / "int8.tflite"], [(images(1), None)])

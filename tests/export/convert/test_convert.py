@@ -173,7 +173,7 @@ def test_what_cannot_be_converted():
         convert(model)
     with pytest.raises(UserError, match="does not end with probabilities"):
         convert(st.create_model("shufflenet_v2_0.5x", input_shape=(32, 32, 3), include_top=False))
-    with pytest.raises(UserError, match="has no preprocessing of ours"):
+    with pytest.raises(UserError, match="has no known preprocessing"):
         convert(tf.keras.Sequential([tf.keras.Input((32, 32, 3)), tf.keras.layers.Flatten()]))
     with pytest.raises(UserError, match="--calibration"):
         Precision("int8")
@@ -190,7 +190,7 @@ def test_calibration_images(spec, tmp_path):
     assert len(images) == 20 and {(i.shape, i.dtype) for i in images} == {((32, 32, 3), np.dtype(np.uint8))}
     assert len({i.tobytes() for i in images}) == 20
     assert all(np.array_equal(a, b) for a, b in zip(images, read_calibration_images(spec, bundle, 20), strict=True))
-    with pytest.raises(UserError, match=r"has \d+ images and 999 are asked for: give --calibration_images="):
+    with pytest.raises(UserError, match=r"has \d+ images, but 999 were requested: give --calibration_images="):
         read_calibration_images(spec, bundle, 999)
 
 

@@ -84,9 +84,9 @@ def _no_scale(graph):
     "change, reason",
     [
         (_shrink_weights, "a constant of shape"),
-        (_read_later, "what is not there yet"),
+        (_read_later, "reads a tensor before it is computed"),
         (_huge, "would take"),
-        (_no_scale, "a scale is no positive number"),
+        (_no_scale, "a scale is not a positive number"),
     ],
 )
 def test_what_is_wrong_inside_is_named(model, change, reason):
@@ -166,7 +166,7 @@ def test_when_all_time_is_over_the_file_stays_as_it_was(model, monkeypatch):
     monkeypatch.setattr(optimizer, "TIMEOUT", 0.0)
     result = optimize(model)
     assert result.model == model and result.before == result.after == {"ADD": 1}
-    assert result.steps == (Step("all", False, "left alone: the 0 seconds for all passes were over during 'ReLU'"),)
+    assert result.steps == (Step("all", False, "left alone: the time limit of 0 seconds for all passes was reached during 'ReLU'"),)
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess:

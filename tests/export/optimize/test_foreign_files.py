@@ -92,7 +92,7 @@ def test_large_options_of_custom_operators_are_read_too():
 def test_an_open_batch_is_taken_as_one(flatten):
     model = _classifier(None, flatten=flatten)
     result = optimize(model)
-    assert result.steps[0] == Step("batch", True, "taken as 1, where the input [-1, 16, 16, 3] leaves it open")
+    assert result.steps[0] == Step("batch", True, "set to 1, because the input [-1, 16, 16, 3] leaves it dynamic")
     assert "TRANSPOSE" in result.before and "TRANSPOSE" not in result.after
     assert not {"SHAPE", "PACK", "STRIDED_SLICE"} & result.after.keys()
     graph = Graph(result.model)
@@ -110,7 +110,7 @@ def test_an_open_batch_stays_open_where_there_is_nothing_to_gain():
         tensor.shapeSignature = [-1, *tensor.shape[1:]] if len(tensor.shape) == 4 and tensor.buffer == 0 else None
     model = net.done(int(net.graph.operators[0].outputs[0]))
     result = optimize(model)
-    assert result.model == model and result.steps[-1].name == "batch" and "left open after all" in result.steps[-1].text
+    assert result.model == model and result.steps[-1].name == "batch" and "left dynamic" in result.steps[-1].text
     assert result.ratio == 1 and result.predicted[0].multiply_adds > 0
 
 
@@ -123,7 +123,7 @@ def test_other_open_sides_are_left_alone():
     model = net.done(y)
     result = optimize(model)
     assert result.model == model
-    assert result.steps[0].text.startswith("left alone: the input [1, -1, 8, 4] has other open sides than the batch")
+    assert result.steps[0].text.startswith("left alone: the input [1, -1, 8, 4] has dynamic sides beyond the batch")
 
 
 def test_a_size_that_depends_on_values_is_no_batch():
@@ -157,12 +157,12 @@ def _huge(net: build.Net) -> int:
 @pytest.mark.parametrize(
     "make, named",
     [
-        (_huge, r"operator 1, CONV_2D, has 't\d+' of scale 1e\+36, so that input \* weight / output scale is \d\.\d+e\+3\d"),
+        (_huge, r"operator 1, CONV_2D, has 't\d+' of scale 1e\+36, so input \* weight / output scale is \d\.\d+e\+3\d"),
         (lambda net: net.depthwise(net.input, scale=1e-7), r"operator 0, DEPTHWISE_CONV_2D, has 't\d+' of scale 1e-07"),
         (lambda net: net.dense(net.mean(net.input), 3, scale=1e-8), r"operator 1, FULLY_CONNECTED, has 't\d+' of scale 1e-08"),
         (
             lambda net: net.conv(net.input, 4, scale=1e-38),
-            r"operator 0, CONV_2D, has 't\d+' of scale 1e-38, and nothing below 1.18e-38 is a scale",
+            r"operator 0, CONV_2D, has 't\d+' of scale 1e-38, but the smallest valid scale is 1.18e-38",
         ),
     ],
 )

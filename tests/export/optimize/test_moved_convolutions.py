@@ -33,7 +33,7 @@ def test_a_shuffle_moves_behind_a_depthwise_convolution_of_stride_2(int8, interl
     x = net.shuffle(net.input, groups, interleave, rank)
     model = net.done(net.depthwise(x, 3, 2, act=build.RELU))
     graph = Graph(model)
-    assert shuffle_later(graph, CostModel()) == "1 shuffles behind a depthwise convolution with fewer pixels"
+    assert shuffle_later(graph, CostModel()) == "1 shuffles moved after a depthwise convolution with fewer pixels"
     assert order(graph) == ["DEPTHWISE_CONV_2D", "RESHAPE", "TRANSPOSE", "RESHAPE"]
     result = graph.pack()
     assert equal(model, result) and graph.name(graph.outputs[0]) == Graph(model).name(Graph(model).outputs[0])
@@ -64,7 +64,7 @@ def test_the_pipeline_takes_the_later_shuffle_where_it_pays():
     net = build.Net((1, 28, 28, 24), True)
     model = net.done(net.depthwise(net.shuffle(net.input, 3), 3, 2))  # nothing could take the shuffle up
     result, step = pass_manager.apply(next(p for p in PASSES if p.name == "later shuffles"), model, CostModel())
-    assert step.text.startswith("1 shuffles behind") and "bit-identical" in step.text and result != model
+    assert step.text.startswith("1 shuffles moved after") and "bit-identical" in step.text and result != model
 
 
 def by_taps() -> CostModel:
@@ -107,7 +107,7 @@ def test_pairs_of_columns_become_channels(int8, border, width, kernel, monkeypat
     assert equal(model, graph.pack())
     # With SAME all columns must be in pairs; a border may be widened, but an input that is too wide stays as it is.
     possible = width % 2 == 0 if border == "SAME" else 2 * pairs >= columns
-    assert ("1 CONV_2D with neighbouring columns" in told) == possible
+    assert ("1 CONV_2D with adjacent columns" in told) == possible
     if possible:
         convolution = graph.operators[order(graph).index("CONV_2D")]
         assert (convolution.builtinOptions.strideH, convolution.builtinOptions.strideW) == (2, 1)

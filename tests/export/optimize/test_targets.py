@@ -101,28 +101,28 @@ def test_an_unknown_name_is_answered_by_the_known_ones(name):
 def test_a_file_that_cannot_be_read_is_told(tmp_path, path):
     (tmp_path / "folder.json").mkdir()
     path = tmp_path / path if path != "." else tmp_path / "folder.json"
-    with pytest.raises(InvalidTarget, match=r"can't be read \(.+\): export.calibrate makes one"):
+    with pytest.raises(InvalidTarget, match=r"can't be read \(.+\): create one with export.calibrate"):
         Target.of(str(path))
 
 
 @pytest.mark.parametrize(
     "text, reason",
     [
-        ("", "is no JSON"),
-        (json.dumps(VALID)[:-40], "is no JSON, or it is cut off"),
-        ("[" * 100_000, "is no JSON"),
-        ('{"a":' * 100_000, "is no JSON"),
-        (b"\xff\xfe{}", "is no text"),
+        ("", "is not JSON"),
+        (json.dumps(VALID)[:-40], "is not JSON, or is cut off"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"a":' * 100_000, "is not JSON"),
+        (b"\xff\xfe{}", "is not a text file"),
         ("[]", "holds no table"),
         ("null", "holds no table"),
         ("12", "holds no table"),
-        ("{}", "'name' is no text"),
-        ('{"slice_28_60.int8": 12.5}', "'name' is no text"),
-        (changed("name", ""), "'name' is no text"),
-        (changed("processor", "two\nlines"), "'processor' is no text of one line"),
-        (changed("source", "\ud800"), "'source' is no text"),
-        (changed("source", "x" * 200_000), "'source' is no text"),
-        (changed("litert", 2.3), "'litert' is no text"),
+        ("{}", "'name' is not a text"),
+        ('{"slice_28_60.int8": 12.5}', "'name' is not a text"),
+        (changed("name", ""), "'name' is not a text"),
+        (changed("processor", "two\nlines"), "'processor' is not a text of one line"),
+        (changed("source", "\ud800"), "'source' is not a text"),
+        (changed("source", "x" * 200_000), "'source' is not a text"),
+        (changed("litert", 2.3), "'litert' is not a text"),
         (changed("per_millisecond", 0), "'per_millisecond'"),
         (changed("per_millisecond", float("nan")), "'per_millisecond'"),
         (changed("partition", REMOVED), "'partition'"),
@@ -141,10 +141,10 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path, path):
             for bad in (float("nan"), float("inf"), -1, True, None, "3", [], 1e13, 10**400)
         ),
         *(
-            (changed("costs.int8.convolution.rows", bad), "'costs' of int8 convolution: 'rows' is no whole number from 1 on")
+            (changed("costs.int8.convolution.rows", bad), "'costs' of int8 convolution: 'rows' is not a whole number of at least 1")
             for bad in (0, 0.5, 1.5)
         ),
-        (changed("costs.int8.transpose.lanes", 0), "'lanes' is no whole number"),
+        (changed("costs.int8.transpose.lanes", 0), "'lanes' is not a whole number"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(tmp_path, text, reason):

@@ -111,5 +111,5 @@ def test_int16_gets_as_near_as_its_weights_allow(converted, pixels):
     best = quantize(real, int16, pixels[:8], BEST_INT16).model
     far = [distance(expected, logits(model, pixels))[1] for model in (int16, best)]
     assert far[1] < far[0] < 1e-2
-    with pytest.raises(UserError, match="not of one conversion"):
+    with pytest.raises(UserError, match="not from one conversion"):
         quantize(converted(NETWORKS[0])[0], int16, pixels[:8], BEST_INT16)

@@ -155,7 +155,7 @@ def test_other_networks_start_there_too(name, small, tmp_path):
     simulated = fake_quantization.rounded(teacher, start)(images.astype(np.float32))
     np.testing.assert_allclose(simulated, classified(best.model, images, tmp_path), atol=2 / 256)
     if name != "shufflenet_v1_0.25x_g3":
-        with pytest.raises(UserError, match=r"\S+ isn't in the int8 graph to start with"):
+        with pytest.raises(UserError, match=r"\S+ isn't in the initial int8 graph"):
             graph_weights.start_from_graph(best.model, best.reference, small[0].teacher, {})
 
 
@@ -276,13 +276,13 @@ def test_runs_that_cannot_go_on(beginning, folder_of_photos, tmp_path):
         train(beginning, few, tmp_path, {"model": "a"})
     (tmp_path / checkpoint.NAME).unlink()
     beginning.update = lambda images, labels: (tf.constant(np.nan), tf.constant(1.0))
-    with pytest.raises(UserError, match=r"no longer a number: try --learning_rate="):
+    with pytest.raises(UserError, match=r"is NaN or infinite: try --learning_rate="):
         train(beginning, folder_of_photos, tmp_path)
     assert not (tmp_path / checkpoint.NAME).exists(), "nothing is saved of it"
 
 
 @pytest.mark.parametrize(
-    "value, sentence", [(np.nan, "stage2.block0.conv1 has weights that are no numbers"), (0, "nothing but zeros")]
+    "value, sentence", [(np.nan, "stage2.block0.conv1 has weights that are NaN or infinite"), (0, "only zeros")]
 )
 def test_layers_without_a_range_are_refused(value, sentence):
     bundle = network("shufflenet_v2_0.5x")

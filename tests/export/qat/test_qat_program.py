@@ -117,9 +117,9 @@ def test_what_the_other_generation_says_is_passed_on(tmp_path, monkeypatch):
     [
         ({"dataset": "shapes"}, "There is no model: give --model="),
         ({"model": "nowhere"}, "There is no model at nowhere"),
-        ({"model": "{weights}"}, "doesn't say what it was trained on: give --dataset="),
-        ({"model": "{weights}", "dataset": "{empty}"}, "has 0 photos that can be used"),
-        ({"model": "{weights}", "dataset": "{folder}", "nodistill": ""}, "aren't the model's, so they can't teach it"),
+        ({"model": "{weights}"}, "doesn't name its training dataset: give --dataset="),
+        ({"model": "{weights}", "dataset": "{empty}"}, "has 0 usable photos"),
+        ({"model": "{weights}", "dataset": "{folder}", "nodistill": ""}, "don't match the model's, so they can't teach it"),
         ({"model": "{weights}", "dataset": "{folder}", "batch_size": "0"}, "batch_size"),
     ],
 )
@@ -134,7 +134,7 @@ def test_one_sentence_for_what_cannot_work(given, sentence, weights, folder, tmp
 def test_another_network_of_ours(tmp_path, capsys):
     st.create_model("squeezenet_1.1", input_shape=(32, 32, 3), classes=2).save(tmp_path / "other.keras")
     assert run(f"--model={tmp_path / 'other.keras'}", "--dataset=shapes", f"--output={tmp_path / 'qat'}") == 2
-    assert "is a squeezenet_1.1: quantization-aware training is made for ShuffleNets" in capsys.readouterr().err
+    assert "is a squeezenet_1.1, but quantization-aware training needs a ShuffleNet" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_ours(tmp_path, capsys):
