@@ -82,15 +82,15 @@ def measure(experiment: Experiment) -> tuple[dict[str, np.ndarray], list[dict]]:
 
 def breakdowns(threads: int, runs: int, cpu_time: bool) -> dict[str, Breakdown]:
     """Returns the breakdown of each network, as converted and optimized."""
-    found = {}
+    results = {}
     for name in NETWORKS:
         print(f"Measuring the operators of {name} …", file=sys.stderr, flush=True)
         bundle, images = untrained(name, (224, 224))
         kinds = [Precision(kind, calibration=images if kind == "int8" else ()) for kind in graphs.KINDS]
         for exported in export(bundle, kinds, threads):
-            for how, model in (("as converted", exported.converted), ("optimized", exported.optimized)):
-                found[f"{name}, {exported.kind}, {how}"] = breakdown(model.content, threads, runs, cpu_time)
-    return dict(sorted(found.items(), key=lambda item: "int8" in item[0]))
+            for version, model in (("as converted", exported.converted), ("optimized", exported.optimized)):
+                results[f"{name}, {exported.kind}, {version}"] = breakdown(model.content, threads, runs, cpu_time)
+    return dict(sorted(results.items(), key=lambda item: "int8" in item[0]))
 
 
 def main(arguments: list[str]) -> None:
@@ -103,9 +103,9 @@ def main(arguments: list[str]) -> None:
     chosen = [experiment for experiment in EXPERIMENTS if experiment.key in parts]
     for experiment in chosen:
         print(f"{experiment.key}: {experiment.guideline} …", file=sys.stderr, flush=True)
-        ratios, own = measure(experiment)
+        ratios, rows = measure(experiment)
         measured |= {(experiment.key, kind): values for kind, values in ratios.items()}
-        lines += own
+        lines += rows
     if chosen:
         with atomic_path(output / "guidelines.csv") as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, lines[0])
@@ -114,12 +114,12 @@ def main(arguments: list[str]) -> None:
         draw.guidelines(chosen, measured, output / "guidelines.png")
         print("\n".join(verdicts.sentences(chosen, measured)))
     if "breakdown" in parts:
-        found = breakdowns(FLAGS.threads, FLAGS.runs, FLAGS.cpu_time)
-        draw.breakdowns(found, output / "breakdown.png")
-        for name, own in found.items():
-            shares = ", ".join(f"{part} {share:.0%}" for part, share in own.shares.items() if share >= 0.005)
-            total = sum(own.milliseconds.values())
-            print(f"{name}: {own.whole:.2f} ms, sum of separate operators {total:.2f} ms: {shares}.")
+        results = breakdowns(FLAGS.threads, FLAGS.runs, FLAGS.cpu_time)
+        draw.breakdowns(results, output / "breakdown.png")
+        for name, result in results.items():
+            shares = ", ".join(f"{part} {share:.0%}" for part, share in result.shares.items() if share >= 0.005)
+            total = sum(result.milliseconds.values())
+            print(f"{name}: {result.whole:.2f} ms, sum of separate operators {total:.2f} ms: {shares}.")
     print(f"The charts and the table are in {output}.")
 
 

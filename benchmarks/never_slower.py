@@ -69,21 +69,21 @@ def main(arguments: list[str]) -> int:
     cli.refuse_arguments(arguments)
     import shufflenet_tf as st
 
-    found = []
+    results = []
     for name in st.list_models():
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in FLAGS.network):
             for row in rows(name, FLAGS.size, FLAGS.targets):
-                found.append(row)
+                results.append(row)
                 changes = f"{row['multiply_adds']:.2f} of the multiply-adds, {row['bytes']:.3f} of the bytes"
                 figures = f"{row['cost']:.3f} of the cost, {changes}"
                 print(f"{name:34} {row['kind']:8} {row['target']:11} {figures}", flush=True)
     if FLAGS.csv:
         with open(FLAGS.csv, "w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, found[0])
+            table = csv.DictWriter(file, results[0])
             table.writeheader()
-            table.writerows(found)
-    slower = [row for row in found if row["cost"] > 1]
-    print(f"{len(found)} files; highest cost after optimization: {max((row['cost'] for row in found), default=1.0):.3f}.")
+            table.writerows(results)
+    slower = [row for row in results if row["cost"] > 1]
+    print(f"{len(results)} files; highest cost after optimization: {max((row['cost'] for row in results), default=1.0):.3f}.")
     return 1 if slower else 0
 
 

@@ -126,28 +126,28 @@ def convolutions_only(model: bytes) -> bytes:
     graph = Graph(model)
     moving = analyse(graph, set()).moving
     moved = {int(t) for i in moving for t in graph.operators[i].outputs}
-    made: list[int] = []
+    computed: list[int] = []
     operators = []
     for i, operator in enumerate(graph.operators):
         if i in moving:
             continue
         for position, tensor in enumerate(operator.inputs):
             if int(tensor) in moved:
-                operator.inputs[position] = _substitute(graph, int(tensor), graph.kind(operator), made, operators)
+                operator.inputs[position] = _substitute(graph, int(tensor), graph.kind(operator), computed, operators)
         operators.append(operator)
-        made += [int(t) for t in operator.outputs]
+        computed += [int(t) for t in operator.outputs]
     graph.operators = operators
     return graph.pack()
 
 
-def _substitute(graph: Graph, tensor: int, kind: str, made: list[int], operators: list) -> int:
+def _substitute(graph: Graph, tensor: int, kind: str, computed: list[int], operators: list) -> int:
     """Returns the latest tensor with the shape of `tensor`, or a concatenation of the latest two that together have it."""
     shape, quantization = graph.shape(tensor), graph.quantization(tensor)
-    for other in reversed(made):
+    for other in reversed(computed):
         fits = graph.shape(other) == shape and graph.type(other) == graph.type(tensor)
         if fits and (kind not in _SAME_SCALE or graph.quantization(other) == quantization):
             return other
-    beside = [t for t in reversed(made) if graph.shape(t)[:-1] == shape[:-1] and graph.quantization(t) == quantization]
+    beside = [t for t in reversed(computed) if graph.shape(t)[:-1] == shape[:-1] and graph.quantization(t) == quantization]
     for n, one in enumerate(beside):
         for other in beside[n + 1 :]:
             if graph.shape(one)[-1] + graph.shape(other)[-1] == shape[-1]:
@@ -155,7 +155,7 @@ def _substitute(graph: Graph, tensor: int, kind: str, made: list[int], operators
                 options = schema.ConcatenationOptionsT()
                 options.axis = len(shape) - 1
                 operators.append(graph.operator("CONCATENATION", [one, other], [joined], options))
-                made.append(joined)
+                computed.append(joined)
                 return joined
     return tensor  # keep the movement
 
@@ -169,11 +169,11 @@ def measure(models: list[bytes], threads: int, runs: int) -> list[list[float]]:
         runners.append(runner)
     times: list[list[float]] = [[] for _ in models]
     for _ in range(runs):
-        for runner, taken in zip(runners, times, strict=True):
+        for runner, milliseconds in zip(runners, times, strict=True):
             runner.invoke()  # brings weights into the cache
             start = time.perf_counter()
             runner.invoke()
-            taken.append((time.perf_counter() - start) * 1e3)
+            milliseconds.append((time.perf_counter() - start) * 1e3)
     return times
 
 

@@ -40,9 +40,9 @@ def tensorflow_steps(size: int, batch: int, variants: list[str]) -> dict:
         """The layer that `kernels.GroupedConv2D` replaces."""
 
     def step(variant: str):
-        network, _, own = variant.removesuffix(WITHOUT).partition(", ")
-        layers.BatchNorm = tf.keras.layers.BatchNormalization if own == "Keras's batch norm" else kernels.BatchNorm
-        layers.GroupedConv2D = KerasGroupedConv2D if own == "Keras's grouped convolution" else kernels.GroupedConv2D
+        network, _, keras_layer = variant.removesuffix(WITHOUT).partition(", ")
+        layers.BatchNorm = tf.keras.layers.BatchNormalization if keras_layer == "Keras's batch norm" else kernels.BatchNorm
+        layers.GroupedConv2D = KerasGroupedConv2D if keras_layer == "Keras's grouped convolution" else kernels.GroupedConv2D
         trainer = Trainer(st.create_model(network, input_shape=(size, size, 3), classes=10))
         trainer.compile(optimizer=tf.keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True), jit_compile=False)
         trainer.optimizer.build(trainer.network.trainable_variables)

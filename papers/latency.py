@@ -81,7 +81,7 @@ def files(
 
     A network that can't be exported is reported on stderr and left out.
     """
-    found = {}
+    exported = {}
     for i, (name, size) in enumerate(jobs):
         height, width = size
         paths = {kind: folder / f"{name}_{height}x{width}_{threads}_{target.name}_{kind}.tflite" for kind in KINDS}
@@ -92,8 +92,8 @@ def files(
             except UserError as error:
                 print(f"Left out: {error}", file=sys.stderr, flush=True)
                 continue
-        found |= {(name, size, kind): path for kind, path in paths.items()}
-    return found
+        exported |= {(name, size, kind): path for kind, path in paths.items()}
+    return exported
 
 
 def _export(name: str, size: tuple[int, int], threads: int, paths: dict[str, pathlib.Path], target: Target) -> None:
@@ -127,14 +127,14 @@ def measure(
     target = resolve(target)
     with tempfile.TemporaryDirectory() as temporary:
         check_writable(folder or temporary)
-        made = files(jobs, threads, pathlib.Path(folder or temporary), target)
-        if not made:
+        exported = files(jobs, threads, pathlib.Path(folder or temporary), target)
+        if not exported:
             raise UserError("None of the networks can be exported: see the reasons above.")
-        print(f"Timing {len(made)} files …", file=sys.stderr, flush=True)
-        results = benchmark(list(made.values()), threads, runs, cpu_time=cpu_time)
+        print(f"Timing {len(exported)} files …", file=sys.stderr, flush=True)
+        results = benchmark(list(exported.values()), threads, runs, cpu_time=cpu_time)
     return [
         Latency(name, kind, *size, threads, r.minimum, r.median, r.file_size, r.partitions, listed(r.outside), target.name)
-        for (name, size, kind), r in zip(made, results, strict=True)
+        for (name, size, kind), r in zip(exported, results, strict=True)
     ]
 
 
@@ -143,8 +143,8 @@ def write(latencies: Iterable[Latency], path: str | os.PathLike) -> None:
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        for own in latencies:
-            values = dataclasses.asdict(own) | {name: f"{getattr(own, name):.4f}" for name in ("min_ms", "median_ms")}
+        for row in latencies:
+            values = dataclasses.asdict(row) | {name: f"{getattr(row, name):.4f}" for name in ("min_ms", "median_ms")}
             table.writerow([values[name] for name in COLUMNS])
 
 
@@ -154,14 +154,14 @@ def sizes(texts: Iterable[str]) -> list[tuple[int, int]]:
     Raises:
       UserError: a text has another form, or a side is below 32 pixels.
     """
-    found = []
+    parsed = []
     for text in texts:
         match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
         sides = match and (int(match[1]), int(match[2] or match[1]))
         if not sides or min(sides) < 32:
             raise UserError(f"--sizes has {text!r}: give pixels, at least 32, such as 224 or 480x640.")
-        found.append(sides)
-    return found
+        parsed.append(sides)
+    return parsed
 
 
 def main(arguments: list[str]) -> None:
@@ -172,10 +172,10 @@ def main(arguments: list[str]) -> None:
     jobs = [(name, size) for size in sizes(FLAGS.sizes) for name in names]
     check_writable(pathlib.Path(FLAGS.output).parent)
     known = read(FLAGS.output) if os.path.exists(FLAGS.output) else []
-    merged = {(own.network, own.kind, own.size, own.threads, own.target): own for own in known}
-    for own in measure(jobs, FLAGS.threads, FLAGS.runs, FLAGS.files, FLAGS.cpu_time, FLAGS.target):
-        merged[own.network, own.kind, own.size, own.threads, own.target] = own
-        print(f"{own.network:34} {own.kind:8} {own.height:4} x {own.width:<4} {own.min_ms:8.2f} ms  {own.outside}")
+    merged = {(row.network, row.kind, row.size, row.threads, row.target): row for row in known}
+    for row in measure(jobs, FLAGS.threads, FLAGS.runs, FLAGS.files, FLAGS.cpu_time, FLAGS.target):
+        merged[row.network, row.kind, row.size, row.threads, row.target] = row
+        print(f"{row.network:34} {row.kind:8} {row.height:4} x {row.width:<4} {row.min_ms:8.2f} ms  {row.outside}")
     write(merged.values(), FLAGS.output)
     print(f"The table is {FLAGS.output}, {len(merged)} lines.")
 

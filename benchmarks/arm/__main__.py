@@ -75,7 +75,7 @@ def measure(paths: Sequence[pathlib.Path], cpus: Sequence[str], baseline: int, a
 
 def _cut(paths: Sequence[pathlib.Path], folder: pathlib.Path) -> dict[int, pathlib.Path]:
     """Writes files that end with the logits; returns them by the index of their original. Files without softmax are omitted."""
-    found = {}
+    cut = {}
     for i, path in enumerate(paths):
         if not path.is_file():
             raise Unavailable(f"There is no file {path}.")
@@ -84,9 +84,9 @@ def _cut(paths: Sequence[pathlib.Path], folder: pathlib.Path) -> dict[int, pathl
         except InvalidModel as error:
             raise Unavailable(f"{path} can't be read: {error}.") from None
         if content is not None:
-            found[i] = folder / f"{i}.tflite"
-            found[i].write_bytes(content)
-    return found
+            cut[i] = folder / f"{i}.tflite"
+            cut[i].write_bytes(content)
+    return cut
 
 
 def _row(record: Record, base: Record, ratios: bool, outputs: equal.Difference | None, logits: equal.Difference | None) -> Row:

@@ -64,10 +64,10 @@ class Timing:
             result.append(modelled * sum(len(block) * n for block, n in total.items()) / max(covered, 1))
         return result
 
-    def _model(self, wanted: Iterable[Block]) -> None:
-        if not (wanted := list(wanted)):
+    def _model(self, blocks: Iterable[Block]) -> None:
+        if not (blocks := list(blocks)):
             return
-        source = [line for i, block in enumerate(wanted) for line in region(i, [self._texts[word] for word in block])]
+        source = [line for i, block in enumerate(blocks) for line in region(i, [self._texts[word] for word in block])]
         command = [PROGRAMS[1], f"--mtriple={_TRIPLE}", f"--mcpu={self._cpu.model}", "--json"]
         command += ["--mattr=+dotprod,+i8mm,+fullfp16,+bf16,+lse,+rdm", "--skip-unsupported-instructions=any"]
         command += [f"--dispatch={self._cpu.dispatch}"] if self._cpu.dispatch else []
@@ -75,7 +75,7 @@ class Timing:
             total_cycles(_run([*command, f"--iterations={iterations}"], "\n".join(source) + "\n").stdout)
             for iterations in (FEW, MANY)
         )
-        self._known |= {block: (many[i] - few[i]) / (MANY - FEW) for i, block in enumerate(wanted)}
+        self._known |= {block: (many[i] - few[i]) / (MANY - FEW) for i, block in enumerate(blocks)}
 
 
 def _most(total: dict[Block, int]) -> list[Block]:
@@ -106,9 +106,9 @@ def texts(words: Sequence[str], output: str, warnings: str) -> dict[str, str]:
     """
     unknown = {int(line) - 1 for line in re.findall(r"^<stdin>:(\d+):\d+: warning", warnings, re.MULTILINE)}
     lines = (line.strip() for line in output.splitlines())
-    found = iter([line for line in lines if line and not line.startswith(".")])
-    result = {word: "nop" if i in unknown else next(found, None) for i, word in enumerate(words)}
-    if None in result.values() or next(found, None) is not None:
+    assembly = iter([line for line in lines if line and not line.startswith(".")])
+    result = {word: "nop" if i in unknown else next(assembly, None) for i, word in enumerate(words)}
+    if None in result.values() or next(assembly, None) is not None:
         raise ValueError(f"LLVM's disassembler gave another number of lines than the {len(words) - len(unknown)} expected.")
     return result
 

@@ -74,9 +74,11 @@ def available(cpu: str | None = None, folder: str | os.PathLike | None = None) -
             return f"qemu-{machine} isn't installed: {_INSTALL}."
     if not counter_file(folder).exists():
         return f"There is no counting plugin of this version in {folder}: {_INSTALL}."
-    if any(c.machine == "aarch64" for c in chosen) and (found := installed_recipe(system_folder(folder))) != recipe():
+    if any(c.machine == "aarch64" for c in chosen) and (present := installed_recipe(system_folder(folder))) != recipe():
         state = (
-            f"has other versions ({_versions(found)}) than this environment ({_versions(recipe())})" if found else "is empty"
+            f"has other versions ({_versions(present)}) than this environment ({_versions(recipe())})"
+            if present
+            else "is empty"
         )
         return f"{system_folder(folder)} {state}: {_INSTALL}."
     return None

@@ -54,14 +54,14 @@ class Difference:
         return f"off by {self.quanta}" if self.quanta else f"within {self.relative:.1e}"
 
 
-def difference(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> Difference:
+def difference(expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> Difference:
     """Returns the difference between arrays that should be equal.
 
     Raises:
       ValueError: their number, types or shapes differ.
     """
     equal, quanta, relative = True, 0, 0.0
-    for a, b in zip(expected, found, strict=True):
+    for a, b in zip(expected, actual, strict=True):
         if a.dtype != b.dtype or a.shape != b.shape:
             raise ValueError(f"{a.dtype} {a.shape} and {b.dtype} {b.shape} can't be compared.")
         equal = equal and a.tobytes() == b.tobytes()

@@ -86,8 +86,8 @@ def convert(model: str, engines: list[str], folder: pathlib.Path, python: str, t
                 continue
             say(f"Converting {model} in {precision} for {ENGINES[name].title}")
             request = {"task": "convert", "folder": str(folder), "rows": [(name, precision)], "threads": threads}
-            if found := ask(python, request).get("reason"):
-                reasons[name, precision] = found
+            if reason := ask(python, request).get("reason"):
+                reasons[name, precision] = reason
     return reasons
 
 
@@ -99,15 +99,15 @@ def measure(model: str, engines: list[str], threads: list[int], folder: pathlib.
     prepare(model, FLAGS.wiring, FLAGS.size, threads, folder)
     reasons = convert(model, engines, folder, FLAGS.peers_python, threads[0])
     rows = []
-    wanted = [(name, precision) for precision in PRECISIONS for name in engines]
+    pairs = [(name, precision) for precision in PRECISIONS for name in engines]
     for count in threads:
         say(f"Timing {model} with {count} thread{'s' * (count > 1)}")
-        able = [pair for pair in wanted if pair not in reasons]
+        able = [pair for pair in pairs if pair not in reasons]
         request = {"task": "time", "folder": str(folder), "rows": able, "threads": count, "runs": FLAGS.runs}
         answer = ask(FLAGS.peers_python, request, TIMEOUT + FLAGS.runs * len(able)) if able else []
-        found = dict.fromkeys(able, answer) if isinstance(answer, dict) else dict(zip(able, answer, strict=True))
-        for name, precision in wanted:
-            result = found.get((name, precision)) or {"reason": reasons[name, precision]}
+        results = dict.fromkeys(able, answer) if isinstance(answer, dict) else dict(zip(able, answer, strict=True))
+        for name, precision in pairs:
+            result = results.get((name, precision)) or {"reason": reasons[name, precision]}
             rows.append(report.Row(model, precision, count, name, ENGINES[name].title, **result))
     return rows
 

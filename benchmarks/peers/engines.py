@@ -87,9 +87,9 @@ def litert(path: pathlib.Path, job: Job) -> Ready:
     from export.flatbuffer import runtime
 
     interpreter = runtime.interpreter(path, job.threads)
-    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.set_tensor(given["index"], job.image(channels_first=False))
-    return Ready(interpreter.invoke, lambda: interpreter.get_tensor(made["index"]))
+    (input_detail,), (output_detail,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.set_tensor(input_detail["index"], job.image(channels_first=False))
+    return Ready(interpreter.invoke, lambda: interpreter.get_tensor(output_detail["index"]))
 
 
 def _as_converted(job: Job) -> Ready:
@@ -200,17 +200,17 @@ def _mnn(job: Job) -> Ready:
 
     interpreter = MNN.Interpreter(str(job.folder / "float32.mnn"))
     session = interpreter.createSession({"backend": "CPU", "numThread": job.threads, "precision": "high"})
-    image, made = job.image(), interpreter.getSessionOutput(session)
+    image, output = job.image(), interpreter.getSessionOutput(session)
 
     def host(values: np.ndarray) -> Any:
         _ALIVE.append(values)
         return MNN.Tensor(values.shape, MNN.Halide_Type_Float, values, MNN.Tensor_DimensionType_Caffe)
 
     interpreter.getSessionInput(session).copyFrom(host(image))
-    copied = host(np.zeros(made.getShape(), np.float32))
+    copied = host(np.zeros(output.getShape(), np.float32))
 
     def logits() -> np.ndarray:
-        made.copyToHostTensor(copied)
+        output.copyToHostTensor(copied)
         return np.array(copied.getData(), np.float32)
 
     return Ready(lambda: interpreter.runSession(session), logits)

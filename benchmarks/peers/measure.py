@@ -49,12 +49,14 @@ def ready(name: str, job: Job) -> tuple[Ready, float]:
     try:
         engine = ENGINES[name].load(job)
         engine.run()
-        found = difference(engine.logits(), np.load(job.folder / "logits.npy"))
+        distance = difference(engine.logits(), np.load(job.folder / "logits.npy"))
     except Exception as error:  # third-party code can raise anything; report it in the table
         raise NoEngineError(reason(error)) from error
-    if not found <= LIMITS[job.precision]:
-        raise NoEngineError(f"refused: its logits differ from Keras's by {found:.2g}; the limit is {LIMITS[job.precision]:g}")
-    return engine, found
+    if not distance <= LIMITS[job.precision]:
+        raise NoEngineError(
+            f"refused: its logits differ from Keras's by {distance:.2g}; the limit is {LIMITS[job.precision]:g}"
+        )
+    return engine, distance
 
 
 def reason(error: Exception) -> str:
@@ -94,11 +96,11 @@ def timed(rows: list[tuple[str, str]], folder: pathlib.Path, threads: int, runs:
     turns: list[tuple[Ready, list[float], list[float]]] = []
     for name, precision in rows:
         try:
-            engine, found = ready(name, Job(folder, precision, threads))
+            engine, distance = ready(name, Job(folder, precision, threads))
         except NoEngineError as error:
             answers.append({"reason": str(error)})
             continue
-        answers.append({"wall": [], "cpu": [], "difference": found, "version": version(ENGINES[name].package)})
+        answers.append({"wall": [], "cpu": [], "difference": distance, "version": version(ENGINES[name].package)})
         turns.append((engine, answers[-1]["wall"], answers[-1]["cpu"]))
     gc.collect()
     gc.disable()

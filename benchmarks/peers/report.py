@@ -94,8 +94,10 @@ def verdicts(rows: Sequence[Row], cpu_time: bool = False) -> list[str]:
             continue
         best = min(others, key=lambda row: row.median(cpu_time))
         compared = ratio(best, group, cpu_time)
-        said = "ours was not timed" if compared is None else f"ours takes {compared:.2f} of the time of the best, {best.title}"
-        sentences.append(f"{about}: {said}.")
+        comparison = (
+            "ours was not timed" if compared is None else f"ours takes {compared:.2f} of the time of the best, {best.title}"
+        )
+        sentences.append(f"{about}: {comparison}.")
     return sentences
 
 
@@ -137,7 +139,7 @@ def processor(path: str | os.PathLike = "/proc/cpuinfo") -> str:
     except OSError:
         pass  # not Linux
     name = fields.get("model name") or platform.processor() or platform.machine()
-    having = set((fields.get("flags") or fields.get("Features") or "").split())
+    available = set((fields.get("flags") or fields.get("Features") or "").split())
     family = "".join(f", {key} {fields[key]}" for key in ("cpu family", "model") if key in fields)
-    known = " ".join(flag for flag in ISA if flag in having) or "no known instruction sets"
+    known = " ".join(flag for flag in ISA if flag in available) or "no known instruction sets"
     return f"{name}{family}, {os.cpu_count()} cores, {known}"

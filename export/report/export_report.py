@@ -69,7 +69,7 @@ def text(results: ExportResults) -> str:
     """Returns, as Markdown, the table of all files and the steps of each."""
     target, verification = results.target, results.verification
     headings = ("file", "MB", "MMAC", "top-1", "top-5", "same answer as Keras", "largest error")
-    headings += (f"{target.name}, predicted: ms", "of as converted", "this machine, measured: ms", "of as converted")
+    headings += (f"{target.name}, predicted: ms", "ratio to converted", "this machine, measured: ms", "ratio to converted")
     rows = [("Keras", "", "", percent(verification.top1), percent(verification.top5), *[""] * 6)]
     rows += [row for exported in results.models for row in _cells(exported, results.figures)]
     source = "measured there, operator by operator" if target.measured else "a model, not a measurement"

@@ -8,7 +8,7 @@ from export.measure.benchmarking import Timing
 from export.measure.file_names import short_names
 from shufflenet_tf.files import atomic_path
 
-_HEADINGS = ("file", "min", "median", "p90 ms", "ratio", "of minima", "GMAC/s", "MMAC", "MB", "memory MB", "delegated")
+_HEADINGS = ("file", "min", "median", "p90 ms", "ratio", "ratio of minima", "GMAC/s", "MMAC", "MB", "memory MB", "delegated")
 
 
 def table(timings: Sequence[Timing]) -> str:

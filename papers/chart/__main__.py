@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
     if not jobs:
         raise UserError(f"--network={','.join(FLAGS.network)} has no network with a published error: try 'shufflenet_v2_*'.")
     measured = known if FLAGS.latency else _measured(jobs)
-    measured = [own for own in measured if (own.network, own.size) in jobs and own.threads == FLAGS.threads]
+    measured = [entry for entry in measured if (entry.network, entry.size) in jobs and entry.threads == FLAGS.threads]
     if FLAGS.csv:
         latency.write(measured, FLAGS.csv)
     shown = points(measured)

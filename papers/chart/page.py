@@ -34,8 +34,8 @@ def write(points: Sequence[Point], threads: int, path: str | os.PathLike) -> Non
         }
         for point in points
     ]
-    said = "1 thread" if threads == 1 else f"{threads} threads"
-    data = json.dumps({"families": FAMILIES, "points": shown, "threads": said}, allow_nan=False)
+    thread_text = "1 thread" if threads == 1 else f"{threads} threads"
+    data = json.dumps({"families": FAMILIES, "points": shown, "threads": thread_text}, allow_nan=False)
     # A "</script>" in a name would end the page's script; escape these characters, which JSON decodes again.
     for character in "<>&":
         data = data.replace(character, f"\\u{ord(character):04x}")

@@ -90,7 +90,7 @@ def _place_labels(figure: "Figure", axes: "Axes", points: Sequence[Point]) -> No
     width, height = (_FONT * pixel * factor for factor in _CHARACTER)
     front = set(pareto_front([(point.milliseconds, point.accuracy) for point in points]))
     dots = axes.transData.transform([(point.milliseconds, point.accuracy) for point in points])
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
+    occupied = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
     frame = axes.get_window_extent()
     for i in sorted(range(len(points)), key=lambda i: (i not in front, i)):
         point, (x, y) = points[i], dots[i]
@@ -98,9 +98,9 @@ def _place_labels(figure: "Figure", axes: "Axes", points: Sequence[Point]) -> No
         for dx, dy in _places(w, height, 5 * pixel, i in front):
             box = (x + dx, y + dy, x + dx + w, y + dy + height)
             inside = frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
-            others = taken[:i] + taken[i + 1 :]
+            others = occupied[:i] + occupied[i + 1 :]
             if inside and not any(a < box[2] and box[0] < c and b < box[3] and box[1] < d for a, b, c, d in others):
-                taken.append(box)
+                occupied.append(box)
                 shift = ((dx + w / 2) / pixel, (dy + height / 2) / pixel)
                 place = {"xytext": shift, "textcoords": "offset points", "ha": "center", "va": "center"}
                 colour = COLOURS[FAMILIES.index(point.family) % len(COLOURS)]

@@ -53,14 +53,14 @@ class Point:
 
 def points(latencies: Iterable[Latency]) -> list[Point]:
     """Returns the points of the files at 224 px whose networks have a published error."""
-    found = []
-    for own in latencies:
-        if own.network in ERRORS and own.size == SQUARE:
-            family, label = _family(own.network)
-            error, source = ERRORS[own.network]
-            times = (own.min_ms, own.median_ms, own.bytes / 1e6)
-            found.append(Point(own.network, family, label, own.kind, 100 - error, source, *times, own.outside))
-    return found
+    result = []
+    for latency in latencies:
+        if latency.network in ERRORS and latency.size == SQUARE:
+            family, label = _family(latency.network)
+            error, source = ERRORS[latency.network]
+            times = (latency.min_ms, latency.median_ms, latency.bytes / 1e6)
+            result.append(Point(latency.network, family, label, latency.kind, 100 - error, source, *times, latency.outside))
+    return result
 
 
 def _family(name: str) -> tuple[str, str]:

@@ -75,10 +75,10 @@ def breakdown(content: bytes, threads: int = 1, runs: int = 30, cpu_time: bool =
         for detail, value in zip(runner.get_input_details(), values, strict=True):
             runner.set_tensor(detail["index"], value)
     whole, *times = (
-        min(own) for own in take_turns(runners, runs, 2, time.thread_time_ns if cpu_time else time.perf_counter_ns)
+        min(durations) for durations in take_turns(runners, runs, 2, time.thread_time_ns if cpu_time else time.perf_counter_ns)
     )
     call = min(times)
-    found: dict[str, float] = {}
-    for kind, own in zip(kinds, times, strict=True):
-        found[category(kind)] = found.get(category(kind), 0.0) + own - call
-    return Breakdown(dict(sorted(found.items(), key=lambda item: -item[1])), whole)
+    totals: dict[str, float] = {}
+    for kind, duration in zip(kinds, times, strict=True):
+        totals[category(kind)] = totals.get(category(kind), 0.0) + duration - call
+    return Breakdown(dict(sorted(totals.items(), key=lambda item: -item[1])), whole)

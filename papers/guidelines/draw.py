@@ -40,11 +40,11 @@ def guidelines(experiments: Sequence[Experiment], measured: Ratios, path: str | 
 
 
 def _panel(axes, experiment: Experiment, measured: Ratios) -> None:
-    own = {kind: measured[experiment.key, kind] for kind in ("float32", "int8") if (experiment.key, kind) in measured}
+    by_kind = {kind: measured[experiment.key, kind] for kind in ("float32", "int8") if (experiment.key, kind) in measured}
     bars = {"paper, GPU": experiment.paper("gpu"), "paper, ARM": experiment.paper("arm")}
-    bars |= {f"here, {kind}": ratios for kind, ratios in own.items()}
-    said = "; ".join(f"{verdict(ratios)} in {kind}" for kind, ratios in own.items())
-    axes.set_title(f"{experiment.key}: {experiment.guideline}\n{said}", fontsize=9)
+    bars |= {f"here, {kind}": ratios for kind, ratios in by_kind.items()}
+    summary = "; ".join(f"{verdict(ratios)} in {kind}" for kind, ratios in by_kind.items())
+    axes.set_title(f"{experiment.key}: {experiment.guideline}\n{summary}", fontsize=9)
     at, width = np.arange(len(experiment.variants)), 0.8 / len(bars)
     for i, (name, ratios) in enumerate(bars.items()):
         x = at + (i - (len(bars) - 1) / 2) * width
@@ -52,8 +52,8 @@ def _panel(axes, experiment: Experiment, measured: Ratios) -> None:
         for column in ratios.T:
             axes.plot(x, column, ".", color=INK, markersize=3)
         above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
-        for place, mean, own in list(zip(x, means(ratios), ratios, strict=True))[1:]:  # the first ratio is 1
-            axes.annotate(f"{mean:.2f}", (place, max(mean, 1.0, *own)), fontsize=6.5, **above)
+        for place, mean, columns in list(zip(x, means(ratios), ratios, strict=True))[1:]:  # the first ratio is 1
+            axes.annotate(f"{mean:.2f}", (place, max(mean, 1.0, *columns)), fontsize=6.5, **above)
     axes.axhline(1, color=INK, linewidth=0.8)
     low, high = (extreme([extreme(ratios) for ratios in bars.values()]) for extreme in (np.min, np.max))
     axes.set(yscale="log", ylim=(0.88 * low, 1.2 * high), xlabel=experiment.varied, ylabel="relative time, logarithmic")
@@ -64,31 +64,31 @@ def _panel(axes, experiment: Experiment, measured: Ratios) -> None:
     axes.grid(visible=False, axis="x")
 
 
-def breakdowns(found: Mapping[str, Breakdown], path: str | os.PathLike) -> None:
+def breakdowns(files: Mapping[str, Breakdown], path: str | os.PathLike) -> None:
     """Draws one bar per file with the share of each category of operators.
 
     Args:
-      found: breakdowns by name of the file.
+      files: breakdowns by name of the file.
       path: the picture to write.
 
     Raises:
       UserError: matplotlib is not installed.
     """
-    with picture(path, 11, 1.3 + 0.36 * len(found)) as figure:
+    with picture(path, 11, 1.3 + 0.36 * len(files)) as figure:
         headline(figure, "Time by kind of operator")
         axes = figure.add_subplot()
-        left = np.zeros(len(found))
+        left = np.zeros(len(files))
         for name, colour in _PARTS.items():
-            shares = np.array([100 * own.shares.get(name, 0.0) for own in found.values()])
+            shares = np.array([100 * file.shares.get(name, 0.0) for file in files.values()])
             if shares.any():
-                axes.barh(range(len(found)), shares, 0.75, left, color=colour, label=name)
+                axes.barh(range(len(files)), shares, 0.75, left, color=colour, label=name)
                 for row, (start, share) in enumerate(zip(left, shares, strict=True)):
                     if share >= 4:
                         axes.text(start + share / 2, row, f"{share:.0f}", ha="center", va="center", color="white", fontsize=8)
                 left += shares
-        for row, own in enumerate(found.values()):
-            axes.text(101, row, f"{own.whole:.2f} ms", va="center", fontsize=8)
-        axes.set_yticks(range(len(found)), list(found))
-        axes.set(xlim=(0, 100), ylim=(len(found) - 0.5, -0.5), xlabel="% of the sum of its operators")
+        for row, file in enumerate(files.values()):
+            axes.text(101, row, f"{file.whole:.2f} ms", va="center", fontsize=8)
+        axes.set_yticks(range(len(files)), list(files))
+        axes.set(xlim=(0, 100), ylim=(len(files) - 0.5, -0.5), xlabel="% of the sum of its operators")
         axes.grid(visible=False)
         figure.legend(loc="outside lower center", ncols=len(_PARTS))

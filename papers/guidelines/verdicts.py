@@ -27,15 +27,15 @@ def verdict(ratios: np.ndarray) -> str:
 
 def sentences(experiments: Sequence[Experiment], measured: Ratios) -> list[str]:
     """Returns a sentence for each guideline and kind, with the measured and the paper's ratios."""
-    said = []
+    result = []
     for experiment in experiments:
         labels = [variant.label for variant in experiment.variants[1:]]
         paper = ", ".join(f"{ratio:.2f}" for ratio in means(experiment.paper("arm"))[1:])
         for kind in dict.fromkeys(kind for key, kind in measured if key == experiment.key):
             ratios = measured[experiment.key, kind]
             figures = ", ".join(f"{ratio:.2f} ({label})" for label, ratio in zip(labels, means(ratios)[1:], strict=True))
-            said.append(
+            result.append(
                 f"{experiment.key} ({experiment.guideline}) {verdict(ratios)} in {kind}: {experiment.varied}, "
                 f"time relative to {experiment.variants[0].label!r}: {figures} (paper's ARM: {paper})."
             )
-    return said
+    return result

@@ -46,9 +46,9 @@ def main(arguments: list[str]) -> None:
     if folder:
         check_writable(folder)
     counts = report.Counts()
-    wanted = report.networks(tables)
-    for i, (name, size) in enumerate(wanted):
-        print(f"{i + 1} of {len(wanted)}: counting {name} …", file=sys.stderr, flush=True)
+    needed = report.networks(tables)
+    for i, (name, size) in enumerate(needed):
+        print(f"{i + 1} of {len(needed)}: counting {name} …", file=sys.stderr, flush=True)
         counts[name, size]  # computes the count now, to show the progress
     for table in tables:
         rows = report.records(table, counts, measured)

@@ -166,7 +166,9 @@ def test_when_all_time_is_over_the_file_stays_as_it_was(model, monkeypatch):
     monkeypatch.setattr(optimizer, "TIMEOUT", 0.0)
     result = optimize(model)
     assert result.model == model and result.before == result.after == {"ADD": 1}
-    assert result.steps == (Step("all", False, "left alone: the time limit of 0 seconds for all passes was reached during 'ReLU'"),)
+    assert result.steps == (
+        Step("all", False, "left alone: the time limit of 0 seconds for all passes was reached during 'ReLU'"),
+    )
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess:

@@ -141,7 +141,10 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path, path):
             for bad in (float("nan"), float("inf"), -1, True, None, "3", [], 1e13, 10**400)
         ),
         *(
-            (changed("costs.int8.convolution.rows", bad), "'costs' of int8 convolution: 'rows' is not a whole number of at least 1")
+            (
+                changed("costs.int8.convolution.rows", bad),
+                "'costs' of int8 convolution: 'rows' is not a whole number of at least 1",
+            )
             for bad in (0, 0.5, 1.5)
         ),
         (changed("costs.int8.transpose.lanes", 0), "'lanes' is not a whole number"),
