@@ -47,7 +47,7 @@ flags.DEFINE_float(
     "gigahertz", None, "With --times: the times are modelled cycles at this clock rate in GHz.", 0.01, 10, flag_values=FLAGS
 )
 
-_LEAST, _MOST = 1e-6, 1e12  # plausible microseconds
+_MIN_TIME, _MAX_TIME = 1e-6, 1e12  # plausible microseconds
 
 
 def main(arguments: list[str]) -> None:
@@ -121,7 +121,7 @@ def read_times(path: str | os.PathLike) -> dict[str, float]:
     if not isinstance(times, dict) or not times:
         raise UserError(f'--times={path} is not a table: give a file such as {{"slice_28_60.int8": 12.5, …}}.')
     for name, value in times.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not (_LEAST <= value <= _MOST):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not (_MIN_TIME <= value <= _MAX_TIME):
             raise UserError(f"--times={path} has {str(value)[:40]} for {name[:40]!r}: give microseconds, a number above 0.")
     return {name: float(value) for name, value in times.items()}
 

@@ -6,7 +6,7 @@ from export.flatbuffer.graph import LOWEST, Graph
 
 # Limits of XNNPACK's kernels, whose error message names neither tensor nor scale (found by experiment with LiteRT 2.3).
 _PRODUCT_LIMIT = 256.0  # input scale * weight scale / output scale, for operators with weights
-_LEAST = float(np.finfo(np.float32).tiny)
+_MIN_SCALE = float(np.finfo(np.float32).tiny)
 # The integer kernel of ADD works with 20 extra bits, and aborts the process if they don't suffice.
 _SUM_BITS = 20
 _WEIGHTED = {"CONV_2D": (0, 1), "DEPTHWISE_CONV_2D": (0, 1), "FULLY_CONNECTED": (0, 1), "TRANSPOSE_CONV": (2, 1)}
@@ -33,8 +33,8 @@ def _fault(graph: Graph, operator) -> tuple[int, str] | None:
     kind, inputs = graph.kind(operator), [int(t) for t in (() if operator.inputs is None else operator.inputs)]
     tensors = [t for t in (*inputs, *map(int, operator.outputs)) if t >= 0]
     for t in tensors:
-        if graph.type(t) in LOWEST and (q := graph.quantization(t)) is not None and min(q.scale) < _LEAST:
-            return t, f"but the smallest valid scale is {_LEAST:.3g}"
+        if graph.type(t) in LOWEST and (q := graph.quantization(t)) is not None and min(q.scale) < _MIN_SCALE:
+            return t, f"but the smallest valid scale is {_MIN_SCALE:.3g}"
     y = int(operator.outputs[0]) if len(operator.outputs) else -1
     if kind in _WEIGHTED and len(inputs) > max(_WEIGHTED[kind]):
         return _product_fault(graph, *(inputs[p] for p in _WEIGHTED[kind]), y)

@@ -17,7 +17,7 @@ _FLOAT_ONLY = {
 }
 _INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8)
 _OTHERS = (schema.TensorType.INT32, schema.TensorType.INT64, schema.TensorType.BOOL)
-_OUTPUTS, _MOST_INPUTS = (2, 3, 4), 5  # SPLIT's outputs and CONCATENATION's inputs
+_OUTPUTS, _MAX_INPUTS = (2, 3, 4), 5  # SPLIT's outputs and CONCATENATION's inputs
 
 
 def partitions(graph: Graph) -> int:
@@ -80,7 +80,7 @@ def _strides(graph: Graph, operator: schema.OperatorT) -> bool:
 _LIMITS = {
     "QUANTIZE": recodes,
     "SPLIT": lambda graph, operator: len(operator.outputs) not in _OUTPUTS,
-    "CONCATENATION": lambda graph, operator: len(operator.inputs) > _MOST_INPUTS,
+    "CONCATENATION": lambda graph, operator: len(operator.inputs) > _MAX_INPUTS,
     "STRIDED_SLICE": _strides,
     **dict.fromkeys(("MAX_POOL_2D", "AVERAGE_POOL_2D"), _skips),
 }

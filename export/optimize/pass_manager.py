@@ -20,7 +20,7 @@ CHECKS = 8  # random inputs, unless the model is slow
 _CHECK_SECONDS = 20.0  # for all random inputs of a check; slow models are checked on fewer
 _ALTERNATIVES = ("channel movement", "average pool", "folded columns")  # passes that a measurement may reject
 _GAIN = 2e-3  # minimum predicted gain as a share of the whole cost: predictions are no more accurate
-_PIECE = 1e-3  # cost of each partition as a share of the whole cost
+_PARTITION = 1e-3  # cost of each partition as a share of the whole cost
 
 
 @dataclasses.dataclass
@@ -119,10 +119,10 @@ def cheapest_together(model: bytes, passes: list[Pass], cost: CostModel) -> set[
     """Returns the names of the passes that together make the model cheapest."""
     active = [p for p in passes if _changes(p, model, cost)]
     # Each partition has a runtime and memory of its own: with equal costs, prefer fewer partitions.
-    piece = _PIECE * account(Graph(model), cost).cost
+    partition = _PARTITION * account(Graph(model), cost).cost
 
     def worth(graph: Graph) -> float:
-        return account(graph, cost).cost + piece * partitions(graph)
+        return account(graph, cost).cost + partition * partitions(graph)
 
     best, names = worth(Graph(model)), set()
     for size in range(1, len(active) + 1):

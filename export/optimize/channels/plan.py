@@ -112,8 +112,8 @@ class MovementPlan:
             # The earliest read comes first, with the channels that it needs before the others.
             layout.order = np.lexsort([rank, *(~mask for mask in reversed(masks))])
         if masks:
-            wanted = np.stack(masks)[:, layout.order]
-            layout.bounds = [int(b) + 1 for b in np.flatnonzero((wanted[:, 1:] != wanted[:, :-1]).any(axis=0))]
+            needed = np.stack(masks)[:, layout.order]
+            layout.bounds = [int(b) + 1 for b in np.flatnonzero((needed[:, 1:] != needed[:, :-1]).any(axis=0))]
         if any(read.how == "any" for _, read in reads):
             layout.kinds += ("merge",)
         if free and len(group.roots) == 1 and all(read.how != "whole" for _, read in reads):
@@ -194,13 +194,13 @@ class MovementPlan:
         extended = read.how == "any" and i not in self.exact and i not in self.hybrid
         for root in roots:
             layout = self.layout(root)
-            wanted = np.zeros(len(layout.order), np.int8)
-            wanted[np.isin(layout.order, read.sources[read.sources[:, 0] == root, 1])] = 1
+            needed = np.zeros(len(layout.order), np.int8)
+            needed[np.isin(layout.order, read.sources[read.sources[:, 0] == root, 1])] = 1
             if extended:
-                edges = [0, *(b for b in layout.bounds if layout.cuts.get(b) != "merge"), len(wanted)]
+                edges = [0, *(b for b in layout.bounds if layout.cuts.get(b) != "merge"), len(needed)]
                 for start, end in itertools.pairwise(edges):
-                    wanted[start:end] = wanted[start:end].max()
-            edges = np.flatnonzero(np.diff(wanted, prepend=0, append=0)).tolist()
+                    needed[start:end] = needed[start:end].max()
+            edges = np.flatnonzero(np.diff(needed, prepend=0, append=0)).tolist()
             spans += [(root, start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]
         return spans
 

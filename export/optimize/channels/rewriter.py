@@ -128,8 +128,8 @@ class Rewriter:
         tensor = self._tensor(source.key)
         if source.channels is None:
             return tensor
-        wanted = (*self.graph.shape(read.tensor)[:-1], len(source.channels))
-        return tensor if self.graph.shape(tensor) == wanted else self._reshaped(source.key, tensor, wanted)
+        shape = (*self.graph.shape(read.tensor)[:-1], len(source.channels))
+        return tensor if self.graph.shape(tensor) == shape else self._reshaped(source.key, tensor, shape)
 
     def _reshaped(self, key: Key, tensor: int, shape: tuple[int, ...]) -> int:
         key = ("reshape", key, shape)
@@ -193,7 +193,7 @@ def _take_inputs(weights: np.ndarray, read: Read, channels: np.ndarray, zero) ->
     order = _order_of(read, channels)
     if (order >= 0).all():
         return weights[..., order]
-    taken = weights[..., np.maximum(order, 0)]
-    return np.where(order >= 0, taken, np.asarray(zero, weights.dtype).reshape(-1, *[1] * (weights.ndim - 1))).astype(
+    selected = weights[..., np.maximum(order, 0)]
+    return np.where(order >= 0, selected, np.asarray(zero, weights.dtype).reshape(-1, *[1] * (weights.ndim - 1))).astype(
         weights.dtype
     )

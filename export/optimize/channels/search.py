@@ -12,7 +12,7 @@ from export.optimize.targets.cost_model import CostModel
 _SWEEPS = 3
 _AGES = 5
 _DESCENTS = 2
-Find = tuple[float, list[tuple[bool, dict[int, str]]], set[int]]  # cost, (reversed, cuts) of each layout, exact reads
+Candidate = tuple[float, list[tuple[bool, dict[int, str]]], set[int]]  # cost, (reversed, cuts) of each layout, exact reads
 
 
 def improve(plan: MovementPlan, model: CostModel) -> None:
@@ -61,10 +61,12 @@ class _Search:
         if not self.layouts:
             return
         starts = itertools.product((False, True), ("slice", "split"), range(_AGES))
-        finds = sorted((self._start(*start) for start in starts), key=lambda find: find[0])
-        self._restore(min((self._descend(find) for find in finds[:_DESCENTS]), key=lambda find: find[0]))
+        candidates = sorted((self._start(*start) for start in starts), key=lambda candidate: candidate[0])
+        self._restore(
+            min((self._descend(candidate) for candidate in candidates[:_DESCENTS]), key=lambda candidate: candidate[0])
+        )
 
-    def _start(self, alternate: bool, first: str, ages: int) -> Find:
+    def _start(self, alternate: bool, first: str, ages: int) -> Candidate:
         """Sets the cuts by rule: "merge" from the `ages`-th oldest bound on, `first` for the oldest, "slice" for the others."""
         for n, layout in enumerate(self.layouts):
             if layout.free and layout.reversed != (alternate and n % 2 == 1):
@@ -72,28 +74,28 @@ class _Search:
             oldest_first = layout.bounds[::-1] if layout.reversed else layout.bounds
             kinds = ["merge" if i >= ages else first if i == 0 else "slice" for i in range(len(oldest_first))]
             layout.cuts = {b: k for b, k in zip(oldest_first, kinds, strict=True) if k in layout.kinds}
-        return self._find()
+        return self._snapshot()
 
-    def _find(self) -> Find:
+    def _snapshot(self) -> Candidate:
         state = [(layout.reversed, dict(layout.cuts)) for layout in self.layouts]
         return self.cost(), state, self.plan.exact.copy()
 
-    def _restore(self, find: Find) -> None:
-        for layout, (is_reversed, cuts) in zip(self.layouts, find[1], strict=True):
+    def _restore(self, candidate: Candidate) -> None:
+        for layout, (is_reversed, cuts) in zip(self.layouts, candidate[1], strict=True):
             if layout.reversed != is_reversed:
                 layout.reverse()
             layout.cuts = dict(cuts)
-        self.plan.exact = find[2].copy()
+        self.plan.exact = candidate[2].copy()
 
-    def _descend(self, find: Find) -> Find:
-        self._restore(find)
-        cost = find[0]
+    def _descend(self, candidate: Candidate) -> Candidate:
+        self._restore(candidate)
+        cost = candidate[0]
         for _ in range(_SWEEPS):
             changed = self._sweep(cost)
             if changed > cost - 1e-6:
                 break
             cost = changed
-        return self._find()
+        return self._snapshot()
 
     def _sweep(self, cost: float) -> float:
         exact = self.plan.exact

@@ -41,10 +41,10 @@ def change_layouts(graph: Graph, model: CostModel) -> str | None:
 def _orders(graph: Graph, operator: schema.OperatorT) -> list[Order]:
     """Returns the orders that relate an operator's two layouts: a TRANSPOSE's order, or those equivalent to a RESHAPE."""
     order = _order(graph, operator)
-    return [order] if order is not None else [o for o in _CHANNELS if _amounts_to(graph, operator, o)]
+    return [order] if order is not None else [o for o in _CHANNELS if _is_equivalent_reshape(graph, operator, o)]
 
 
-def _amounts_to(graph: Graph, operator: schema.OperatorT, order: Order) -> bool:
+def _is_equivalent_reshape(graph: Graph, operator: schema.OperatorT, order: Order) -> bool:
     """Whether a RESHAPE moves only sides of length 1, as a transpose of this order would."""
     if graph.kind(operator) != "RESHAPE":
         return False
@@ -91,9 +91,9 @@ class _Round:
             pending += [(x, self.order)] if order == self.order else []
             pending += [(y, self.order)] if order == inverse(self.order) else []
         for operator in self.graph.operators:
-            if _amounts_to(self.graph, operator, self.order):
+            if _is_equivalent_reshape(self.graph, operator, self.order):
                 pending.append((int(operator.inputs[0]), self.order))
-            if _amounts_to(self.graph, operator, inverse(self.order)):
+            if _is_equivalent_reshape(self.graph, operator, inverse(self.order)):
                 pending.append((int(operator.outputs[0]), self.order))
         while pending:
             tensor, order = pending.pop(0)
@@ -120,7 +120,7 @@ class _Round:
         self.flexible[i] = orders
         return list(orders.items())
 
-    def _maker(self, tensor: int) -> int | None:
+    def _layout_owner(self, tensor: int) -> int | None:
         """Returns the operator that determines the layout of a tensor; None: it can't change."""
         producer = self.producers.get(tensor)
         return producer if tensor in self.orders and (producer in self.flexible or producer in self.transposes) else None
@@ -132,14 +132,14 @@ class _Round:
         }
         labels = Labels()
         for tensor in self.orders:
-            maker, cost, readers = self._maker(tensor), self._transpose_cost(tensor), self._readers(tensor)
+            owner, cost, readers = self._layout_owner(tensor), self._transpose_cost(tensor), self._readers(tensor)
             # One transpose serves all readers in the layout that the tensor's producer does not use.
             for reader in readers:
                 labels.cost_if_differ(reader, ("back", tensor), math.inf)
                 labels.cost_if_differ(("there", tensor), reader, math.inf)
             if readers:
-                labels.cost_if_differ(("back", tensor), maker, cost)
-                labels.cost_if_differ(maker, ("there", tensor), cost)
+                labels.cost_if_differ(("back", tensor), owner, cost)
+                labels.cost_if_differ(owner, ("there", tensor), cost)
         for i in self.transposes:
             self._add_transpose(labels, i)
         for i in self.flexible:
@@ -155,18 +155,18 @@ class _Round:
     def _add_transpose(self, labels: Labels, i: int) -> None:
         """Adds the cost of a TRANSPOSE, which depends on the layouts of its input and output."""
         x, y = int(self.graph.operators[i].inputs[0]), int(self.graph.operators[i].outputs[0])
-        maker_of_input, maker_of_output = self._maker(x), self._maker(y)
+        owner_of_input, owner_of_output = self._layout_owner(x), self._layout_owner(y)
         (neither, after), (before, both) = [[self._kept_cost(i, a, b) for b in (False, True)] for a in (False, True)]
-        if maker_of_input is not None:
-            labels.cost_if(maker_of_input, 1, max(before - neither, 0.0))
-            labels.cost_if(maker_of_input, 0, max(neither - before, 0.0))
-        if maker_of_output is not None:
-            base, changed = (neither, after) if maker_of_input is None else (before, both)
-            labels.cost_if(maker_of_output, 1, max(changed - base, 0.0))
-            labels.cost_if(maker_of_output, 0, max(base - changed, 0.0))
-        if maker_of_input is not None and maker_of_output is not None:
+        if owner_of_input is not None:
+            labels.cost_if(owner_of_input, 1, max(before - neither, 0.0))
+            labels.cost_if(owner_of_input, 0, max(neither - before, 0.0))
+        if owner_of_output is not None:
+            base, changed = (neither, after) if owner_of_input is None else (before, both)
+            labels.cost_if(owner_of_output, 1, max(changed - base, 0.0))
+            labels.cost_if(owner_of_output, 0, max(base - changed, 0.0))
+        if owner_of_input is not None and owner_of_output is not None:
             # A cut can't express a negative cost; the total count of transposes decides at the end.
-            labels.cost_if_differ(maker_of_input, maker_of_output, max(after + before - neither - both, 0.0))
+            labels.cost_if_differ(owner_of_input, owner_of_output, max(after + before - neither - both, 0.0))
 
     def _total(self, i: int, before: bool, after: bool) -> Order:
         """Returns the permutation of TRANSPOSE `i` if its input (`before`) or output (`after`) has the other layout."""
@@ -208,11 +208,11 @@ class _Round:
         """Returns the cost of all transposes if the results of these operators change."""
         total = 0.0
         for tensor in self.orders:
-            made = self._maker(tensor) in changed
-            total += self._transpose_cost(tensor) * any((reader in changed) != made for reader in self._readers(tensor))
+            changes = self._layout_owner(tensor) in changed
+            total += self._transpose_cost(tensor) * any((reader in changed) != changes for reader in self._readers(tensor))
         for i in self.transposes:
             x = int(self.graph.operators[i].inputs[0])
-            total += self._kept_cost(i, self._maker(x) in changed, i in changed)
+            total += self._kept_cost(i, self._layout_owner(x) in changed, i in changed)
         return total + sum(self._reshape_cost(i, i in changed) for i in self.flexible)
 
     def _apply(self, changed: set[int]) -> None:
@@ -244,8 +244,8 @@ class _Change:
 
     def _is_new(self, tensor: int) -> bool:
         """Whether a tensor is produced in the other layout."""
-        maker = self.round._maker(tensor)
-        return maker is not None and maker in self.changed
+        owner = self.round._layout_owner(tensor)
+        return owner is not None and owner in self.changed
 
     def _transpose(self, i: int, operator: schema.OperatorT) -> None:
         x, y = int(operator.inputs[0]), int(operator.outputs[0])

@@ -62,7 +62,7 @@ def _plan(graph: Graph) -> tuple[Channels, MovementPlan]:
     while True:
         channels = analyse(graph, ordered)
         kept |= {read.tensor for read in channels.reads if read.sources is None}
-        if _settle(graph, channels, kept, frozen, ordered):
+        if _freeze_inputs(graph, channels, kept, frozen, ordered):
             continue
         plan = MovementPlan(graph, channels, kept, frozen)
         try:
@@ -73,7 +73,7 @@ def _plan(graph: Graph) -> tuple[Channels, MovementPlan]:
         return channels, plan
 
 
-def _settle(graph: Graph, channels: Channels, kept: set[int], frozen: set[int], ordered: set[int]) -> bool:
+def _freeze_inputs(graph: Graph, channels: Channels, kept: set[int], frozen: set[int], ordered: set[int]) -> bool:
     """Freezes the tensors from which kept tensors are computed; returns whether the analysis must be repeated."""
     producers = graph.producers()
     pending, seen = list(kept), set()

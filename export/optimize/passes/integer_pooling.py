@@ -16,7 +16,7 @@ from export.optimize.passes.float_islands import pooled_in_float
 from export.optimize.targets.cost_model import CostModel
 
 _WEIGHT = 127  # the finer the sum, the smaller the effect of the reference kernel's two roundings
-_MOST = 121  # maximum number of values: an odd number's distance from a half is then four times those roundings
+_MAX_TAPS = 121  # maximum number of values: an odd number's distance from a half is then four times those roundings
 _NONE = schema.ActivationFunctionType.NONE
 
 
@@ -78,7 +78,7 @@ def _lowered(graph: Graph, operator: schema.OperatorT) -> list[schema.OperatorT]
     rows = segments(shape[1], output_shape[1], options.filterHeight, options.strideH, same)
     columns = segments(shape[2], output_shape[2], options.filterWidth, options.strideW, same)
     odd = [r.taps * c.taps % 2 == 1 for r in rows for c in columns]
-    if not any(odd) or len(rows) > 3 or len(columns) > 3 or options.filterHeight * options.filterWidth > _MOST:
+    if not any(odd) or len(rows) > 3 or len(columns) > 3 or options.filterHeight * options.filterWidth > _MAX_TAPS:
         return None
     pool = _Pool(graph, x, y, options)
     pool.joined([pool.row(r, columns) for r in rows], 1)

@@ -44,8 +44,8 @@ COEFFICIENTS = {
 }
 INT8_ONLY = ("rescale", "quantize", "dequantize", "recode")  # conversions between types: their costs are in int8's table
 _COUNTS = ("rows", "columns", "depth", "lanes")
-_MOST = 1e12  # maximum of any number: beyond this, sums of costs might not be finite
-_LONGEST = 1000  # maximum characters of a text
+_MAX_NUMBER = 1e12  # maximum of any number: beyond this, sums of costs might not be finite
+_MAX_LENGTH = 1000  # maximum characters of a text
 
 
 class InvalidTarget(UserError):
@@ -188,13 +188,13 @@ def _check(fields: Any, path: str) -> None:
     for field in dataclasses.fields(Target):
         if field.type is str:
             value = fields.get(field.name)
-            is_line = isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable()
+            is_line = isinstance(value, str) and 0 < len(value) <= _MAX_LENGTH and value.isprintable()
             require(is_line, f"its {field.name!r} is not a text of one line")
     rate = fields.get("per_millisecond")
-    require(_is_number(rate, 1 / _MOST), f"'per_millisecond' is not a number above 0, up to {_MOST:.0e}")
+    require(_is_number(rate, 1 / _MAX_NUMBER), f"'per_millisecond' is not a number above 0, up to {_MAX_NUMBER:.0e}")
     for name in ("partition", "synchronization"):
-        require(_is_number(fields.get(name)), f"{name!r} is not a number from 0 to {_MOST:.0e}")
-    require(_is_number(fields.get("growth", 1), 1), f"'growth' is not a number from 1 to {_MOST:.0e}")
+        require(_is_number(fields.get(name)), f"{name!r} is not a number from 0 to {_MAX_NUMBER:.0e}")
+    require(_is_number(fields.get("growth", 1), 1), f"'growth' is not a number from 1 to {_MAX_NUMBER:.0e}")
     require(isinstance(fields.get("measured", False), bool), "'measured' is neither true nor false")
     costs = fields.get("costs")
     require(isinstance(costs, dict), "it has no 'costs'")
@@ -205,10 +205,10 @@ def _check(fields: Any, path: str) -> None:
             where = f"'costs' of {type_} {kind}"
             require(isinstance(row, dict), f"{where} are missing")
             for key in keys:
-                require(_is_number(row.get(key)), f"{where} have no number {key!r} from 0 to {_MOST:.0e}")
+                require(_is_number(row.get(key)), f"{where} have no number {key!r} from 0 to {_MAX_NUMBER:.0e}")
                 whole = row[key] >= 1 and row[key] == int(row[key])
                 require(key not in _COUNTS or whole, f"{where}: {key!r} is not a whole number of at least 1")
 
 
 def _is_number(value: Any, least: float = 0) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= _MOST
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= _MAX_NUMBER

@@ -70,10 +70,10 @@ def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict
     return costs, float(f"{max(partition, 0.0):.4g}"), fits
 
 
-def _chain(rows: Sequence[tuple[Mapping[str, int], float]], what: str) -> tuple[float, float]:
+def _chain(rows: Sequence[tuple[Mapping[str, int], float]], name: str) -> tuple[float, float]:
     """Returns the fixed time of a run and the time that each operator adds, from chains of 1, 5 and 9 small operators."""
     if len(rows) < 2:
-        raise InvalidTimes(f"There are {len(rows)} times of {what}, but at least two are needed.")
+        raise InvalidTimes(f"There are {len(rows)} times of {name}, but at least two are needed.")
     counts, times = zip(*((next(iter(sizes.values())), time) for sizes, time in rows), strict=True)
     slope, intercept = np.polyfit(counts, times, 1)
     return float(np.clip(intercept, 0, min(times))), float(max(slope, 0.0))
