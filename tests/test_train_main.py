@@ -210,6 +210,7 @@ def test_usage_errors_of_the_program_itself(arguments, status, sentence):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.long
 def test_mirrored_on_two_devices(photos, tmp_path):
     script = (
         "import sys, tensorflow as tf\n"
@@ -217,7 +218,8 @@ def test_mirrored_on_two_devices(photos, tmp_path):
         "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
         "tf.distribute.MirroredStrategy = lambda make=tf.distribute.MirroredStrategy: make(['CPU:0', 'CPU:1'])\n"
         "import train_main\n"
-        "train_main.st.shufflenet_v2.REPEATS = (2, 1, 1)\n"
+        "from shufflenet_tf.models import v2\n"
+        "v2.REPEATS = (2, 1, 1)\n"
         "from absl import flags\n"
         "flags.FLAGS(['train_main.py', *sys.argv[1:]])\n"
         "sys.exit(train_main.run(['train_main.py']))\n"

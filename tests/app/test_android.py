@@ -56,6 +56,7 @@ def test_core(alone):
     _or_skip(toolchain.build_core)
 
 
+@pytest.mark.long
 def test_package(tools, model, tmp_path):
     """The signed APK holds app, runtime and model, in their places, and says of itself what it should."""
     package = tmp_path / "app.apk"
@@ -76,6 +77,7 @@ def test_package(tools, model, tmp_path):
     assert "application-debuggable" in badging and "locales: '--_--' 'de'" in badging
 
 
+@pytest.mark.long
 def test_screens(tools, model, tmp_path):
     """The top 3 of a photo that lies on its side are those that Python finds in the upright one."""
     upright = np.empty((60, 48, 3), np.uint8)

@@ -34,7 +34,8 @@ def command(photos: pathlib.Path, output: pathlib.Path) -> list[str]:
     script = (
         "import sys, train_main\n"
         "from absl import flags\n"
-        "train_main.st.shufflenet_v1.REPEATS = (1, 1, 1)  # for speed: every process traces the network anew\n"
+        "from shufflenet_tf.models import v1\n"
+        "v1.REPEATS = (1, 1, 1)  # for speed: every process traces the network anew\n"
         "flags.FLAGS(sys.argv)\n"
         "sys.exit(train_main.run(sys.argv[:1]))\n"
     )
