@@ -82,7 +82,7 @@ def restore(trainer: Trainer, folder: pathlib.Path) -> dict[str, np.ndarray]:
     with open_npz(path, _REMEDY) as file:
         for name, variable in variables.items():
             if name not in file or file[name].shape != tuple(variable.shape):
-                raise UserError(f"{path} does not fit this run at {name}: give another --output_dir or --overwrite.")
+                raise UserError(f"{path} does not fit this run at {name}: give another --output or --overwrite.")
         arrays = {name: file[name] for name in variables}
     for name, variable in variables.items():
         variable.assign(arrays[name])
