@@ -23,9 +23,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from absl import logging
 
-from export.benchmark import benchmark, delegated
-from export.convert.precision import Quantization
-from export.tflite import export
+from export.convert.precision import Precision
+from export.measure.benchmarking import benchmark
+from export.pipeline import export
+from export.report.timing_table import delegated
 from papers.guidelines import draw, graphs, verdicts
 from papers.guidelines.breakdown import Breakdown, breakdown
 from papers.guidelines.experiments import BLOCKS, EXPERIMENTS, SIZE, Experiment
@@ -76,10 +77,10 @@ def breakdowns(threads: int, runs: int, cpu_time: bool) -> dict[str, Breakdown]:
     for name in NETWORKS:
         print(f"Taking {name} apart …", file=sys.stderr, flush=True)
         bundle, images = untrained(name, (224, 224))
-        kinds = [Quantization(kind, calibration=images if kind == "int8" else ()) for kind in graphs.KINDS]
-        for i, file in enumerate(export(bundle, kinds, threads)):
-            how = "optimized" if i % 2 else "as converted"
-            found[f"{name}, {graphs.KINDS[i // 2]}, {how}"] = breakdown(file.content, threads, runs, cpu_time)
+        kinds = [Precision(kind, calibration=images if kind == "int8" else ()) for kind in graphs.KINDS]
+        for exported in export(bundle, kinds, threads):
+            for how, model in (("as converted", exported.converted), ("optimized", exported.optimized)):
+                found[f"{name}, {exported.kind}, {how}"] = breakdown(model.content, threads, runs, cpu_time)
     return dict(sorted(found.items(), key=lambda item: "int8" in item[0]))
 
 

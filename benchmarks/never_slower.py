@@ -35,13 +35,13 @@ flags.DEFINE_string("csv", None, "A table to write, a line a file.")
 def conversions(name: str, size: int):
     """Yields (kind, flatbuffer) of a network with random weights, as converted."""
     from export.convert.from_keras import convert, trace
-    from export.convert.precision import Quantization
+    from export.convert.precision import Precision
     from papers.latency import untrained
 
     bundle, images = untrained(name, (size, size))
     traced = trace(bundle.model)
     for kind in ("float32", "int8"):
-        yield kind, convert(traced, Quantization(kind, calibration=images if kind == "int8" else ()))
+        yield kind, convert(traced, Precision(kind, calibration=images if kind == "int8" else ()))
 
 
 def rows(name: str, size: int, targets: list[str]):

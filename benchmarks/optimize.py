@@ -112,13 +112,10 @@ def as_converted(name: str, precision: str, wiring: str, size: int) -> bytes:
     """Returns the model as TensorFlow's converter makes it; int8 with uint8 input and output."""
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([_network(name, wiring, size)])
-    if precision == "int8":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([image[None]] for image in _images(size, 8))
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.uint8
-    return converter.convert()
+    from export.convert.converter import run_converter
+
+    samples = (lambda: ([image[None]] for image in _images(size, 8))) if precision == "int8" else None
+    return run_converter(_network(name, wiring, size), precision, samples, tf.uint8, tf.uint8)
 
 
 def convolutions_only(model: bytes) -> bytes:

@@ -27,12 +27,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 
 import shufflenet_tf as st
+from export.convert.calibration_images import read_calibration_images
 from export.convert.from_keras import convert, trace
-from export.convert.precision import Quantization, calibration_images
+from export.convert.precision import Precision
 from export.measure.logit_metrics import distance, expected_drop, logits
-from export.ptq import BEST, BEST_INT16, Recipe, Result, mixed_precision, quantize
+from export.pipeline import QAT_GRAPH
+from export.ptq import BEST, BEST_INT16, QuantizedPair, Recipe, mixed_precision, quantize
 from export.ptq.layer_tuning import Tuning
-from export.qat.comparison import AS_CONVERTED
 from export.report import layer_table
 from shufflenet_tf import startup
 from shufflenet_tf.data import photos
@@ -57,27 +58,27 @@ RECIPES = {
 def trained(path: str, args: argparse.Namespace) -> bytes:
     """Returns the int8 graph of a network that learns, or has learnt, to be one, by a program of its own: it's in Keras 2."""
     folder = pathlib.Path(args.qat) / pathlib.Path(path).name.partition(".pth")[0]
-    if not (folder / AS_CONVERTED).exists():
-        flags = [f"--model={path}", f"--dataset={args.calibration}", f"--output_dir={folder}", *args.qat_flags.split()]
+    if not (folder / QAT_GRAPH).exists():
+        flags = [f"--model={path}", f"--dataset={args.calibration}", f"--output={folder}", *args.qat_flags.split()]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         subprocess.run([sys.executable, "-m", "export.qat", *flags], check=True, stdout=sys.stderr, env=environment)
-    return (folder / AS_CONVERTED).read_bytes()
+    return (folder / QAT_GRAPH).read_bytes()
 
 
 def measure(path: str, args: argparse.Namespace) -> None:
     """Prints the table of one network."""
     bundle = st.load(path)
-    calibration = calibration_images(args.calibration, bundle, args.images)
+    calibration = read_calibration_images(args.calibration, bundle, args.images)
     test = [photos.read(file, bundle.preprocessing, bundle.size) for file in photos.find(args.test)]
     with startup.held_back():
         traced = trace(bundle.model)
         real = convert(traced)
-        given = convert(traced, Quantization("int8", calibration=calibration))
+        given = convert(traced, Precision("int8", calibration=calibration))
         expected = logits(real, test)
     print(f"\n{bundle.model.name}: {len(calibration)} photos to quantize with, {len(test)} others to test on\n")
     print("| | agreement | divergence | expected drop | s |\n|---|---|---|---|---|")
 
-    def show(name: str, make: Callable[[], Result], silence: Callable = startup.held_back) -> Result:
+    def show(name: str, make: Callable[[], QuantizedPair], silence: Callable = startup.held_back) -> QuantizedPair:
         began = time.monotonic()
         with silence():
             result = make()
@@ -88,21 +89,21 @@ def measure(path: str, args: argparse.Namespace) -> None:
         print(f"| {name} | {agreement:.1%} | {divergence:.4f} | {drop:.2%} | {seconds:.0f} |", flush=True)
         return result
 
-    def chosen(recipe: Recipe | None) -> Result:
-        return Result(given, real) if recipe is None else quantize(real, given, calibration, recipe, args.threads)
+    def chosen(recipe: Recipe | None) -> QuantizedPair:
+        return QuantizedPair(given, real) if recipe is None else quantize(real, given, calibration, recipe, args.threads)
 
-    def mixture() -> Result:
+    def mixture() -> QuantizedPair:
         aside = len(calibration) // 3
         best = quantize(real, given, calibration[aside:], BEST, args.threads)
-        return Result(mixed_precision.mix(best, calibration[:aside], args.max_drop / 100, args.threads).model, real)
+        return QuantizedPair(mixed_precision.mix(best, calibration[:aside], args.max_drop / 100, args.threads).model, real)
 
-    def in_16_bits() -> Result:
-        int16 = convert(traced, Quantization("int16", calibration=calibration))
+    def in_16_bits() -> QuantizedPair:
+        int16 = convert(traced, Precision("int16", calibration=calibration))
         return quantize(real, int16, calibration, BEST_INT16, args.threads)
 
     results = {name: show(name, functools.partial(chosen, recipe)) for name, recipe in RECIPES.items()}
     if args.qat:
-        show("quantization-aware training", lambda: Result(trained(path, args), real), contextlib.nullcontext)
+        show("quantization-aware training", lambda: QuantizedPair(trained(path, args), real), contextlib.nullcontext)
     if args.max_drop is not None:
         show(f"best, at most {args.max_drop:g} points expected", mixture)
     if args.int16:

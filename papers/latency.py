@@ -27,11 +27,12 @@ from absl import flags
 
 import shufflenet_tf as st
 from export import cli
-from export.benchmark import benchmark, listed
-from export.convert.precision import Quantization
+from export.convert.precision import Precision
+from export.measure.benchmarking import benchmark
 from export.optimize import resolve
 from export.optimize.targets import PHONE, Target
-from export.tflite import export
+from export.pipeline import export
+from export.report.timing_table import listed
 from papers.tables.latency import COLUMNS, KINDS, Latency, read
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
@@ -95,11 +96,9 @@ def files(
 
 def _export(name: str, size: tuple[int, int], threads: int, paths: dict[str, pathlib.Path], target: Target) -> None:
     bundle, images = untrained(name, size)
-    kinds = [Quantization(kind, calibration=images if kind == "int8" else ()) for kind in paths]
-    made = [file for file in export(bundle, kinds, threads, target=target) if file.steps]
-    for path, file in zip(paths.values(), made, strict=True):
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(file.content)
+    kinds = [Precision(kind, calibration=images if kind == "int8" else ()) for kind in paths]
+    for path, exported in zip(paths.values(), export(bundle, kinds, threads, target), strict=True):
+        exported.optimized.write(path)
 
 
 def measure(
@@ -123,7 +122,7 @@ def measure(
     Raises:
       UserError: no network can be exported, or the folder can't be written.
     """
-    target = target if isinstance(target, Target) else resolve(target)
+    target = resolve(target)
     with tempfile.TemporaryDirectory() as temporary:
         check_writable(folder or temporary)
         made = files(jobs, threads, pathlib.Path(folder or temporary), target)

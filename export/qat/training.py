@@ -13,14 +13,14 @@ from shufflenet_tf.training.schedules import Schedule
 
 _BETAS = (0.9, 0.99)  # the second one short, as the runs are
 _EPSILON = 1e-12
-_AVERAGE = 0.95  # decay of the moving average of what learns
+_AVERAGE = 0.95  # decay of the moving average of the variables
 WARMUP = 10  # one in so many steps: the first ones of full size would undo what post-training quantization has done
 # How much faster biases and ranges move than weights, which are many and stray if they follow every batch.
 PACES = {"kernel": 1, "bias": 5, "low": 5, "high": 5}
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class QatSettings:
     """How to train.
 
     Attributes:
@@ -51,13 +51,13 @@ class Training:
     """A student, its teacher, and the optimizer's state.
 
     Args:
-      student: of `rounding.rounded`.
-      teacher: of `network.folded`: the same network in float.
+      student: of `fake_quantization.rounded`.
+      teacher: of `folding.folded`: the same network in float.
       start: that the student began with.
       settings: how to train.
     """
 
-    def __init__(self, student: tf.keras.Model, teacher: tf.keras.Model, start: Start, settings: Settings):
+    def __init__(self, student: tf.keras.Model, teacher: tf.keras.Model, start: Start, settings: QatSettings):
         self.settings = settings
         self.student = tf.keras.Model(student.input, student.get_layer("linear").output)
         self.teacher = tf.keras.Model(teacher.input, teacher.get_layer("linear").output)
@@ -102,6 +102,7 @@ class Training:
         """Kullback-Leibler divergences of the student from the teacher [N], and the logits of both."""
         logits, taught = self.student(images, training=training), self.teacher(images, training=False)
         t = self.settings.temperature
+        # Not `logit_metrics.kl_divergence`, which is NumPy's: gradients flow through this one.
         log_p, log_q = tf.nn.log_softmax(taught / t), tf.nn.log_softmax(logits / t)
         return t * t * tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), -1), logits, taught
 
@@ -110,7 +111,7 @@ class Training:
         losses, logits, taught = self._divergences(images, training)
         targets = tf.argmax(taught, -1) if self.settings.distill else labels
         if not self.settings.distill:
-            # By labels alone, a network that has learnt them already strays from what it knows.
+            # Labels alone would lead a network that has already learnt them astray.
             losses = (losses + tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)) / 2
         return losses, tf.cast(tf.argmax(logits, -1) == targets, tf.float32)
 

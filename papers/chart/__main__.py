@@ -19,7 +19,7 @@ from absl import flags
 
 import shufflenet_tf as st
 from export import cli
-from export.report import pictures
+from export.report import plots
 from papers import latency
 from papers.chart import page, picture
 from papers.chart.points import points
@@ -42,7 +42,7 @@ flags.DEFINE_string("csv", None, "A table to write of what is measured, a line a
 def main(arguments: list[str]) -> None:
     if arguments:
         raise UserError(f"Unexpected argument {arguments[0]!r}: all settings are flags, --name=value.")
-    pictures.check_suffix(FLAGS.output)
+    plots.check_suffix(FLAGS.output)
     if FLAGS.html and not FLAGS.html.endswith(".html"):
         raise UserError(f"--html={FLAGS.html} is no page's name: give one that ends with .html.")
     for path in filter(None, (FLAGS.output, FLAGS.html, FLAGS.csv)):

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import pathlib
 import sys
@@ -57,12 +56,13 @@ def fit(
         )
     settings = settings.for_images(source.train.size)
     steps_per_epoch = settings.steps_per_epoch or source.train.size // settings.batch_size
-    progress = _resumed(folder, _identity(network, source, settings, augmentation))
+    run = _identity(network, source, settings, augmentation)
+    progress = checkpoint.resume(folder, run, settings.steps, _say, fixed=("labels", "model", "keras"))
     freeze(network, settings.freeze)
     schedule = Schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps)
     with strategy.scope() if strategy else contextlib.nullcontext():
         trainer = _trainer(network, settings, schedule)
-        arrays = checkpoint.restore(trainer, folder) if progress.step else None
+        arrays = checkpoint.restore(trainer.state(), folder) if progress.step else None
 
     def run_epochs(first: int, last: int, steps: int, metrics: dict[str, np.ndarray] | None = None) -> None:
         callbacks = [Keeper(folder, progress, schedule, settings.checkpoint_steps, steps_per_epoch, metrics)]
@@ -111,9 +111,9 @@ def _batches(
 
 
 def _identity(network: ImageClassifier, source: Source, settings: Settings, augmentation: Augmentation) -> dict[str, Any]:
-    """Returns what makes a run this run and no other, as JSON types."""
+    """Returns what makes a run this run and no other."""
     config = {key: value for key, value in network.get_config().items() if key != "labels"}
-    run = {
+    return {
         "model": config,
         "labels": source.labels,
         "dataset": source.name,
@@ -121,31 +121,7 @@ def _identity(network: ImageClassifier, source: Source, settings: Settings, augm
         **dataclasses.asdict(settings),
         **dataclasses.asdict(augmentation),
     }
-    return json.loads(json.dumps(run))
 
 
-def _resumed(folder: pathlib.Path, run: dict[str, Any]) -> checkpoint.Progress:
-    """Returns where the run in `folder` stands; one of other images or of another network is not gone on with."""
-    progress = checkpoint.read_progress(folder)
-    if progress is None:
-        return checkpoint.Progress(run=run)
-    changed = [key for key in run if progress.run.get(key) != run[key]]
-    remedy = "give another --output, or --overwrite to start afresh."
-    if "labels" in changed:
-        old, new = progress.run.get("labels", []), run["labels"]
-        differing = sorted(set(old) ^ set(new))[:3] or ["their order"]
-        raise UserError(
-            f"The run in {folder} has {len(old)} labels and this dataset {len(new)}, "
-            f"differing in {', '.join(differing)}: {remedy}"
-        )
-    for key in ("model", "keras"):
-        if key in changed:
-            old, new = progress.run.get(key), run[key]
-            if isinstance(old, dict):
-                old, new = ({k: v for k, v in side.items() if old.get(k) != new.get(k)} for side in (old, new))
-            raise UserError(f"The run in {folder} has another {key} ({old}, now {new}): {remedy}")
-    print(f"Going on at step {progress.step} of {run['steps']} of the run in {folder}.", flush=True)
-    for key in changed:
-        print(f"  changed since: {key} from {progress.run.get(key)} to {run[key]}", flush=True)
-    progress.run = run
-    return progress
+def _say(line: str) -> None:
+    print(line, flush=True)
