@@ -14,6 +14,7 @@ SHARED = "tests/bazel/run_pytest.py"  # the main file of every test, so of many 
 # Benchmarks measure these where they happen to be installed.
 RIVALS = {"MNN", "_tools", "ncnn", "nncf", "onnx", "onnxruntime", "openvino", "pnnx", "torch", "torchvision"}
 UNBUILT = {"setup.py"}  # pip's, not Bazel's
+HOOKS = {("shufflenet_tf/startup.py", "shufflenet_tf.models")}  # imported when TensorFlow is, if it is there
 
 
 class BuildFile:
@@ -69,7 +70,8 @@ def imports(path: str) -> Iterator[str]:
             assert node.level == 0, f"{path}: import with the module's full name, not relatively."
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
-            yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))
+            names = (argument.value for argument in node.args if isinstance(argument, ast.Constant))
+            yield from (name for name in names if (path, name) not in HOOKS)
 
 
 def imported_label(name: str) -> str | None:
