@@ -13,6 +13,8 @@ Anything in TensorFlow Datasets, and the papers' own recipes:
   python train_main.py --dataset=tfds:cifar10 --image_size=32
   python train_main.py --flagfile=recipes/shufflenet_v2_1.0x.flags --data_dir=/data/tfds
 
+v2.flags, v1.flags and recipes/ are in the project's checkout; `shufflenet-train` is this program where it is installed.
+
 A run that was interrupted continues when the same command is given again. Afterwards --output holds model.keras,
 saved_model/, labels.txt, metrics.json, history.csv, training.png, confusion.png and mistakes.png.
 

@@ -17,18 +17,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import flags
 
-from export import cli
+from export.cli import phone_step
 from export.measure.benchmarking import benchmark
 from export.measure.file_names import short_names
 from export.report import plots, timing_table
-from shufflenet_tf.cli import next_steps
+from shufflenet_tf import cli
 from shufflenet_tf.files import check_writable
 
 FLAGS = cli.flag_values()
 cli.define_timing(FLAGS, runs=50)
-flags.DEFINE_integer("warmup", 5, "Runs of each file before these.", 0, flag_values=FLAGS)
-flags.DEFINE_string("csv", None, "A table to write, a line a file.", flag_values=FLAGS)
-flags.DEFINE_string("plot", None, "A picture to draw, .png, .pdf or .svg.", flag_values=FLAGS)
+flags.DEFINE_integer("warmup", 5, "Runs of each file before the timed ones.", 0, flag_values=FLAGS)
+flags.DEFINE_string("csv", None, "Table to write, one line a file.", flag_values=FLAGS)
+flags.DEFINE_string("plot", None, "Picture to draw, .png, .pdf or .svg.", flag_values=FLAGS)
 
 
 def main(paths: list[str]) -> None:
@@ -43,12 +43,9 @@ def main(paths: list[str]) -> None:
         timing_table.write_csv(timings, FLAGS.csv)
     if FLAGS.plot:
         plots.latencies(timings, short_names([timing.path for timing in timings]), FLAGS.plot)
-    fastest = shlex.quote(min(timings, key=lambda timing: timing.median).path)
-    steps = [
-        ("Classify a photo with the fastest file", f"python -m shufflenet_tf.classify --model={fastest} PHOTO.jpg"),
-        ("See it on a phone", f"make android MODEL={fastest}"),
-    ]
-    print(f"\n{next_steps(steps)}")
+    fastest = min(timings, key=lambda timing: timing.median).path
+    classify = f"python -m shufflenet_tf.classify --model={shlex.quote(fastest)} PHOTO.jpg"
+    print(f"\n{cli.next_steps([('classify with the fastest file', classify), *phone_step([fastest])])}")
 
 
 def run(argv: Sequence[str] | None = None) -> int:

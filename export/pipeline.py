@@ -1,7 +1,7 @@
 """The way of a network to a phone: convert, quantize, optimize, attach metadata, verify, time.
 
-    from export.pipeline import ExportSettings, export_files
-    export_files("runs/v2", settings=ExportSettings(kinds=("int8",)))
+    from export.pipeline import export_files
+    export_files("runs/v2", kinds=["int8"], max_drop=0.5)
 
 `export_files` goes the whole way and writes everything, by `convert_all`, `finish` and `measure`; `export` is the first two.
 """
@@ -12,6 +12,7 @@ import itertools
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
 from shufflenet_tf.loading import training_dataset
+from shufflenet_tf.options import check, option, split
 
 FOLDER = "export"  # in a run's folder, or beside a file
 # Where quantization-aware training leaves the int8 graph in a run's folder, as converted.
@@ -48,40 +50,33 @@ _RECIPES = {"int8": ptq.BEST, "int16": ptq.BEST_INT16}
 
 @dataclasses.dataclass(frozen=True)
 class ExportSettings:
-    """How to export.
-
-    Attributes:
-      kinds: how the files store numbers, of `export.convert.precision.KINDS`.
-      calibration: photos to take the ranges of int8 and int16 from: a folder or a dataset; None: the run's dataset.
-      calibration_images: how many.
-      test: dataset to verify the files on; None: the run's, else the calibration images.
-      test_images: how many of its test images, at most.
-      data_dir: where TensorFlow Datasets are prepared.
-      int8_output: type of the int8 file's probabilities, "uint8" or "float32".
-      ptq: "best": int8's and int16's weights, biases and scales are chosen by `export.ptq`; "minmax": by TensorFlow.
-      max_drop: points of accuracy that int8 may be expected to lose, 0-100; None: all layers stay in int8.
-      threads: of the interpreter that the files are made for.
-      target: the processor that the files are made for; see `export.optimize.optimize`.
-      runs: timed runs of each file.
+    """How to export; each field is a flag of `python -m export.tflite` too.
 
     Raises:
-      UserError: an unknown kind, or a largest drop without int8.
+      UserError: a value out of range, an unknown kind, or a largest drop without int8.
     """
 
-    kinds: Sequence[str] = ("float32", "float16", "int8")
-    calibration: str | None = None
-    calibration_images: int = 200
-    test: str | None = None
-    test_images: int = 200
-    data_dir: str | None = None
-    int8_output: str = "uint8"
-    ptq: str = "best"
-    max_drop: float | None = None
-    threads: int = 1
+    kinds: Sequence[str] = ("float32", "float16", "int8")  # of `export.convert.precision.KINDS`
+    calibration: str | None = option(
+        None, "Photos to take int8's ranges from: a folder or a dataset; without it, the run's training images."
+    )
+    calibration_images: int = option(200, "Number of these images.", 1)
+    test: str | None = option(None, "Dataset to verify on; without it, the run's test images, or the calibration images.")
+    test_images: int = option(200, "Largest number of its test images.", 1)
+    data_dir: str | None = option(None, "Folder where TensorFlow Datasets are prepared; without it, a folder in your home.")
+    int8_output: str = option("uint8", "Type of the int8 file's probabilities.", choices=("uint8", "float32"))
+    ptq: str = option(
+        "best",
+        "How int8's weights and scales are chosen: best corrects them on the photos, in minutes; minmax is TensorFlow's way.",
+        choices=("best", "minmax"),
+    )
+    max_drop: float | None = None  # points of accuracy that int8 may be expected to lose; None: all layers stay in int8
+    threads: int = option(1, "Threads of the interpreter that the files are made for.", 1)
     target: str | Target = PHONE
-    runs: int = 30
+    runs: int = option(30, "Timed runs of each file.", 1)
 
     def __post_init__(self):
+        check(self)
         if unknown := [kind for kind in self.kinds if kind not in KINDS]:
             raise UserError(f"--kinds has {unknown[0]!r}, which is none of {', '.join(KINDS)}.")
         if self.max_drop is not None and "int8" not in self.kinds:
@@ -217,21 +212,21 @@ def measure(
 def export_files(
     path: str | pathlib.Path,
     output: str | pathlib.Path | None = None,
-    settings: ExportSettings | None = None,
     say: Callable[[str], None] = lambda sentence: None,
+    **options: Any,
 ) -> ExportResults:
     """Exports a trained network and writes the files, their figures and pictures; nothing is written before all is done.
 
     Args:
       path: folder of a run, .keras file or checkpoint.
       output: folder for the files; None: export/ within the run, or beside the file.
-      settings: how to export; None: the defaults.
       say: called with a sentence before each long step.
+      **options: fields of `ExportSettings`.
 
     Raises:
       UserError: the model, the images or the folder can't be used, or calibration images are missing.
     """
-    settings = settings or ExportSettings()
+    settings = ExportSettings(**split(options, ExportSettings)[0])
     path, target = pathlib.Path(path), resolve(settings.target)
     folder = pathlib.Path(output) if output else beside(path, FOLDER)
     bundle = st.load(path)

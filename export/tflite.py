@@ -12,7 +12,6 @@ latency of each file; verify.png and verify.json with the images on which they d
 Nothing is written before everything is done.
 """
 
-import dataclasses
 import os
 import pathlib
 import shlex
@@ -25,81 +24,60 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads wait for each 
 
 from absl import flags
 
-from export import cli
+from export.cli import define_target, phone_step
 from export.convert.precision import KINDS
 from export.pipeline import FOLDER, ExportSettings, beside, export_files
 from export.report import export_report
 from export.report.records import ExportResults
-from shufflenet_tf.cli import next_steps, refuse_arguments
+from shufflenet_tf import cli, options
 from shufflenet_tf.errors import UserError
 
 FLAGS = cli.flag_values()
-_DEFAULTS = ExportSettings()
-flags.DEFINE_string(
-    "model", None, "Trained model: a run's folder, a .keras file, or a checkpoint (.npz, .pth, .pth.tar).", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "output", None, f"Folder for the files; default: {FOLDER}/ within the run, or beside the file.", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "calibration",
-    None,
-    "Photos to take int8's ranges from: a folder, or a dataset (folder:PATH, tfds:NAME, shapes); default: the run's.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer("calibration_images", _DEFAULTS.calibration_images, "How many of them.", 1, flag_values=FLAGS)
-flags.DEFINE_string("test", None, "Dataset to verify on; default: the run's, else the calibration images.", flag_values=FLAGS)
-flags.DEFINE_integer("test_images", _DEFAULTS.test_images, "How many of its test images, at most.", 1, flag_values=FLAGS)
-flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets are prepared.", flag_values=FLAGS)
-flags.DEFINE_list("kinds", list(_DEFAULTS.kinds), f"Which files to write, of {','.join(KINDS)}.", flag_values=FLAGS)
-flags.DEFINE_enum(
-    "int8_output", _DEFAULTS.int8_output, ["uint8", "float32"], "Type of the int8 file's probabilities.", flag_values=FLAGS
-)
-flags.DEFINE_enum(
-    "ptq",
-    _DEFAULTS.ptq,
-    ["best", "minmax"],
-    "How int8's weights and scales are chosen: best corrects them on the photos, in minutes; minmax is TensorFlow's way.",
-    flag_values=FLAGS,
-)
+cli.heading(FLAGS, "Model and files")
+cli.define_model(FLAGS, "Trained model: a run's folder, or a .keras, .npz or .pth file.")
+cli.define_output(FLAGS, f"Folder for the files; without it, {FOLDER}/ within the run, or beside the file.")
+flags.DEFINE_list("kinds", list(ExportSettings.kinds), f"Which files to write, of {','.join(KINDS)}.", flag_values=FLAGS)
+
+cli.heading(FLAGS, "Images")
+options.define(FLAGS, ExportSettings, ("calibration", "calibration_images", "test", "test_images", "data_dir"))
+
+cli.heading(FLAGS, "int8")
+options.define(FLAGS, ExportSettings, ("int8_output", "ptq"))
 flags.DEFINE_float(
     "max_drop",
-    _DEFAULTS.max_drop,
+    ExportSettings.max_drop,
     "Points of accuracy that int8 may be expected to lose, such as 0.5: as few layers as that takes stay in floating point. "
-    "A third of --calibration's images is set aside to measure it on.",
+    "A third of the calibration images is set aside to measure it on.",
     0.0,
     100.0,
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("threads", _DEFAULTS.threads, "Threads of the interpreter to optimize for.", 1, flag_values=FLAGS)
-cli.define_target(FLAGS)
-flags.DEFINE_integer("runs", _DEFAULTS.runs, "Timed runs of each file.", 1, flag_values=FLAGS)
+
+cli.heading(FLAGS, "Speed")
+define_target(FLAGS)
+options.define(FLAGS, ExportSettings, ("threads", "runs"))
 
 
 def main(arguments: list[str]) -> None:
     """Exports the model, and prints the report and the next steps."""
-    refuse_arguments(arguments)
+    cli.refuse_arguments(arguments)
     if FLAGS.model is None:
         raise UserError("There is no model: give --model=PATH; --help shows examples.")
-    settings = ExportSettings(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(ExportSettings)})
     began, path = time.monotonic(), pathlib.Path(FLAGS.model)
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else beside(path, FOLDER)
-    results = export_files(path, folder, settings, _say)
+    results = export_files(path, folder, _say, **options.given(FLAGS, ExportSettings))
     print(f"\n{export_report.text(results)}\nEverything is in {folder}, after {time.monotonic() - began:.0f} s.")
-    print(_next_steps(results, folder))
+    print(cli.next_steps(_next_steps(results, folder)))
 
 
-def _next_steps(results: ExportResults, folder: pathlib.Path) -> str:
-    files = [shlex.quote(str(folder / exported.file_name)) for exported in results.models]
-    int8 = [file for file, exported in zip(files, results.models, strict=True) if exported.kind.startswith("int8")]
-    phone = [file for file in files if "float32" in file][:1] + int8[:1] or files[:1]
-    return next_steps(
-        [
-            ("Classify a photo", f"python -m shufflenet_tf.classify --model={phone[-1]} PHOTO.jpg"),
-            ("See it on a phone", f'make android MODEL="{" ".join(phone)}"'),
-            ("Compare the speed", f"python -m export.benchmark {' '.join(files)}"),
-        ]
-    )
+def _next_steps(results: ExportResults, folder: pathlib.Path) -> list[tuple[str, str]]:
+    files = {exported.kind: str(folder / exported.file_name) for exported in results.models}
+    phone = [files[kind] for kind in ("float32", "int8") if kind in files] or list(files.values())[:1]
+    return [
+        ("classify a photo", f"python -m shufflenet_tf.classify --model={shlex.quote(phone[-1])} PHOTO.jpg"),
+        *phone_step(phone),
+        ("compare the speed", f"python -m export.benchmark {shlex.join(files.values())}"),
+    ]
 
 
 def _say(sentence: str) -> None:

@@ -19,21 +19,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import flags
 
 import shufflenet_tf as st
-from export import cli
 from export.measure.verification import batches, verify
 from export.report import agreement_table
-from shufflenet_tf.cli import next_steps
+from shufflenet_tf import cli
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
 
 FLAGS = cli.flag_values()
-flags.DEFINE_string("model", None, "The original: a .keras file, the folder of a run, or a checkpoint.", flag_values=FLAGS)
-flags.DEFINE_string("dataset", None, "Images: folder:PATH, tfds:NAME or shapes; its test part is used.", flag_values=FLAGS)
-flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets are prepared.", flag_values=FLAGS)
-flags.DEFINE_integer("images", 0, "How many images, drawn at random; 0: all.", 0, flag_values=FLAGS)
-flags.DEFINE_integer("threads", 1, "Threads of each interpreter.", 1, flag_values=FLAGS)
-flags.DEFINE_string("output", None, "Folder for verify.json and verify.png.", flag_values=FLAGS)
+cli.define_model(FLAGS, "The original: a run's folder, or a .keras, .npz or .pth file.")
+cli.define_dataset(FLAGS, help="Images, of which the test part is used")
+flags.DEFINE_integer("images", 0, "Number of images, drawn at random; 0: all.", 0, flag_values=FLAGS)
+cli.define_threads(FLAGS)
+cli.define_output(FLAGS, "Folder for verify.json and verify.png.")
 
 
 def main(paths: list[str]) -> None:
@@ -52,7 +50,7 @@ def main(paths: list[str]) -> None:
         agreement_table.write(verification, FLAGS.output)
         written = (pathlib.Path(FLAGS.output) / name for name in (agreement_table.JSON, agreement_table.PICTURE))
         print(f"\nWritten: {', '.join(map(str, written))}")
-    print(f"\n{next_steps([('Compare the speed', f'python -m export.benchmark {shlex.join(paths)}')])}")
+    print(f"\n{cli.next_steps([('compare the speed', f'python -m export.benchmark {shlex.join(paths)}')])}")
 
 
 def run(argv: Sequence[str] | None = None) -> int:

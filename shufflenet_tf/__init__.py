@@ -9,7 +9,7 @@ Importing it takes a moment; TensorFlow is loaded when something needs it. From 
 
     import export
 
-    export.export("runs/photos", output="runs/photos/export")
+    export.export_files("runs/photos")
     st.classify_photos("runs/photos/export/model_int8.tflite", ["photo.jpg"])
 """
 

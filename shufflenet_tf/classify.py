@@ -81,11 +81,11 @@ def _find(given: Sequence[str]) -> list[_Photo]:
             photos.append(_Photo(path))
             continue
         root = pathlib.Path(path)
-        found = photo_files.find(root)
-        if not found:
+        files = photo_files.find(root)
+        if not files:
             raise UserError(f"There is no photo in the folder {path}: give photos, or folders that hold some.")
         name = root.resolve().name
-        photos += [_Photo(str(file), (name, *file.relative_to(root).parts[:-1])) for file in found]
+        photos += [_Photo(str(file), (name, *file.relative_to(root).parts[:-1])) for file in files]
     if not photos:
         raise UserError("There is no photo: give some, or a folder of them, behind the flags; --help shows examples.")
     return photos

@@ -84,9 +84,9 @@ def define_model(
     flags.DEFINE_string("model", None, help, flag_values=values)
 
 
-def define_networks(values: flags.FlagValues, default: Sequence[str] | None = ("*",)) -> None:
+def define_networks(values: flags.FlagValues, default: Sequence[str] = ("*",)) -> None:
     """Defines --network, names of registered architectures."""
-    flags.DEFINE_list("network", default, "Registered networks, with shell wildcards.", flag_values=values)
+    flags.DEFINE_list("network", list(default), "Registered networks, with shell wildcards.", flag_values=values)
 
 
 def define_dataset(values: flags.FlagValues, default: str | None = None, help: str = "Images") -> None:

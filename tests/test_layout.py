@@ -3,6 +3,7 @@
 import ast
 import collections
 import functools
+import itertools
 import pathlib
 from collections.abc import Iterator
 
@@ -68,7 +69,7 @@ def test_no_cycle_among_the_children_of_a_package(package):
     def visit(child: str, above: tuple[str, ...]) -> None:
         if child in above:
             cycle = (*above[above.index(child) :], child)
-            steps = [graph[a][b] for a, b in zip(cycle, cycle[1:], strict=False)]
+            steps = [graph[a][b] for a, b in itertools.pairwise(cycle)]
             pytest.fail(f"{package} has a cycle: {'; '.join(steps)}", pytrace=False)
         if child not in done:
             for other in graph.get(child, ()):

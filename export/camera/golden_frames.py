@@ -15,7 +15,7 @@ import pathlib
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,9 +23,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from absl import flags
 
-from export import cli
 from export.camera import reference
-from shufflenet_tf import imagenet
+from shufflenet_tf import cli, imagenet
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path
 from shufflenet_tf.preprocessing import Preprocessing
@@ -158,10 +157,10 @@ def main(arguments: list[str]) -> None:
     write(FLAGS.output, {name: LiteClassifier(path) for name, path in zip(names, arguments, strict=True)})
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit status."""
     return cli.run("export.camera.golden_frames", __doc__, FLAGS, main, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv))
+    sys.exit(run())

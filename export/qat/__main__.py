@@ -13,7 +13,6 @@ labels.txt, history.csv, training.png, verify.json, verify.png, and report.md, w
 trained int8.
 """
 
-import dataclasses
 import os
 import pathlib
 import shlex
@@ -28,12 +27,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import flags
 
 import shufflenet_tf as st
-from export import cli
+from export.cli import define_target, phone_step
 from export.measure.verification import BATCH, Batch, batches
 from export.optimize import resolve
-from export.pipeline import QAT_FOLDER, beside
+from export.pipeline import QAT_FOLDER, ExportSettings, beside
 from export.qat import keras2_loading, learning, pixel_source, results, training
-from shufflenet_tf.cli import define_alias, next_steps, refuse_arguments
+from shufflenet_tf import cli, options
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.errors import UserError
@@ -42,66 +41,36 @@ from shufflenet_tf.loading import training_dataset
 from shufflenet_tf.training import checkpoint
 
 FLAGS = cli.flag_values()
-_SETTINGS, _AUGMENTATION = training.QatSettings(), Augmentation(min_area=0.8, jitter=0.0, lighting=0.0)
-flags.DEFINE_string(
-    "model", None, "The folder of a run, a .keras file, or a checkpoint (.npz, .pth, .pth.tar).", flag_values=FLAGS
+_AUGMENTATION = ("min_area", "jitter", "lighting", "flip")
+cli.heading(FLAGS, "Model, images and results")
+cli.define_model(FLAGS, "Trained model: a run's folder, or a .keras, .npz or .pth file.")
+cli.define_dataset(FLAGS, help="Images, which need no labels; without this flag, the run's")
+cli.define_output(
+    FLAGS, f"Folder of this run; without it, {QAT_FOLDER}/ within the run, or beside the file.", alias="output_dir"
 )
-flags.DEFINE_string(
-    "dataset", None, "Photos: a plain folder, folder:PATH, tfds:NAME or shapes; default: the run's dataset.", flag_values=FLAGS
-)
-flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets are prepared.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "output", None, f"Folder of this run; default: {QAT_FOLDER}/ within the run, or beside the file.", flag_values=FLAGS
-)
-define_alias(FLAGS, "output_dir", "output")
 flags.DEFINE_bool("overwrite", False, "Start afresh where --output holds an earlier run.", flag_values=FLAGS)
+
+cli.heading(FLAGS, "Training")
 flags.DEFINE_bool(
     "distill",
     None,
-    "Whether the float network teaches alone; default: labels teach too where the dataset's classes are the model's.",
+    "The float network teaches alone; without this flag, labels teach too if the dataset's classes are the model's.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("steps", _SETTINGS.steps, "Training steps.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", _SETTINGS.batch_size, "Images a step.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("steps_per_epoch", 0, "Steps between two evaluations; 0: a fifth of --steps.", 0, flag_values=FLAGS)
-flags.DEFINE_float(
-    "learning_rate",
-    _SETTINGS.learning_rate,
-    "Largest part of its channel's range by which a step moves a weight; it rises, and falls along a cosine.",
-    1e-8,
-    0.1,
-    flag_values=FLAGS,
-)
-flags.DEFINE_float("temperature", _SETTINGS.temperature, "Of the probabilities in distillation.", 0.1, 100, flag_values=FLAGS)
-flags.DEFINE_integer("checkpoint_steps", _SETTINGS.checkpoint_steps, "Between two checkpoints.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Of order and augmentation.", 0, flag_values=FLAGS)
-flags.DEFINE_float(
-    "min_area", _AUGMENTATION.min_area, "Smallest part of a photo that a crop takes.", 0.01, 1, flag_values=FLAGS
-)
-flags.DEFINE_float("jitter", _AUGMENTATION.jitter, "Strength of random colours.", 0, 1, flag_values=FLAGS)
-flags.DEFINE_float(
-    "lighting", _AUGMENTATION.lighting, "Strength of the shift along ImageNet's colours.", 0, 1, flag_values=FLAGS
-)
-flags.DEFINE_bool("flip", _AUGMENTATION.flip, "Mirror every second photo.", flag_values=FLAGS)
+options.define(FLAGS, training.QatSettings)
+options.define(FLAGS, Augmentation, _AUGMENTATION, min_area=0.8, jitter=0.0, lighting=0.0)
 flags.DEFINE_integer(
-    "calibration_images",
-    200,
-    "Training photos for the post-training quantization to start with.",
-    1,
-    flag_values=FLAGS,
+    "calibration_images", 200, "Images for the post-training quantization to start with.", 1, flag_values=FLAGS
 )
-flags.DEFINE_integer(
-    "test_images", _SETTINGS.test_images, "Test photos for each evaluation and the report, at most.", 1, flag_values=FLAGS
-)
-flags.DEFINE_enum("int8_output", "uint8", ["uint8", "float32"], "Type of the file's probabilities.", flag_values=FLAGS)
-flags.DEFINE_integer("threads", 1, "Threads of the interpreter that the file is made for.", 1, flag_values=FLAGS)
-cli.define_target(FLAGS)
-flags.DEFINE_integer("runs", 30, "Timed runs of each file.", 1, flag_values=FLAGS)
+
+cli.heading(FLAGS, "File")
+options.define(FLAGS, ExportSettings, ("int8_output", "threads", "runs"))
+define_target(FLAGS)
 
 
 def main(arguments: list[str]) -> None:
     """Trains the model, writes everything, and prints the report and the next steps."""
-    refuse_arguments(arguments)
+    cli.refuse_arguments(arguments)
     if FLAGS.model is None:
         raise UserError("There is no model: give --model=PATH; --help shows examples.")
     target = resolve(FLAGS.target)
@@ -126,11 +95,11 @@ def main(arguments: list[str]) -> None:
     count = min(FLAGS.calibration_images, source.train.size)
     drawn = pixel_source.pixel_batches(source.train, bundle.preprocessing, bundle.size, settings.batch_size, count)
     calibration = [image for pixels, _ in drawn for image in pixels]
-    augmentation = Augmentation(**{name: FLAGS[name].value for name in ("min_area", "jitter", "lighting", "flip")})
+    augmentation = Augmentation(**{name: FLAGS[name].value for name in _AUGMENTATION})
     learnt = learning.learn(bundle, source, settings, augmentation, calibration, folder, FLAGS.int8_output, say)
     report = results.write(bundle, learnt, images, folder, FLAGS.int8_output, FLAGS.threads, FLAGS.runs, target)
     say(f"\n{report}\nEverything is in {folder}, after {time.monotonic() - began:.0f} s.")
-    say(_next_steps(path, folder))
+    say(cli.next_steps(_next_steps(path, folder)))
 
 
 def _test_batches(source: Source, bundle: st.Bundle) -> list[Batch]:
@@ -141,15 +110,15 @@ def _test_batches(source: Source, bundle: st.Bundle) -> list[Batch]:
     return [(pixels, None) for pixels, _ in drawn]
 
 
-def _next_steps(path: pathlib.Path, folder: pathlib.Path) -> str:
-    file, run_folder = shlex.quote(str(folder / results.FINISHED)), shlex.quote(str(path))
+def _next_steps(path: pathlib.Path, folder: pathlib.Path) -> list[tuple[str, str]]:
+    file = str(folder / results.FINISHED)
     steps = [
-        ("Classify a photo", f"python -m shufflenet_tf.classify --model={file} PHOTO.jpg"),
-        ("See it on a phone", f"make android MODEL={file}"),
+        ("classify a photo", f"python -m shufflenet_tf.classify --model={shlex.quote(file)} PHOTO.jpg"),
+        *phone_step([file]),
     ]
     if path.is_dir() and folder == beside(path, QAT_FOLDER):
-        steps.append(("Export all kinds", f"python -m export.tflite --model={run_folder}"))
-    return next_steps(steps)
+        steps.append(("export all kinds", f"python -m export.tflite --model={shlex.quote(str(path))}"))
+    return steps
 
 
 def say(sentence: str) -> None:
@@ -162,8 +131,7 @@ def _settings(bundle: st.Bundle, source: Source) -> training.QatSettings:
     distill = not same if FLAGS.distill is None else FLAGS.distill
     if not distill and not same:
         raise UserError(f"The labels of {source.name} aren't the model's, so they can't teach it: leave out --nodistill.")
-    names = [field.name for field in dataclasses.fields(training.QatSettings) if field.name != "distill"]
-    return training.QatSettings(distill=distill, **{name: FLAGS[name].value for name in names})
+    return training.QatSettings(**options.given(FLAGS, training.QatSettings) | {"distill": distill})
 
 
 def run(argv: Sequence[str] | None = None) -> int:

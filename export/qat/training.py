@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from export.qat.fake_quantization import named_variables
 from export.qat.graph_weights import Start
+from shufflenet_tf.options import check, option
 from shufflenet_tf.training.schedules import Schedule
 
 _BETAS = (0.9, 0.99)  # the second one short, as the runs are
@@ -23,28 +24,25 @@ PACES = {"kernel": 1, "bias": 5, "low": 5, "high": 5}
 class QatSettings:
     """How to train.
 
-    Attributes:
-      distill: whether the float network alone teaches, or half of the loss is the labels'.
-      steps, batch_size: of the run, and images in each.
-      steps_per_epoch: between two evaluations; 0: a fifth of `steps`.
-      test_images: for each evaluation, at most.
-      learning_rate: the highest; a step moves a weight by at most about this part of its channel's limit, of which int8 has
-        127 steps; biases and ranges move faster by `PACES`. It rises for a tenth of the steps and falls to zero along a
-        cosine.
-      temperature: of both networks' probabilities in distillation.
-      checkpoint_steps: between two checkpoints.
-      seed: of order and augmentation.
+    A step moves a weight by at most about `learning_rate` times its channel's limit, of which int8 has 127 steps; biases and
+    ranges move faster by `PACES`. The rate rises for a tenth of the steps and falls to zero along a cosine.
+
+    Raises:
+      UserError: a value out of range.
     """
 
-    distill: bool = True
-    steps: int = 300
-    batch_size: int = 32
-    steps_per_epoch: int = 0
-    test_images: int = 500
-    learning_rate: float = 1e-5
-    temperature: float = 1.0
-    checkpoint_steps: int = 100
-    seed: int = 0
+    distill: bool = True  # whether the float network teaches alone; else half of the loss is the labels'
+    steps: int = option(300, "Training steps.", 1)
+    batch_size: int = option(32, "Images a step.", 1)
+    steps_per_epoch: int = option(0, "Steps between two evaluations; 0: a fifth of --steps.", 0)
+    test_images: int = option(500, "Largest number of test images for each evaluation and the report.", 1)
+    learning_rate: float = option(1e-5, "Largest part of its channel's range by which a step moves a weight.", 1e-8, 0.1)
+    temperature: float = option(1.0, "Temperature of the probabilities in distillation.", 0.1, 100)
+    checkpoint_steps: int = option(100, "Steps between two checkpoints.", 1)
+    seed: int = option(0, "Seed of order and augmentation.", 0)
+
+    def __post_init__(self):
+        check(self)
 
 
 class Training:

@@ -13,7 +13,6 @@ import tensorflow as tf
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.data.pipeline import evaluation_batches, training_batches
-from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.models.kernels import LEGACY_KERAS
 from shufflenet_tf.training import checkpoint
@@ -49,12 +48,7 @@ def fit(
     Raises:
       UserError: the folder holds another run, there are fewer images than a batch, or the training diverged.
     """
-    if source.train.size < settings.batch_size:
-        raise UserError(
-            f"{source.name} has {source.train.size} training images, fewer than a batch of {settings.batch_size}: "
-            "give a smaller --batch_size."
-        )
-    settings = settings.for_images(source.train.size)
+    settings = settings.for_images(source.train.size, source.name)
     steps_per_epoch = settings.steps_per_epoch or source.train.size // settings.batch_size
     run = _identity(network, source, settings, augmentation)
     progress = checkpoint.resume(folder, run, settings.steps, _say, fixed=("labels", "model", "keras"))

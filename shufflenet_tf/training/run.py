@@ -10,15 +10,15 @@ from typing import Any
 import tensorflow as tf
 
 from shufflenet_tf import complexity, loading, options
-from shufflenet_tf.data import open_source
+from shufflenet_tf.data import Source, open_source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
 from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import MIN_SIZE, ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
-from shufflenet_tf.training.callbacks import BEST, HISTORY
-from shufflenet_tf.training.checkpoint import NAME as CHECKPOINT
+from shufflenet_tf.training import checkpoint as checkpoints
+from shufflenet_tf.training.callbacks import BEST
 from shufflenet_tf.training.fit import fit
 from shufflenet_tf.training.report import write_report
 from shufflenet_tf.training.settings import NETWORK, RunOptions, Settings
@@ -61,44 +61,32 @@ def train(
       UserError: an unknown name, an option out of range, images that can't be used, a folder that can't be written or that
         holds a run of another network or other labels, or a loss that is no longer a number.
     """
-    weights = None if weights is None else os.fspath(weights)
-    others |= {"network": network, "weights": weights, "epochs": epochs, "output": os.fspath(output)}
-    divided = options.split(others, RunOptions, Settings, Augmentation)
+    paths = {"weights": weights and os.fspath(weights), "output": os.fspath(output)}
+    divided = options.split(others | {"network": network, "epochs": epochs, **paths}, RunOptions, Settings, Augmentation)
     run_options, size = RunOptions(**divided[0]), checked_size(image_size)
     name, checkpoint = _network(run_options)
-    folder = pathlib.Path(run_options.output)
-    if run_options.overwrite:
-        _remove_run(folder)
-    check_writable(folder)
-    settings = Settings(**{**divided[1], "weights": weights or ""})
-    augmentation = Augmentation(**divided[2])
+    folder = _folder(run_options)
+    settings, augmentation = Settings(**{**divided[1], "weights": run_options.weights or ""}), Augmentation(**divided[2])
     _set_seed(settings.seed, run_options.deterministic, augmentation)
     source = open_source(dataset, data_dir=run_options.data_dir, seed=settings.seed, strict=run_options.strict)
     arguments = {
         "name": name,
         "input_shape": (*size, 3),
-        "wiring": run_options.wiring or (checkpoint and checkpoint.wiring),
-        "preprocessing": _preprocessing(run_options, size, checkpoint),
         "classes": len(source.labels),
         "labels": source.labels,
+        "wiring": run_options.wiring or (checkpoint and checkpoint.wiring),
+        "preprocessing": _preprocessing(run_options, size, checkpoint),
     }
     strategy = tf.distribute.MirroredStrategy() if run_options.strategy == "mirrored" else None
     with strategy.scope() if strategy else contextlib.nullcontext(), _precision(run_options.mixed_precision):
         model = registry.create_model(**arguments)
     _start(model, checkpoint, settings.freeze)
-    settings = settings.for_images(source.train.size)
-    print(
-        f"{model.name}: {complexity.parameters(model):,} parameters, "
-        f"{complexity.multiply_adds(model) / 1e6:,.1f} million multiply-adds at {size[0]}x{size[1]}\n"
-        f"{source.name}: {source.train.size:,} images to train on and {source.test.size:,} to test on, "
-        f"{len(source.labels)} classes\n{settings.steps:,} steps of {settings.batch_size} images, into {folder}",
-        flush=True,
-    )
+    settings = settings.for_images(source.train.size, source.name)
+    print(f"{_summary(model, source)}\n{settings.steps:,} steps of {settings.batch_size} images, into {folder}", flush=True)
     progress = fit(model, source, settings, augmentation, folder, strategy)
     if run_options.mixed_precision != "none":
         model = _in_float32(model, arguments)
-    evaluation = write_report(model, source, progress, folder, settings.batch_size, run_options.saved_model)
-    print(f"\n{evaluation.text_table()}")
+    print(f"\n{write_report(model, source, progress, folder, settings.batch_size, run_options.saved_model).text_table()}")
     return loading.Bundle(model, tuple(source.labels), model.preprocessing)
 
 
@@ -156,6 +144,16 @@ def _start(model: ImageClassifier, checkpoint: published.Checkpoint | None, free
         raise UserError(f"--freeze={freeze} would keep random weights as they are: give --weights too.")
 
 
+def _summary(model: ImageClassifier, source: Source) -> str:
+    height, width = model.input_shape[1:3]
+    return (
+        f"{model.name}: {complexity.parameters(model):,} parameters, "
+        f"{complexity.multiply_adds(model) / 1e6:,.1f} million multiply-adds at {height}x{width}\n"
+        f"{source.name}: {source.train.size:,} images to train on and {source.test.size:,} to test on, "
+        f"{len(source.labels)} classes"
+    )
+
+
 @contextlib.contextmanager
 def _precision(kind: str):
     if kind != "none":
@@ -173,9 +171,17 @@ def _in_float32(model: ImageClassifier, arguments: dict[str, Any]) -> ImageClass
     return plain
 
 
+def _folder(run: RunOptions) -> pathlib.Path:
+    folder = pathlib.Path(run.output)
+    if run.overwrite:
+        _remove_run(folder)
+    check_writable(folder)
+    return folder
+
+
 def _remove_run(folder: pathlib.Path) -> None:
     """Removes the files that a run writes, and nothing else."""
-    for name in (CHECKPOINT, BEST, HISTORY, loading.MODEL, "labels.txt", "metrics.json"):
+    for name in (checkpoints.NAME, checkpoints.HISTORY, BEST, loading.MODEL, "labels.txt", "metrics.json"):
         (folder / name).unlink(missing_ok=True)
     for name in ("tensorboard", "saved_model"):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -3,6 +3,7 @@
 import dataclasses
 
 from shufflenet_tf import options
+from shufflenet_tf.errors import UserError
 from shufflenet_tf.options import option
 from shufflenet_tf.preprocessing import PREPROCESSINGS
 from shufflenet_tf.training import schedules
@@ -45,8 +46,16 @@ class Settings:
     def __post_init__(self):
         options.check(self)
 
-    def for_images(self, images: int) -> "Settings":
-        """Returns these settings with the number of steps that a training split of so many images takes."""
+    def for_images(self, images: int, name: str = "The dataset") -> "Settings":
+        """Returns these settings with the number of steps that a training split of so many images takes.
+
+        Raises:
+          UserError: there are fewer images than a batch; `name` is the dataset's in the message.
+        """
+        if images < self.batch_size:
+            raise UserError(
+                f"{name} has {images} training images, fewer than a batch of {self.batch_size}: give a smaller --batch_size."
+            )
         # Whole epochs as the evaluation counts them, so that the last one is complete.
         per_epoch = self.steps_per_epoch or max(1, images // self.batch_size)
         return dataclasses.replace(self, steps=self.steps or max(1, round(self.epochs * per_epoch)))

@@ -106,7 +106,7 @@ def test_the_program_prints_a_table_and_writes_csv_and_plot(folder, tmp_path, ca
     assert run(*files, "--runs=3", "--warmup=0", "--threads=2", f"--csv={table}", f"--plot={plot}") == 0
     printed = capsys.readouterr().out
     assert "int8.tflite" in printed and "3 CONV_2D" in printed and "not delegated" in printed
-    assert f"make android MODEL={folder}" in printed
+    assert f'make android MODEL="{folder}' in printed
     with open(table, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == list(map(str, files))

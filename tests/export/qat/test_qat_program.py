@@ -57,7 +57,7 @@ def test_photos_without_labels_teach(weights, folder, capsys):
     told = capsys.readouterr().out
     assert "from the float network" in told and "step 2 of 2" in told and "same answer as in float" in told
     output = weights.parent / pipeline.QAT_FOLDER
-    assert f"make android MODEL={output / results.FINISHED}" in told
+    assert f'make android MODEL="{output / results.FINISHED}"' in told
     finished = LiteClassifier(output / results.FINISHED)
     assert finished.labels == CLASSES and finished.input_shape == (1, 32, 32, 3)
     (trained,) = pipeline.trained_conversion(weights.parent, ["int8"])
