@@ -78,7 +78,9 @@ def check(module: str, arguments: list[str]) -> None:
     for word in given:
         flag = re.sub(r"^--?(no(?=\w))?", "", word.partition("=")[0])
         full = word.lstrip("-").partition("=")[0]
-        assert full in values or flag in values or full in ("flagfile", "help", "helpfull", "o"), f"{module} has no {word}"
+        name = full if full in values else flag
+        assert name in values or name in ("flagfile", "helpfull", "o"), f"{module} has no {word}"
+        assert name not in values or "Alias" not in type(values[name]).__name__, f"{word} is an old spelling"
     saved = flagsaver.save_flag_values(values)
     try:
         values([module, *kept])
