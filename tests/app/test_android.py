@@ -50,6 +50,7 @@ def model(tmp_path_factory):
     return write(tmp_path_factory.mktemp("model") / "colours.tflite", colour_model("uint8"), UINT8)
 
 
+@pytest.mark.long
 def test_core(alone):
     """Runs core's tests: bit-equal to Python's golden tensors, damaged files, ten thousand frames from several threads."""
     _or_skip(toolchain.require_programs, "java", "mvn")
