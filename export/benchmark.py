@@ -7,13 +7,10 @@ equally. Compare the ratios to the first file, not milliseconds from different d
 spread. There is no profile per operator, because LiteRT offers none to Python.
 """
 
-import os
 import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import flags
 

@@ -38,7 +38,7 @@ assert trained.model.output_shape == (None, 3) and trained.labels == ("blue", "g
 import export
 
 small = {"kinds": ("int8",), "calibration_images": 4, "test_images": 4, "ptq": "minmax", "runs": 1}
-export.export_files("run", settings=export.ExportSettings(**small))
+export.export_files("run", **small)
 
 from export.optimize import optimize
 
@@ -157,6 +157,7 @@ def test_constraints_name_no_place():
     assert not re.search(r"://|^-|@", text, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_the_whole_way_from_python_outside_of_the_checkout(installed, tmp_path):
     photos = write_photos(tmp_path / "photos")
     photo = next((photos / "test" / "red").iterdir())

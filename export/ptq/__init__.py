@@ -7,8 +7,8 @@ Both graphs come from the converter (`export.convert.from_keras`) and have not b
 scales, weights and biases are derived again from the float graph. The steps of `quantize`, in order:
 
 1. `graph_pair.py` pairs the two graphs by operator, and groups the activations that share a scale.
-2. `activation_ranges.py` runs the float graph on the photos (`execution.py`) and chooses the range that int8 covers.
-3. `equalize.py` equalizes the channels across layers before that.
+2. `activation_ranges.py` runs the float graph on the photos (`execution.py`) and records the activations.
+3. `equalize.py` equalizes the channels across layers. `activation_ranges.py` then chooses the range of each scale.
 4. `layer_tuning.py` processes one layer after the other: it narrows ranges (`narrow_ranges.py`), adapts weights to the
    quantized inputs and rounds them (`layer_matrix.py`, `weight_rounding.py`), and corrects biases.
 5. `mixed_precision.py`, if requested, keeps the layers that int8 hurts most in floating point.

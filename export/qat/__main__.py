@@ -21,7 +21,6 @@ from collections.abc import Sequence
 
 # tensorflow-model-optimization requires Keras 2, which must be selected before TensorFlow is loaded.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import flags
 

@@ -9,12 +9,9 @@ the fastest of interleaved runs in one process. Weights are random, because they
 """
 
 import fnmatch
-import os
 import pathlib
 import sys
 from collections.abc import Sequence
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import flags
 

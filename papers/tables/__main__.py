@@ -13,13 +13,9 @@ the printed value; the last column explains why. Memory access: elements that th
 printed, not measured, or not registered. Counting takes about 3 seconds per network.
 """
 
-import os
+import pathlib
 import sys
 from collections.abc import Sequence
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import pathlib
 
 from absl import flags
 

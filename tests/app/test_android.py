@@ -50,12 +50,14 @@ def model(tmp_path_factory):
     return write(tmp_path_factory.mktemp("model") / "colours.tflite", colour_model("uint8"), UINT8)
 
 
+@pytest.mark.long
 def test_core(alone):
     """Runs core's tests: bit-equal to Python's golden tensors, damaged files, ten thousand frames from several threads."""
     _or_skip(toolchain.require_programs, "java", "mvn")
     _or_skip(toolchain.build_core)
 
 
+@pytest.mark.long
 def test_package(tools, model, tmp_path):
     """The signed APK contains app, runtime and model in the right places, and its manifest is as declared."""
     package = tmp_path / "app.apk"
@@ -76,6 +78,7 @@ def test_package(tools, model, tmp_path):
     assert "application-debuggable" in badging and "locales: '--_--' 'de'" in badging
 
 
+@pytest.mark.long
 def test_screens(tools, model, tmp_path):
     """The top 3 of a photo rotated by EXIF equal Python's for the upright photo."""
     upright = np.empty((60, 48, 3), np.uint8)
