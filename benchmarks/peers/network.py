@@ -133,18 +133,18 @@ class _OnnxOperations:
 
     def conv(self, x: str, name: str, stride: int = 1, relu: bool = True) -> str:
         kernel = self.weights.arrays[f"{name}/W"]
-        before, behind = self.weights.padding(name, stride)
+        before, after = self.weights.padding(name, stride)
         shape = (1, len(kernel), *(side // stride for side in self.shapes[x][2:]))
         inputs = [x, *(self._constant(f"{name}/{leaf}", self.weights.arrays[f"{name}/{leaf}"]) for leaf in "Wb")]
         groups = self.shapes[x][1] // kernel.shape[1]
-        pads = [before, before, behind, behind]
+        pads = [before, before, after, after]
         (x,) = self._node("Conv", inputs, [shape], kernel_shape=kernel.shape[2:], strides=[stride] * 2, pads=pads, group=groups)
         return self._node("Relu", [x], [shape])[0] if relu else x
 
     def max_pool(self, x: str) -> str:
-        before, behind = self.weights.edge(3, 2)
+        before, after = self.weights.edge(3, 2)
         shape = (*self.shapes[x][:2], *(side // 2 for side in self.shapes[x][2:]))
-        pads = [before, before, behind, behind]
+        pads = [before, before, after, after]
         return self._node("MaxPool", [x], [shape], kernel_shape=[3, 3], strides=[2, 2], pads=pads)[0]
 
     def halves(self, x: str) -> tuple[str, str]:
@@ -189,16 +189,16 @@ def torch_module(weights: Weights) -> Any:
 
         def conv(self, x, name, stride=1, relu=True):
             kernel, bias = (getattr(self, _attribute(f"{name}/{leaf}")) for leaf in "Wb")
-            before, behind = weights.padding(name, stride)
-            x = x if before == behind else functional.pad(x, (before, behind) * 2)
-            padding = before if before == behind else 0
+            before, after = weights.padding(name, stride)
+            x = x if before == after else functional.pad(x, (before, after) * 2)
+            padding = before if before == after else 0
             x = functional.conv2d(x, kernel, bias, stride, padding, groups=x.shape[1] // kernel.shape[1])
             return functional.relu(x) if relu else x
 
         def max_pool(self, x):
-            before, behind = weights.edge(3, 2)  # zero padding suffices, because the input is never negative
-            x = x if before == behind else functional.pad(x, (before, behind) * 2)
-            return functional.max_pool2d(x, 3, 2, before if before == behind else 0)
+            before, after = weights.edge(3, 2)  # zero padding suffices, because the input is never negative
+            x = x if before == after else functional.pad(x, (before, after) * 2)
+            return functional.max_pool2d(x, 3, 2, before if before == after else 0)
 
         def halves(self, x):
             return x.chunk(2, 1)

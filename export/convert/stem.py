@@ -120,8 +120,8 @@ def edge(side: int, kernel: int, stride: int, padding: tuple[int, int] | None) -
         outputs = math.ceil(side / stride)
         before = max(0, (outputs - 1) * stride + kernel - side) // 2
     else:
-        before, behind = padding
-        outputs = (side + before + behind - kernel) // stride + 1
+        before, after = padding
+        outputs = (side + before + after - kernel) // stride + 1
     return before, max(0, (outputs - 1) * stride + kernel - side - before)
 
 

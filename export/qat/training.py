@@ -143,10 +143,10 @@ def _units(student: tf.keras.Model, start: Start, names: Iterable[str]) -> list[
     """Returns the unit of each variable: kernels by output channel, ranges and biases by the width of the range."""
     ranges = start.ranges
     width = {range_.group: range_.high - range_.low for range_ in ranges.values()}
-    behind: dict[str, float] = {}  # layer -> width of the next range after it
+    following_width: dict[str, float] = {}  # layer -> width of the next range after it
     for layer in reversed(student.layers):
-        readers = [behind[node.outbound_layer.name] for node in layer.outbound_nodes]
-        behind[layer.name] = width[ranges[layer.name].group] if layer.name in ranges else max(readers, default=1.0)
+        readers = [following_width[node.outbound_layer.name] for node in layer.outbound_nodes]
+        following_width[layer.name] = width[ranges[layer.name].group] if layer.name in ranges else max(readers, default=1.0)
     units = []
     for name in names:
         owner, kind = name.rsplit("/", 1)
@@ -155,5 +155,5 @@ def _units(student: tf.keras.Model, start: Start, names: Iterable[str]) -> list[
             limits = start.layers[owner].limits.astype(np.float32)
             units.append(limits[:, None] if depthwise else limits)
         else:
-            units.append(np.float32(PACES[kind] * (behind[owner] if kind == "bias" else width[owner])))
+            units.append(np.float32(PACES[kind] * (following_width[owner] if kind == "bias" else width[owner])))
     return units
