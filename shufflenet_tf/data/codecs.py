@@ -12,7 +12,7 @@ _REMEDY = "Convert it to JPEG or PNG."
 
 
 def decode_stored(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG, PNG, WebP or plain BMP file to uint8 [height, width, 3], as it is stored; white where transparent.
+    """Decodes a JPEG, PNG or plain BMP file to uint8 [height, width, 3], as it is stored; white where transparent.
 
     Raises:
       tf.errors.InvalidArgumentError: the content can't be decoded, or not as Pillow would do it.
@@ -22,13 +22,12 @@ def decode_stored(encoded: tf.Tensor) -> tf.Tensor:
         [
             tf.io.is_jpeg(encoded),
             tf.equal(head, b"\x89PNG"),
-            tf.equal(head, b"RIFF"),
             tf.equal(tf.strings.substr(head, 0, 2), b"BM"),
             True,
         ]
     )
     kind = tf.argmax(tf.cast(kinds, tf.int32), output_type=tf.int32)
-    return tf.switch_case(kind, [functools.partial(decoder, encoded) for decoder in (_jpeg, _png, _webp, _bmp, _other)])
+    return tf.switch_case(kind, [functools.partial(decoder, encoded) for decoder in (_jpeg, _png, _bmp, _other)])
 
 
 def decode_jpeg_box(encoded: tf.Tensor, box: tf.Tensor, target: tuple[int, int] | tf.Tensor) -> tf.Tensor:
@@ -78,13 +77,11 @@ def _png(encoded: tf.Tensor) -> tf.Tensor:
         # Grey is scaled, 65535 to 255; of other kinds, Pillow takes the higher byte.
         return tf.cast(tf.where(tf.equal(header[9], 0), (values + 128) // 257, values // 256), tf.uint8)
 
-    return _on_white(tf.cond(tf.equal(header[8], 16), deep, lambda: tf.io.decode_png(encoded, channels=4)))
-
-
-def _webp(encoded: tf.Tensor) -> tf.Tensor:
-    if not hasattr(tf.raw_ops, "DecodeWebP"):
-        return _refused(f"This TensorFlow reads no WebP. {_REMEDY}")
-    return _on_white(tf.raw_ops.DecodeWebP(contents=encoded, channels=4, dtype=tf.uint8)[0])
+    image = tf.cond(tf.equal(header[8], 16), deep, lambda: tf.io.decode_png(encoded, channels=4))
+    # TensorFlow has opaque pixels of less than 8 bits a channel filled up with ones of so many bits.
+    filled = tf.cast(tf.bitwise.left_shift(1, tf.minimum(header[8], 8)) - 1, tf.uint8)
+    is_opaque = tf.reduce_all(tf.equal(image[..., 3], filled)) | tf.reduce_all(tf.equal(image[..., 3], 255))
+    return tf.cond(is_opaque, lambda: image[..., :3], lambda: _on_white(image))
 
 
 def _bmp(encoded: tf.Tensor) -> tf.Tensor:
@@ -97,21 +94,14 @@ def _bmp(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _other(encoded: tf.Tensor) -> tf.Tensor:
-    return _refused(f"Unknown image file format. One of JPEG, PNG, WebP, BMP is required. {_REMEDY}")
-
-
-def _refused(sentence: str) -> tf.Tensor:
-    with tf.control_dependencies([tf.debugging.Assert(False, [sentence])]):
+    # TensorFlow's decoder of WebP overruns its memory at animated files, and that of GIF takes another background.
+    sentence = f"Unknown image file format. One of JPEG, PNG, BMP is required. {_REMEDY}"
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(encoded, "") & False, [sentence])]):
         return tf.zeros((1, 1, 3), tf.uint8)
 
 
 def _on_white(image: tf.Tensor) -> tf.Tensor:
     """Puts RGBA pixels, uint8 [h, w, 4], on white; with Pillow's rounding."""
-
-    def blended() -> tf.Tensor:
-        values = tf.cast(image, tf.int32)
-        total = (values[..., :3] * values[..., 3:] + 255 * (255 - values[..., 3:])) * 128 + 0x4000
-        return tf.cast((total // 256 + total) // 256 // 128, tf.uint8)
-
-    is_opaque = tf.reduce_all(tf.equal(image[..., 3], 255))
-    return tf.cond(is_opaque, lambda: image[..., :3], blended)
+    values = tf.cast(image, tf.int32)
+    total = (values[..., :3] * values[..., 3:] + 255 * (255 - values[..., 3:])) * 128 + 0x4000
+    return tf.cast((total // 256 + total) // 256 // 128, tf.uint8)

@@ -26,7 +26,6 @@ from shufflenet_tf.data.orientation import is_transposed, read, stored_box, turn
 Window = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]
 
 _JPEG = ("JPEG", "MPO")  # MPO: a JPEG with more of them behind it, as many phones write
-_TENSORFLOW = ("PNG", "WEBP")
 _PLUGINS = {
     b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
     b"\x89PNG": PngImagePlugin.PngImageFile,
@@ -41,7 +40,7 @@ def decode(encoded: tf.Tensor, orientation: tf.Tensor | int | None = None) -> tf
     """Decodes a whole image, with libjpeg's accurate transform; a JPEG of more than 67 million pixels at 1/2, 1/4 or 1/8.
 
     Args:
-      encoded: content of a JPEG, PNG, WebP or plain BMP file, string scalar.
+      encoded: content of a JPEG, PNG or plain BMP file, string scalar.
       orientation: EXIF orientation 1 to 8, int32 scalar; None: the file's own.
 
     Returns:
@@ -62,7 +61,7 @@ def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Wind
     in both sides is reduced to 1/2 (1/4, 1/8) by libjpeg, which leaves it at least as large as the target.
 
     Args:
-      encoded: content of a JPEG, PNG, WebP or plain BMP file, string scalar.
+      encoded: content of a JPEG, PNG or plain BMP file, string scalar.
       orientation: EXIF orientation 1 to 8, int32 scalar.
       window: chooses the window, in the upright image's pixels; it must lie inside the image and not be empty.
       target: (height, width) in pixels that the result will be resized to.
@@ -201,7 +200,7 @@ def _is_plain(image: Image.Image, content: tf.Tensor) -> bool:
             tf.io.extract_jpeg_shape(content)
             arithmetic = any(marker in content.numpy() for marker in (b"\xff\xc9", b"\xff\xca"))
             return image.mode in ("L", "RGB", "CMYK") and not (arithmetic and not tf.io.decode_jpeg(content, ratio=8).shape)
-        if image.format in _TENSORFLOW and image.width * image.height <= MAX_DECODED_PIXELS:
+        if image.format == "PNG" and image.width * image.height <= MAX_DECODED_PIXELS:
             decode_stored(content)
             return True
     except tf.errors.OpError:  # stricter than Pillow: wrong checksums, for one, which a sound image can have

@@ -8,7 +8,6 @@ import tensorflow as tf
 _TAG = 0x0112
 _EXIF, _XMP_ID = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_KEYWORD, _RAW_KEYWORD = b"XML:com.adobe.xmp\0", b"Raw profile type exif\0"
-_HEAD = 40  # bytes of a segment that say what it is
 _MAX_SEGMENTS = 1 << 20
 _MAX_DEFLATED = 1 << 16  # bytes of compressed text; the longest that metadata with an orientation has
 
@@ -30,10 +29,9 @@ def read(encoded: tf.Tensor) -> tf.Tensor:
     Args:
       encoded: content of a file, string scalar. Only JPEG, PNG and WebP files have an orientation; others have 1.
     """
-    head = _bytes(encoded, tf.constant(0), 12)
-    container = tf.where(_is(head, b"\xff\xd8\xff"), 1, 0)
-    container = tf.where(_is(head, b"\x89PNG"), 2, container)
-    container = tf.where(_is(head, b"RIFF") & _is(head[8:], b"WEBP"), 3, container)
+    head = tf.strings.substr(encoded, 0, 4)
+    container = tf.where(tf.equal(tf.strings.substr(head, 0, 3), b"\xff\xd8\xff"), 1, 0)
+    container = tf.where(tf.equal(head, b"\x89PNG"), 2, tf.where(tf.equal(head, b"RIFF"), 3, container))
     scans = [lambda: _scan(encoded, 2, _jpeg_segment), lambda: _scan(encoded, 8, _png_chunk)]
     scans += [lambda: _scan(encoded, 12, _webp_chunk)]
     value = tf.switch_case(container, [lambda: tf.constant(1), *scans])
@@ -82,11 +80,8 @@ def _steps(orientation: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
     return steps[0], steps[1:]
 
 
-def _bytes(encoded: tf.Tensor, start: tf.Tensor, count: int) -> tf.Tensor:
-    """`count` bytes from `start` on, int32, zeros behind the end of the file."""
-    start = tf.minimum(start, tf.strings.length(encoded))
-    found = tf.io.decode_raw(tf.strings.substr(encoded, start, count), tf.uint8)
-    return tf.cast(tf.reshape(tf.concat([found, tf.zeros(count, tf.uint8)], 0)[:count], [count]), tf.int32)
+def _integer(encoded: tf.Tensor, start: tf.Tensor, kind: tf.DType, little: bool = False) -> tf.Tensor:
+    return tf.cast(tf.io.decode_raw(tf.strings.substr(encoded, start, kind.size), kind, little_endian=little)[0], tf.int32)
 
 
 def _is(values: tf.Tensor, expected: bytes) -> tf.Tensor:
@@ -101,46 +96,49 @@ def _number(values: tf.Tensor, count: int, little: tf.Tensor | bool = False) -> 
     return tf.where(little, *map(tf.add_n, orders))
 
 
-def _jpeg_segment(head: tf.Tensor) -> _Segment:
-    marker, size = head[1], _number(head[2:], 2)
-    is_app1 = tf.equal(marker, 0xE1)
-    # Bytes 0xFF may fill the space in front of a marker; behind the start of scan (DA) come pixels.
-    is_last = tf.not_equal(head[0], 0xFF) | tf.equal(marker, 0xDA) | tf.equal(marker, 0xD9) | (size < 2)
-    advance = tf.where(tf.equal(marker, 0xFF), 1, tf.where(is_last, 0, size + 2))
-    exif, xmp = is_app1 & _is(head[4:], _EXIF), is_app1 & _is(head[4:], _XMP_ID)
-    return _Segment(exif, xmp, False, 4, size - 2, advance)
+def _jpeg_segment(encoded: tf.Tensor, place: tf.Tensor) -> _Segment:
+    marker, size = _integer(encoded, place, tf.uint16), _integer(encoded, place + 2, tf.uint16)
+    name = tf.strings.substr(encoded, place + 4, len(_XMP_ID))
+    exif = tf.equal(marker, 0xFFE1) & tf.equal(tf.strings.substr(name, 0, len(_EXIF)), _EXIF)
+    xmp = tf.equal(marker, 0xFFE1) & tf.equal(name, _XMP_ID)
+    # Bytes 0xFF may fill the space in front of a marker. Before the pixels' tables (C0 to CF) comes all that says more.
+    is_last = (
+        (marker < 0xFF00) | ((marker >= 0xFFC0) & (marker < 0xFFD0)) | (marker >= 0xFFD9) & (marker <= 0xFFDA) | (size < 2)
+    )
+    return _Segment(exif, xmp, False, 4, size - 2, tf.where(tf.equal(marker, 0xFFFF), 1, tf.where(is_last, 0, size + 2)))
 
 
-def _png_chunk(head: tf.Tensor) -> _Segment:
-    size, kind = _number(head, 4), head[4:8]
-    is_last = _is(kind, b"IEND") | (size < 0) | tf.reduce_all(tf.equal(kind, 0))
-    xmp = _is(kind, b"iTXt") & _is(head[8:], _XMP_KEYWORD)
-    raw = (_is(kind, b"zTXt") | _is(kind, b"tEXt")) & _is(head[8:], _RAW_KEYWORD)
-    return _Segment(_is(kind, b"eXIf"), xmp, raw, 8, size, tf.where(is_last, 0, size + 12))
+def _png_chunk(encoded: tf.Tensor, place: tf.Tensor) -> _Segment:
+    size, kind = _integer(encoded, place, tf.int32), tf.strings.substr(encoded, place + 4, 4)
+    name = tf.strings.substr(encoded, place + 8, len(_RAW_KEYWORD))
+    xmp = tf.equal(kind, b"iTXt") & tf.equal(tf.strings.substr(name, 0, len(_XMP_KEYWORD)), _XMP_KEYWORD)
+    raw = (tf.equal(kind, b"zTXt") | tf.equal(kind, b"tEXt")) & tf.equal(name, _RAW_KEYWORD)
+    is_last = tf.equal(kind, b"IEND") | (size < 0)
+    return _Segment(tf.equal(kind, b"eXIf"), xmp, raw, 8, size, tf.where(is_last, 0, size + 12))
 
 
-def _webp_chunk(head: tf.Tensor) -> _Segment:
-    size, kind = _number(head[4:], 4, True), head[:4]
-    is_last = (size < 0) | tf.reduce_all(tf.equal(kind, 0))
-    return _Segment(_is(kind, b"EXIF"), _is(kind, b"XMP "), False, 8, size, tf.where(is_last, 0, size + 8 + size % 2))
+def _webp_chunk(encoded: tf.Tensor, place: tf.Tensor) -> _Segment:
+    size, kind = _integer(encoded, place + 4, tf.int32, True), tf.strings.substr(encoded, place, 4)
+    advance = tf.where(size < 0, 0, size + 8 + size % 2)
+    return _Segment(tf.equal(kind, b"EXIF"), tf.equal(kind, b"XMP "), False, 8, size, advance)
 
 
-def _scan(encoded: tf.Tensor, start: int, segment: Callable[[tf.Tensor], _Segment]) -> tf.Tensor:
-    """Walks through the segments of a file and returns its orientation; 0: it has none."""
-    length = tf.strings.length(encoded)
+def _scan(encoded: tf.Tensor, start: int, segment: Callable[[tf.Tensor, tf.Tensor], _Segment]) -> tf.Tensor:
+    """Walks through the segments of a file and returns its orientation; 0 or less: it has none."""
+    last = tf.strings.length(encoded) - 8
 
     def step(place: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        here = segment(_bytes(encoded, place, _HEAD))
-        kinds = tf.stack([here.exif, here.xmp, here.raw])[:, None]
-        # The first of a kind counts.
-        found = tf.where(kinds & (found[:, 1:] <= 0), tf.stack([place + here.offset, here.size])[None], found)
-        following = tf.where(here.advance > length - place, length, place + here.advance)
-        return tf.where(tf.equal(here.advance, 0), length, following), found
+        here = segment(encoded, place)
+        is_new = tf.stack([here.exif, here.xmp, here.raw])[:, None] & (found[:, 1:] <= 0)  # the first of a kind counts
+        found = tf.where(is_new, tf.stack([place + here.offset, here.size])[None], found)
+        ends = tf.equal(here.advance, 0) | (here.advance > last - place)
+        return tf.where(ends, last + 1, place + here.advance), found
 
     def goes_on(place: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-        return (place < length) & (found[0, 1] <= 0)
+        return (place <= last) & (found[0, 1] <= 0)
 
-    _, found = tf.while_loop(goes_on, step, (tf.constant(start), tf.zeros((3, 2), tf.int32)), maximum_iterations=_MAX_SEGMENTS)
+    loop = (tf.constant(start), tf.zeros((3, 2), tf.int32))
+    _, found = tf.while_loop(goes_on, step, loop, maximum_iterations=_MAX_SEGMENTS)
     texts = [lambda n=n: tf.strings.substr(encoded, found[n, 0], found[n, 1]) for n in range(3)]
     value = tf.cond(found[0, 1] > 0, lambda: _of_tiff(tf.io.decode_raw(texts[0](), tf.uint8)), lambda: 0)
     value = tf.cond(tf.equal(value, 0) & (found[2, 1] > 0), lambda: _of_tiff(_unpacked(texts[2]())), lambda: value)
@@ -173,8 +171,7 @@ def _of_tiff(content: tf.Tensor) -> tf.Tensor:
 
 def _of_xmp(content: tf.Tensor) -> tf.Tensor:
     """The orientation in XMP data or in a PNG's text chunk of it, string scalar; 0: there is none."""
-    head = _bytes(content, tf.constant(0), len(_XMP_KEYWORD) + 2)
-    is_deflated = _is(head, _XMP_KEYWORD) & tf.equal(head[-2], 1)
+    is_deflated = tf.equal(tf.strings.substr(content, 0, len(_XMP_KEYWORD) + 1), _XMP_KEYWORD + b"\1")
 
     def inflated() -> tf.Tensor:  # behind the keyword and its flags come a language and the keyword in it
         rest = tf.strings.substr(content, len(_XMP_KEYWORD) + 2, tf.strings.length(content))
@@ -192,7 +189,7 @@ def _of_xmp(content: tf.Tensor) -> tf.Tensor:
 def _unpacked(chunk: tf.Tensor) -> tf.Tensor:
     """The bytes, uint8 [n], of a PNG's text chunk, string scalar, that spells EXIF data in hexadecimal digits."""
     text = tf.strings.substr(chunk, len(_RAW_KEYWORD), tf.strings.length(chunk))
-    is_deflated = tf.strings.regex_full_match(tf.strings.substr(text, 0, 1), r"\x00")
+    is_deflated = tf.equal(tf.strings.substr(text, 0, 1), b"\0")
     text = tf.cond(is_deflated, lambda: _inflated(tf.strings.substr(text, 1, tf.strings.length(text))), lambda: text)
     lines = tf.strings.split(text, "\n")[3:]  # an empty one, "exif" and the number of bytes come first
     digits = tf.cast(tf.io.decode_raw(tf.strings.reduce_join(tf.strings.strip(lines)), tf.uint8), tf.int32)
