@@ -34,7 +34,7 @@ from absl import app, flags, logging
 import shufflenet_tf as st  # isort: skip
 import tensorflow as tf  # isort: skip
 
-from shufflenet_tf.cli import told
+from shufflenet_tf.cli import run_and_report
 from shufflenet_tf.data import open_source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.files import check_writable
@@ -239,7 +239,7 @@ Next:
 
 def run(argv: list[str]) -> int:
     """Runs `main` and returns the exit status; what a person or a machine gets wrong is told in one sentence."""
-    return told(
+    return run_and_report(
         "train_main.py",
         lambda: main(argv),
         path=lambda: FLAGS.output_dir,
@@ -251,7 +251,7 @@ def run(argv: list[str]) -> int:
 
 def _parse(argv: list[str]) -> list[str]:
     arguments: list[str] = []
-    if status := told("train_main.py", lambda: arguments.extend(FLAGS(argv))):
+    if status := run_and_report("train_main.py", lambda: arguments.extend(FLAGS(argv))):
         sys.exit(status)
     return arguments
 
