@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from absl import flags, logging
 
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.text_files import expand_flag_files
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -152,7 +153,7 @@ def run(
     """
 
     def work() -> int | None:
-        arguments = values(list(map(str, sys.argv if argv is None else argv)))[1:]
+        arguments = values(expand_flag_files(list(map(str, sys.argv if argv is None else argv))))[1:]
         if not values.help:
             return main(arguments)
         print(f"{description.strip()}\n\n{_flags_help(values)}")
