@@ -35,11 +35,16 @@ def read_text(path: str | os.PathLike, flag: str) -> str:
     try:
         if len(content) > _MAX_BYTES:
             raise ValueError
-        text = _decoded(content)
-        if "\0" in text:
-            raise ValueError
+        return decode_text(content)
     except ValueError:
         raise UserError(f"{flag}={path} is no text file in UTF-8 or UTF-16: save it as UTF-8.") from None
+
+
+def decode_text(content: bytes) -> str:
+    """Returns the text that a file's bytes are, without the mark of the byte order; a ValueError says that they are none."""
+    text = _decoded(content)
+    if "\0" in text:
+        raise ValueError("a zero byte")
     return text
 
 
