@@ -34,7 +34,7 @@ def parse(data: bytes) -> schema.ModelT:
     if len(data) < 16 or data[4:8] != packed.IDENTIFIER:
         raise InvalidModel("it doesn't begin like a .tflite file")
     if compiled := compiled_for(data):
-        raise InvalidModel(f"it is {compiled}, and nobody else can read its operators: give the file that it was compiled from")
+        raise InvalidModel(f"it is {compiled} (what can be read is the file that it was compiled from)")
     try:
         model = packed.parse(data)
     except packed.Misplaced as error:

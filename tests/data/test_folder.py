@@ -131,7 +131,7 @@ def test_nested_folders_odd_names_and_litter(tmp_path):
     source = open_folder(tmp_path, log=said.append, strict=True)
     assert source.labels == ("ein Hund", "кошка")
     assert len(read(source.train)) + len(read(source.test)) == 5
-    assert said == []
+    assert said == ["ignored 2 folders of the system or of thumbnails: .git, __MACOSX"]
 
 
 def test_phone_photos_stay_jpeg_and_carry_their_orientation(tmp_path):
@@ -208,7 +208,7 @@ def test_strict_stops_at_bad_files(tmp_path):
 
 
 def test_progress_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr("shufflenet_tf.data.folder._PROGRESS_SECONDS", -1)
+    monkeypatch.setattr("shufflenet_tf.data.checked_photos._PROGRESS_SECONDS", -1)
     said = []
     open_folder(fill(tmp_path, {"a": 2, "b": 2}), log=said.append)
     assert said == [f"checked {done} of 4 files" for done in (1, 2, 3, 4)]
