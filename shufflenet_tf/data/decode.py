@@ -49,9 +49,20 @@ def decode(encoded: tf.Tensor, orientation: tf.Tensor | int | None = None) -> tf
     Raises:
       tf.errors.InvalidArgumentError: the content cannot be decoded.
     """
-    image = upright(decode_stored(encoded), read(encoded) if orientation is None else orientation)
+    if orientation is None:
+        orientation = (_orientation if tf.executing_eagerly() else read)(encoded)
+    return (_compiled if tf.executing_eagerly() else _decode)(encoded, orientation)
+
+
+def _decode(encoded: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    image = upright(decode_stored(encoded), orientation)
     image.set_shape([None, None, 3])
     return image
+
+
+# So many small operations take tens of milliseconds if they are run one by one.
+_compiled = tf.function(_decode, input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)], autograph=False)
+_orientation = tf.function(read, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Window, target: tuple[int, int]) -> tf.Tensor:
@@ -138,9 +149,6 @@ def examine(path: str | os.PathLike) -> tuple[int, bool]:
         raise UndecodableError(_reason(error, head)) from error
 
 
-_orientation = tf.function(read, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
-
-
 def _open(path: str | os.PathLike) -> Image.Image:
     """Opens an image file by Pillow, without Pillow's own limits of size, which are for a whole process to set."""
     with open(path, "rb") as stream:
@@ -201,7 +209,7 @@ def _is_plain(image: Image.Image, content: tf.Tensor) -> bool:
             arithmetic = any(marker in content.numpy() for marker in (b"\xff\xc9", b"\xff\xca"))
             return image.mode in ("L", "RGB", "CMYK") and not (arithmetic and not tf.io.decode_jpeg(content, ratio=8).shape)
         if image.format == "PNG" and image.width * image.height <= MAX_DECODED_PIXELS:
-            decode_stored(content)
+            tf.io.decode_png(content, channels=4)
             return True
     except tf.errors.OpError:  # stricter than Pillow: wrong checksums, for one, which a sound image can have
         return False

@@ -35,10 +35,8 @@ def test_photos_are_found_whatever_their_ending(tmp_path, kind):
     assert names(tmp_path) == ["UPPER.JPG", "deep/er/x.dat", "empty.jpg", "none", "wrong.txt"]
 
 
-SYSTEM = (
-    "@eaDir #recycle #snapshot lost+found $RECYCLE.BIN RECYCLER .thumbnails .Trash-1000 .AppleDouble "
-    "__MACOSX .git @Recycle @__thumb thumbnails Thumbs"
-).split()
+SYSTEM = ["@eaDir", "#recycle", "#snapshot", "lost+found", "$RECYCLE.BIN", "RECYCLER", ".thumbnails", ".Trash-1000"]
+SYSTEM += [".AppleDouble", "__MACOSX", ".git", "@Recycle", "@__thumb", "thumbnails", "Thumbs"]
 
 
 def test_folders_of_systems_are_left_out_and_named_once(tmp_path):
