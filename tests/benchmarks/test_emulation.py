@@ -25,18 +25,19 @@ REASONS = {name: arm.available(name) for name in ("a76", "a72", "haswell", "neha
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> list[pathlib.Path]:
     """Networks in int8 and float32, as converted and optimized: the whole files, and those that end with the logits."""
-    from export.convert.precision import Quantization
-    from export.tflite import export
+    from export.convert.precision import Precision
+    from export.pipeline import export
     from papers.latency import untrained
 
     folder, found = tmp_path_factory.mktemp("networks"), []
     for name in NETWORKS:
         bundle, images = untrained(name, (SIDE, SIDE))
-        for file in export(bundle, [Quantization("int8", calibration=images), Quantization("float32")]):
-            stem = f"{name} {file.name.removesuffix('.tflite')}"
-            for end, content in (("", file.content), (" logits", equal.logits(file.content))):
-                found.append(folder / f"{stem}{end}.tflite")
-                found[-1].write_bytes(content)
+        for exported in export(bundle, [Precision("int8", calibration=images), Precision("float32")]):
+            for version, model in exported.versions.items():
+                stem = f"{name} {version.removesuffix('.tflite')}"
+                for end, content in (("", model.content), (" logits", equal.logits(model.content))):
+                    found.append(folder / f"{stem}{end}.tflite")
+                    found[-1].write_bytes(content)
     return found
 
 

@@ -72,7 +72,7 @@ def test_memory_access_is_the_papers_equation():
 
 
 def test_the_table_adds_up_and_names_the_papers_stages(capsys):
-    complexity.main(["shufflenet_v2_1.0x"])
+    assert complexity.run(["complexity", "shufflenet_v2_1.0x"]) == 0
     text = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     for stage in ("conv1", "pool1", "stage2", "stage3", "stage4", "conv5", "gap", "linear"):
@@ -84,9 +84,7 @@ def test_the_table_adds_up_and_names_the_papers_stages(capsys):
 
 
 def test_an_unknown_model_is_a_usage_error(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        complexity.main(["shufflenet_v2_1x"])
-    assert stopped.value.code == 2
+    assert complexity.run(["complexity", "shufflenet_v2_1x"]) == 2
     assert "did you mean shufflenet_v2_1.5x or shufflenet_v2_1.0x" in capsys.readouterr().err
 
 

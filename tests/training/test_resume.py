@@ -33,10 +33,9 @@ def command(photos: pathlib.Path, output: pathlib.Path) -> list[str]:
     switches = ["--deterministic", "--notensorboard", "--nosaved_model"]
     script = (
         "import sys, train_main\n"
-        "from absl import flags\n"
-        "train_main.st.shufflenet_v1.REPEATS = (1, 1, 1)  # for speed: every process traces the network anew\n"
-        "flags.FLAGS(sys.argv)\n"
-        "sys.exit(train_main.run(sys.argv[:1]))\n"
+        "from shufflenet_tf.models import v1\n"
+        "v1.REPEATS = (1, 1, 1)  # for speed: every process traces the network anew\n"
+        "sys.exit(train_main.run(sys.argv))\n"
     )
     return [sys.executable, "-c", script, *(f"--{k}={v}" for k, v in flags.items()), *switches]
 

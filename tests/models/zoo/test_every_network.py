@@ -63,7 +63,7 @@ def test_forward_step_save_load_export(name, tmp_path):
 def exports(model, pixels, expected, tmp_path):
     """Converts a network in float and int8: the first equals Keras, both run in one piece but for what is known."""
     from export.convert.from_keras import convert, trace
-    from export.convert.precision import Quantization
+    from export.convert.precision import Precision
     from export.flatbuffer import inspection
     from export.optimize import optimize
 
@@ -76,7 +76,7 @@ def exports(model, pixels, expected, tmp_path):
     answers, pieces = run(convert(traced))
     np.testing.assert_allclose(answers, expected, atol=1e-3)  # the variances of four tiny images magnify roundings
     assert pieces == (1, {})
-    content = convert(traced, Quantization("int8", calibration=pixels[:1]))
+    content = convert(traced, Precision("int8", calibration=pixels[:1]))
     answers, (_, outside) = run(content)
     np.testing.assert_allclose(answers.sum(-1), 1, atol=0.05)
     assert outside.keys() <= LEFT
