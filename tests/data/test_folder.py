@@ -269,18 +269,20 @@ def test_an_unreadable_folder(tmp_path, monkeypatch):
 
 
 def test_systems_folders_and_a_copy_of_the_dataset_are_no_classes(tmp_path):
-    fill(tmp_path, {"apple": 3, "pear": 3})
+    fill(tmp_path, {"apple": 3, "pear": 3, "plum": 2})
     fill(tmp_path / "copy", {"apple": 3, "pear": 3})
     fill(tmp_path / "apple" / "backup" / "all", {"apple": 1, "pear": 1})
+    fill(tmp_path / "pear" / "again", {"apple": 1, "pear": 1, "plum": 1})
     for folder in ("@eaDir", "apple/@eaDir/000.png", "#recycle", "lost+found", "$RECYCLE.BIN", "pear/.thumbnails"):
         save(tmp_path / folder / "thumb.png")
     said = []
     source = open_folder(tmp_path, log=said.append)
-    assert source.labels == ("apple", "pear")
-    assert source.train.size + source.test.size == 6
+    assert source.labels == ("apple", "pear", "plum")
+    assert source.train.size + source.test.size == 8
     assert sorted(line for line in said if not line.startswith("checked")) == [
         f"ignored {tmp_path}/apple/backup: it holds folders of the same names as the classes, a copy of the dataset",
         f"ignored {tmp_path}/copy: it holds folders of the same names as the classes, a copy of the dataset",
+        f"ignored {tmp_path}/pear/again: it holds folders of the same names as the classes, a copy of the dataset",
         "ignored 6 folders of the system or of thumbnails: #recycle, $RECYCLE.BIN, @eaDir, lost+found, .thumbnails",
     ]
 
