@@ -39,7 +39,7 @@ _WHERE = re.compile(r"Graph execution error:$|Detected at node |\s+File \"|<stac
 _NOISE = re.compile(
     r"\{\{function_node [^}]*\}\}\s*|\s*\[\[(\{\{node |Iterator|Stateful).*|\s*\[Op:\w+\].*"
     r"|( compatible with node )?\{\{node [^}]*\}\}"
-    r"|Error in user-defined function passed to .*? with iterator: [\w:\[\]]*: "
+    r"|Error in user-defined function passed to .*? with iterator: [\w:\[\]]*: |\bUserError: "
 )
 _REMEDIES = {
     r"filter_size does not have enough|[Gg]radients for grouped conv": "TensorFlow without oneDNN can't differentiate a "
