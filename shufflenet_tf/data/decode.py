@@ -206,8 +206,9 @@ def _is_plain(image: Image.Image, content: tf.Tensor) -> bool:
     try:
         if image.format in _JPEG:
             tf.io.extract_jpeg_shape(content)
-            arithmetic = any(marker in content.numpy() for marker in (b"\xff\xc9", b"\xff\xca"))
-            return image.mode in ("L", "RGB", "CMYK") and not (arithmetic and not tf.io.decode_jpeg(content, ratio=8).shape)
+            if any(marker in content.numpy() for marker in (b"\xff\xc9", b"\xff\xca")):  # perhaps of arithmetic coding
+                tf.io.decode_jpeg(content, ratio=8)
+            return image.mode in ("L", "RGB", "CMYK")
         if image.format == "PNG" and image.width * image.height <= MAX_DECODED_PIXELS:
             tf.io.decode_png(content, channels=4)
             return True
