@@ -142,11 +142,18 @@ def examine(path: str | os.PathLike) -> tuple[int, bool]:
                 # JPEG: all bytes are read but only one pixel of 64 is computed; TensorFlow refuses what Pillow refuses.
                 image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
                 image.load()
-            return int(_orientation(content)), plain
+            return _orientation_or_upright(content), plain
     except UndecodableError:
         raise
     except Exception as error:  # a damaged file can raise anything inside Pillow
         raise UndecodableError(_reason(error, head)) from error
+
+
+def _orientation_or_upright(content: tf.Tensor) -> int:
+    try:
+        return int(_orientation(content))
+    except tf.errors.DataLossError:  # a damaged text; the pixels may be sound
+        return 1
 
 
 def _open(path: str | os.PathLike) -> Image.Image:
