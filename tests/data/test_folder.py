@@ -13,6 +13,12 @@ from shufflenet_tf.data.folder import open_folder
 from shufflenet_tf.errors import UserError
 
 
+@pytest.fixture(autouse=True)
+def _no_progress(monkeypatch):
+    """On a busy machine a line of progress would come between the others."""
+    monkeypatch.setattr("shufflenet_tf.data.checked_photos._PROGRESS_SECONDS", 1e9)
+
+
 def save(path: pathlib.Path, colour=(200, 30, 90), **options) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (24, 16), colour).save(path, **options)

@@ -14,6 +14,7 @@ from shufflenet_tf.data import decode, orientation
 ORIENTATIONS = range(1, 9)
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
 XMP_ID = b"http://ns.adobe.com/xap/1.0/\0"
+GRAPH = tf.function(decode.decode, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 READ = tf.function(orientation.read, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
@@ -126,13 +127,12 @@ def test_damaged_files_have_some_orientation():
 
 @pytest.mark.parametrize("value", ORIENTATIONS)
 def test_decode_applies_the_files_own_orientation_inside_a_graph(value):
-    graph = tf.function(decode.decode, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
     for place, content in places(value).items():
         if "webp" in place:
             continue
         with Image.open(io.BytesIO(content)) as image:
             expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB")).astype(int)
-        actual = graph(content).numpy()
+        actual = GRAPH(content).numpy()
         assert actual.shape == expected.shape and np.abs(actual - expected).max() <= 3, place
 
 
