@@ -26,7 +26,7 @@ def source(tmp_path, monkeypatch):
     """Opens a data set of the labels {split: [...]}; every second photo is to be turned."""
 
     def opened(splits: dict[str, list[int]]):
-        class Own(tfds.core.GeneratorBasedBuilder):
+        class Own(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             VERSION = tfds.core.Version("1.0.0")
             pkg_dir_path = epath.Path(tmp_path)
 
