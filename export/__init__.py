@@ -3,7 +3,7 @@
     import export
 
     export.export_files("runs/photos")  # runs/photos/export/model_int8.tflite and others, with a report
-    export.export_files("runs/photos", settings=export.ExportSettings(kinds=("int8",), calibration="PHOTOS"))
+    export.export_files("runs/photos", kinds=("int8",), calibration="PHOTOS")
 
 Anybody's .tflite file is optimized by `export.optimize.optimize`. Importing this package loads no TensorFlow.
 """

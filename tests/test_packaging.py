@@ -38,7 +38,7 @@ assert trained.model.output_shape == (None, 3) and trained.labels == ("blue", "g
 import export
 
 small = {"kinds": ("int8",), "calibration_images": 4, "test_images": 4, "ptq": "minmax", "runs": 1}
-export.export_files("run", settings=export.ExportSettings(**small))
+export.export_files("run", **small)
 
 from export.optimize import optimize
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.evaluation.figure import INK, TEST, TRAIN, WRONG, headline, picture
 from shufflenet_tf.evaluation.metrics import shorten
-from shufflenet_tf.evaluation.pictures import INK, TEST, TRAIN, WRONG, _headline, _picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,11 +41,11 @@ def latencies(results: "Sequence[Timing]", names: Sequence[str], path: str | os.
     Raises:
       UserError: matplotlib is not installed.
     """
-    with _picture(path, 8.5, 1.5 + 0.5 * len(results)) as figure:
+    with picture(path, 8.5, 1.5 + 0.5 * len(results)) as figure:
         fastest = min(range(len(results)), key=lambda i: results[i].median)
         ratio = results[fastest].ratio
         result = f": {names[fastest]} takes {ratio:.2f} of the time of {names[0]}" if fastest else ""
-        _headline(figure, f"Milliseconds a run, {_threads(results[0].threads)}{result}")
+        headline(figure, f"Milliseconds a run, {_threads(results[0].threads)}{result}")
         axes = figure.add_subplot()
         rng = np.random.default_rng(0)
         # A run that something else interrupted would squeeze all others into a corner.
@@ -80,9 +80,9 @@ def verification(report: "Verification", path: str | os.PathLike) -> None:
     """
     with_layers = [c for c in report.comparisons if c.layers]
     heights = [_ROW if c.max_error >= EQUAL else _LINE for c in report.comparisons] + [_CHART] * len(with_layers)
-    with _picture(path, 9, sum(heights) + 0.5) as figure:
+    with picture(path, 9, sum(heights) + 0.5) as figure:
         closest = min(c.agreement for c in report.comparisons)
-        _headline(
+        headline(
             figure, f"{report.name} against its exports, {report.images:,} images: the answer is the same on {closest:.2%}"
         )
         rows = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]

@@ -13,22 +13,18 @@ from collections.abc import Callable
 
 from export.flatbuffer.graph import Graph
 from export.optimize.equality import OutputDifference
-from export.optimize.passes.absorb_pads import absorb_pads
-from export.optimize.passes.change_layouts import change_layouts
-from export.optimize.passes.channel_movement import eliminate_channel_movement
-from export.optimize.passes.float_islands import (
-    float_average_pool,
-    float_hard_swish,
-    float_relu,
-    float_requantize,
-    float_softmax,
+from export.optimize.passes import (
+    absorb_pads,
+    change_layouts,
+    channel_movement,
+    float_islands,
+    fold_columns,
+    fuse_relu,
+    integer_pooling,
+    regroup,
+    shuffle_later,
+    tidy,
 )
-from export.optimize.passes.fold_columns import fold_columns
-from export.optimize.passes.fuse_relu import fuse_relu
-from export.optimize.passes.integer_pooling import integer_average_pool
-from export.optimize.passes.regroup import regroup
-from export.optimize.passes.shuffle_later import shuffle_later
-from export.optimize.passes.tidy import tidy
 from export.optimize.targets.cost_model import CostModel
 
 # A pass that `rounds` may change an inner tensor by one quantum; later layers can magnify that to this much.
@@ -63,19 +59,19 @@ class Pass:
 
 
 PASSES = (
-    Pass("leftovers", tidy, prepares=True),
-    Pass("layouts", change_layouts, prepares=True),
-    Pass("split convolutions", regroup, prepares=True),
-    Pass("padding", absorb_pads, prepares=True),
-    Pass("ReLU", fuse_relu, prepares=True),
-    Pass("rescaling ReLU", float_relu, rounds=True, delegates=True),
-    Pass("softmax", float_softmax, rounds=True, delegates=True),
-    Pass("hard swish", float_hard_swish, rounds=True, delegates=True),
-    Pass("int8 and uint8", float_requantize, rounds=True, delegates=True),
-    Pass("later shuffles", shuffle_later),
-    Pass("channel movement", eliminate_channel_movement),
+    Pass("leftovers", tidy.tidy, prepares=True),
+    Pass("layouts", change_layouts.change_layouts, prepares=True),
+    Pass("split convolutions", regroup.regroup, prepares=True),
+    Pass("padding", absorb_pads.absorb_pads, prepares=True),
+    Pass("ReLU", fuse_relu.fuse_relu, prepares=True),
+    Pass("rescaling ReLU", float_islands.float_relu, rounds=True, delegates=True),
+    Pass("softmax", float_islands.float_softmax, rounds=True, delegates=True),
+    Pass("hard swish", float_islands.float_hard_swish, rounds=True, delegates=True),
+    Pass("int8 and uint8", float_islands.float_requantize, rounds=True, delegates=True),
+    Pass("later shuffles", shuffle_later.shuffle_later),
+    Pass("channel movement", channel_movement.eliminate_channel_movement),
     # After the passes on channels, because these split maps by rows and columns.
-    Pass("average pool", integer_average_pool),
-    Pass("average pool in floating point", float_average_pool, rounds=True),
-    Pass("folded columns", fold_columns),
+    Pass("average pool", integer_pooling.integer_average_pool),
+    Pass("average pool in floating point", float_islands.float_average_pool, rounds=True),
+    Pass("folded columns", fold_columns.fold_columns),
 )

@@ -122,7 +122,7 @@ def test_a_pass_at_which_the_process_dies_is_left_out(model, monkeypatch):
     asked = []
     undone = Step("softmax", False, "undone")
 
-    def work(data, threads, skipped, deadline, target):
+    def work(data, threads, skipped, deadline, target, timed):
         asked.append(dict(skipped))
         if not skipped:
             return -11, [{"pass": "ReLU"}, {"pass": "softmax"}], b""
