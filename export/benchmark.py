@@ -7,13 +7,10 @@ all of them alike. Compare the ratios, which are to the first file, not the mill
 shows the spread of chance. There is no profile by operator: LiteRT offers none to Python.
 """
 
-import os
 import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import flags
 

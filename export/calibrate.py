@@ -24,8 +24,6 @@ import sys
 import time
 from collections.abc import Sequence
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 from absl import flags
 
 from export.optimize.targets import HOST, InvalidTarget, Target, host

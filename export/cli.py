@@ -1,13 +1,12 @@
-"""What the programs of this folder share: the flags of `shufflenet_tf.cli`, --target, and the step to a phone."""
+"""What the commands of this folder share beyond `shufflenet_tf.cli`: --target, and the step to a phone."""
 
 import pathlib
 import shlex
 from collections.abc import Sequence
 
 from export.optimize.target_flag import define_target
-from shufflenet_tf.cli import define_timing, flag_values, run
 
-__all__ = ["define_target", "define_timing", "flag_values", "phone_step", "run"]
+__all__ = ["define_target", "phone_step"]
 
 
 def phone_step(files: Sequence[str]) -> list[tuple[str, str]]:

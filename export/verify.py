@@ -8,13 +8,10 @@ that quantization adds to each layer. --output gets verify.json and verify.png.
 """
 
 import dataclasses
-import os
 import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import flags
 

@@ -19,7 +19,6 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np

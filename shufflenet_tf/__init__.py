@@ -5,7 +5,7 @@ Importing it takes a moment; TensorFlow is loaded when something needs it. From 
     import shufflenet_tf as st
 
     run = st.train("folder:PATH", network="shufflenet_v2_0.5x", image_size=128, epochs=20, output="runs/photos")
-    st.classify_photos(run, ["photo.jpg"])[0].label
+    st.classify_photos(run, ["photo.jpg"])[0][0].label
 
     import export
 

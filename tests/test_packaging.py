@@ -157,6 +157,7 @@ def test_constraints_name_no_place():
     assert not re.search(r"://|^-|@", text, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_the_whole_way_from_python_outside_of_the_checkout(installed, tmp_path):
     photos = write_photos(tmp_path / "photos")
     photo = next((photos / "test" / "red").iterdir())

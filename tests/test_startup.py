@@ -45,7 +45,7 @@ def onednn(folder: pathlib.Path, arguments: list[str], value: str | None) -> boo
 
 
 @pytest.mark.skipif(not X86, reason="on other processors TensorFlow decides")
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", ["train_main", *(pytest.param(name, marks=pytest.mark.long) for name in [*PROGRAMS][1:])])
 def test_programs_turn_onednn_on(program, tmp_path):
     assert onednn(tmp_path, PROGRAMS[program], None)
 

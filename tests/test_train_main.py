@@ -206,6 +206,7 @@ def test_usage_errors_of_the_program_itself(arguments, status, sentence):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.long
 def test_mirrored_on_two_devices(photos, tmp_path):
     script = (
         "import sys, tensorflow as tf\n"

@@ -27,22 +27,23 @@ def run_converter(
         has them.
       input_type, output_type: int8: of the graph's inputs and outputs.
     """
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    if kind != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if kind == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if samples is not None:
-        converter.representative_dataset = samples
-    if kind == "int16":
-        converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-            tf.lite.OpsSet.TFLITE_BUILTINS,
-        ]
-    if kind == "int8":
-        if samples is not None:
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type, converter.inference_output_type = input_type, output_type
+    # The converter prints notes to its authors.
     with startup.held_back(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # notes to the converter's authors
+        warnings.simplefilter("ignore")
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+        if kind != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if kind == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if samples is not None:
+            converter.representative_dataset = samples
+        if kind == "int16":
+            converter.target_spec.supported_ops = [
+                tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+                tf.lite.OpsSet.TFLITE_BUILTINS,
+            ]
+        if kind == "int8":
+            if samples is not None:
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type, converter.inference_output_type = input_type, output_type
         return converter.convert()

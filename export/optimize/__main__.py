@@ -12,13 +12,10 @@ Which of two equal graphs is faster depends on the processor: see --target. The 
 "host" is this machine, measured by export.calibrate, and there the best candidates are timed.
 """
 
-import os
 import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import flags
 

@@ -7,8 +7,8 @@ Both graphs come out of the converter (`export.convert.from_keras`) and have not
 activations, weights and biases are derived anew from the float graph. The steps, in the order in which `quantize` takes them:
 
 1. `graph_pair.py` pairs the two graphs, operator by operator, and finds the activations that share one scale.
-2. `activation_ranges.py` runs the float graph on the photos (`execution.py`) and chooses the range that int8 covers.
-3. `equalize.py` evens out the channels before that: cross-layer equalization.
+2. `activation_ranges.py` runs the float graph on the photos (`execution.py`) and records the activations.
+3. `equalize.py` evens out the channels: cross-layer equalization. `activation_ranges.py` then chooses the range of each scale.
 4. `layer_tuning.py` goes from layer to layer: narrower ranges (`narrow_ranges.py`), weights adapted to the quantized inputs
    and rounded (`layer_matrix.py`, `weight_rounding.py`), biases corrected.
 5. `mixed_precision.py`, if asked for: the layers that int8 hurts most stay in floating point.

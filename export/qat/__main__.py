@@ -22,7 +22,6 @@ from collections.abc import Sequence
 
 # tensorflow-model-optimization is written for Keras 2, which must be chosen before TensorFlow is loaded.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import flags
 

@@ -9,12 +9,9 @@ network. The page needs nothing but a browser: point at a dot to see what it is,
 """
 
 import fnmatch
-import os
 import pathlib
 import sys
 from collections.abc import Sequence
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import flags
 

@@ -13,13 +13,9 @@ paper, equation 1. Errors are the published ones. Times in brackets are relative
 A dash: not printed, not measured, or not registered. Counting takes about 3 seconds a network.
 """
 
-import os
+import pathlib
 import sys
 from collections.abc import Sequence
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import pathlib
 
 from absl import flags
 

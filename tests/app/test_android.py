@@ -56,6 +56,7 @@ def test_core(alone):
     _or_skip(toolchain.build_core)
 
 
+@pytest.mark.long
 def test_package(tools, model, tmp_path):
     """The signed APK contains app, runtime and model in the right places, and its manifest is as declared."""
     package = tmp_path / "app.apk"
@@ -76,6 +77,7 @@ def test_package(tools, model, tmp_path):
     assert "application-debuggable" in badging and "locales: '--_--' 'de'" in badging
 
 
+@pytest.mark.long
 def test_screens(tools, model, tmp_path):
     """The top 3 of a photo rotated by EXIF equal Python's for the upright photo."""
     upright = np.empty((60, 48, 3), np.uint8)

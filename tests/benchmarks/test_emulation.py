@@ -58,6 +58,7 @@ def assert_none_needs_more(records: list[arm.Record]) -> None:
             assert after <= 1.01 * before, f"{name}, {kind}: {before:,} instructions became {after:,}"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(all(REASONS.values()), reason=str(REASONS["a76"]))
 def test_files_compute_the_same_on_other_processors(files, expected):
     # One test, since each of pytest's workers would export the networks for itself.
@@ -76,6 +77,7 @@ def test_files_compute_the_same_on_other_processors(files, expected):
         pytest.skip(f"The other processors agree. {missing[0]}")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(REASONS["a76"] or cycles.reason()), reason=str(REASONS["a76"] or cycles.reason()))
 def test_the_program_prints_and_writes_its_table(tmp_path, capsys):
     paths, table = [tmp_path / "colours.tflite", tmp_path / "no_softmax.tflite"], tmp_path / "table.csv"

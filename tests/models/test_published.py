@@ -31,7 +31,12 @@ V2_HALF = [
 ]
 
 
-@pytest.mark.parametrize(("groups", "alpha", "parameters", "mega"), MEGVII_V1)
+def first_is_short(rows: list[tuple]) -> list:
+    """Returns the rows as parameters; all but the first are long tests."""
+    return [rows[0], *(pytest.param(*row, marks=pytest.mark.long) for row in rows[1:])]
+
+
+@pytest.mark.parametrize(("groups", "alpha", "parameters", "mega"), first_is_short(MEGVII_V1))
 def test_v1_megvii(groups, alpha, parameters, mega):
     model = ShuffleNetV1(alpha=alpha, groups=groups, wiring="megvii")
     assert complexity.parameters(model) == parameters
@@ -39,7 +44,7 @@ def test_v1_megvii(groups, alpha, parameters, mega):
     assert complexity.multiply_adds(model) == counted_v1(alpha, groups)
 
 
-@pytest.mark.parametrize(("groups", "parameters", "mega"), PAPER_V1)
+@pytest.mark.parametrize(("groups", "parameters", "mega"), first_is_short(PAPER_V1))
 def test_v1_paper(groups, parameters, mega):
     model = ShuffleNetV1(groups=groups)
     assert complexity.parameters(model) == parameters
@@ -47,7 +52,7 @@ def test_v1_paper(groups, parameters, mega):
     assert complexity.multiply_adds(model) == counted_v1(1.0, groups)
 
 
-@pytest.mark.parametrize(("alpha", "parameters", "mega"), V2_INPUT)
+@pytest.mark.parametrize(("alpha", "parameters", "mega"), first_is_short(V2_INPUT))
 def test_v2_projection_as_wide_as_its_input(alpha, parameters, mega):
     without_bias = ShuffleNetV2(alpha=alpha, wiring="megvii")
     assert complexity.parameters(without_bias) == parameters
@@ -55,7 +60,7 @@ def test_v2_projection_as_wide_as_its_input(alpha, parameters, mega):
     assert complexity.multiply_adds(without_bias) == counted_v2(alpha, half=False)
 
 
-@pytest.mark.parametrize(("alpha", "parameters", "giga", "digit"), V2_HALF)
+@pytest.mark.parametrize(("alpha", "parameters", "giga", "digit"), first_is_short(V2_HALF))
 def test_v2_projection_of_half_the_output(alpha, parameters, giga, digit):
     model = ShuffleNetV2(alpha=alpha, wiring="torchvision")
     assert complexity.parameters(model) == parameters

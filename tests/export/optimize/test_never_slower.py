@@ -7,6 +7,7 @@ import random_converted_graphs
 import random_graphs
 import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
+from amount import examples
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -81,7 +82,7 @@ _ROUNDS = {p.name for p in pass_manager.PASSES if p.rounds}
 
 
 @pytest.mark.parametrize("target", names())
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(model=st.one_of(ANY, shrinking()), threads=st.sampled_from([1, 1, 2]))
 def test_no_random_graph_becomes_slower(target, model, threads):
     note(str([f"{Graph(model).kind(o)}{list(o.inputs)}->{list(o.outputs)}" for o in Graph(model).operators]))

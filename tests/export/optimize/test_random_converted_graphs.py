@@ -1,5 +1,6 @@
 """Whatever a channels-first network does between its transposes: the optimized graph computes the same with fewer of them."""
 
+from amount import examples
 from hypothesis import HealthCheck, given, note, settings
 from random_converted_graphs import models
 
@@ -9,7 +10,7 @@ from export.optimize.passes import PASSES
 from export.optimize.targets.cost_model import CostModel
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(models())
 def test_random_converted_graphs_compute_the_same(model):
     result = model

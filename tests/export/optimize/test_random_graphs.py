@@ -1,5 +1,6 @@
 """Whatever moves channels in whatever order: the optimized graph computes the same."""
 
+from amount import examples
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from random_graphs import models
@@ -10,7 +11,7 @@ from export.optimize.passes import PASSES
 from export.optimize.targets.cost_model import CostModel
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(models(), st.sampled_from([1, 2]))
 def test_random_graphs_compute_the_same(model, threads):
     result = model

@@ -7,7 +7,7 @@ nothing is optimized; test_figures.py builds each at its full depth and runs it.
 import numpy as np
 import pytest
 import tensorflow as tf
-from zoo_networks import EVERY, TESTED, least_size, light
+from zoo_networks import EVERY, TESTED, least_size, light, marked
 
 import shufflenet_tf as st
 from shufflenet_tf.models import kernels
@@ -22,13 +22,12 @@ LEFT = {"QUANTIZE", "SOFTMAX", "HARD_SWISH", "RELU", "AVERAGE_POOL_2D"}
 
 @pytest.fixture(autouse=True)
 def lighter(monkeypatch):
-    tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(0)
     if not EVERY:
         light(monkeypatch)
 
 
-@pytest.mark.parametrize("name", TESTED)
+@pytest.mark.parametrize("name", marked(TESTED))
 def test_forward_step_save_load_export(name, tmp_path):
     size = least_size(name)
     pixels = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8)
