@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from absl import flags, logging
 
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.limits import allow_megapixels
 from shufflenet_tf.text_files import expand_flag_files
 
 if TYPE_CHECKING:
@@ -167,9 +168,7 @@ def run(
     def work() -> int | None:
         arguments = values(expand_flag_files(list(map(str, sys.argv if argv is None else argv))))[1:]
         if "max_megapixels" in values and values.max_megapixels:
-            from shufflenet_tf.data import decode
-
-            decode.allow_megapixels(values.max_megapixels)
+            allow_megapixels(values.max_megapixels)
         if not values.help:
             return main(arguments)
         print(f"{description.strip()}\n\n{_flags_help(values)}")

@@ -21,6 +21,7 @@ from PIL import (
 
 from shufflenet_tf.data.codecs import MAX_DECODED_PIXELS, decode_jpeg_box, decode_stored
 from shufflenet_tf.data.orientation import is_transposed, read, stored_box, turn, upright
+from shufflenet_tf.limits import MEGAPIXELS
 
 # (height, width) of the upright image -> (top, left, height, width) of a window inside it; all are int32 scalars.
 Window = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]
@@ -33,7 +34,6 @@ _PLUGINS = {
     b"BM": BmpImagePlugin.BmpImageFile,
     b"GIF8": GifImagePlugin.GifImageFile,
 }
-_limits = {"scanned": 400.0, "held": 179.0}  # million pixels
 
 
 def decode(encoded: tf.Tensor, orientation: tf.Tensor | int | None = None) -> tf.Tensor:
@@ -111,14 +111,6 @@ class UndecodableError(Exception):
     """A file that is of no use as an image; the message says why in a few words."""
 
 
-def allow_megapixels(limit: float) -> None:
-    """Sets how many million pixels an image may have to be read; it holds for this process.
-
-    Without it, JPEG files may have 400 million and others 179 million.
-    """
-    _limits.update(dict.fromkeys(_limits, limit))
-
-
 def examine(path: str | os.PathLike) -> tuple[int, bool]:
     """Decodes a JPEG, PNG, WebP, BMP or GIF file, whatever its extension, to learn how it is to be read.
 
@@ -181,7 +173,7 @@ def _without_texts(png: bytes) -> bytes:
 
 def _check_size(image: Image.Image) -> None:
     is_scanned = image.format in _JPEG and "progressive" not in image.info  # else all of it is held in memory
-    limit = _limits["scanned" if is_scanned else "held"]
+    limit = MEGAPIXELS["scanned" if is_scanned else "held"]
     if image.width * image.height > limit * 1e6:
         raise UndecodableError(
             f"too many pixels, {image.width}x{image.height}: up to {limit:g} million are read, which --max_megapixels raises"

@@ -5,7 +5,6 @@ import io
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from etils import epath
 from PIL import Image
 
 from shufflenet_tf.data import tfds_source
@@ -28,7 +27,7 @@ def source(tmp_path, monkeypatch):
     def opened(splits: dict[str, list[int]]):
         class Own(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             VERSION = tfds.core.Version("1.0.0")
-            pkg_dir_path = epath.Path(tmp_path)
+            pkg_dir_path = type(tfds.core.tfds_path())(tmp_path)
 
             def _info(self):
                 label = tfds.features.ClassLabel(names=["cat ", "cafe\u0301"])
