@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING
 from absl import flags, logging
 
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.limits import allow_megapixels
+from shufflenet_tf.text_files import expand_flag_files
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -38,7 +40,7 @@ _WHERE = re.compile(r"Graph execution error:$|Detected at node |\s+File \"|<stac
 _NOISE = re.compile(
     r"\{\{function_node [^}]*\}\}\s*|\s*\[\[(\{\{node |Iterator|Stateful).*|\s*\[Op:\w+\].*"
     r"|( compatible with node )?\{\{node [^}]*\}\}"
-    r"|Error in user-defined function passed to .*? with iterator: [\w:\[\]]*: "
+    r"|Error in user-defined function passed to .*? with iterator: [\w:\[\]]*: |\bUserError: "
 )
 _REMEDIES = {
     r"filter_size does not have enough|[Gg]radients for grouped conv": "TensorFlow without oneDNN can't differentiate a "
@@ -103,6 +105,18 @@ def define_dataset(values: flags.FlagValues, default: str | None = None, help: s
         "Folder where TensorFlow Datasets are prepared; without it, a folder in your home.",
         flag_values=values,
     )
+    define_max_megapixels(values)
+
+
+def define_max_megapixels(values: flags.FlagValues) -> None:
+    """Defines --max_megapixels, the limit of the size of photos."""
+    flags.DEFINE_float(
+        "max_megapixels",
+        None,
+        "Largest photo that is read, in million pixels; without it, 400 for JPEG files and 179 for others.",
+        1,
+        flag_values=values,
+    )
 
 
 def define_output(values: flags.FlagValues, help: str, default: str | None = None, alias: str | None = None) -> None:
@@ -152,7 +166,9 @@ def run(
     """
 
     def work() -> int | None:
-        arguments = values(list(map(str, sys.argv if argv is None else argv)))[1:]
+        arguments = values(expand_flag_files(list(map(str, sys.argv if argv is None else argv))))[1:]
+        if "max_megapixels" in values and values.max_megapixels:
+            allow_megapixels(values.max_megapixels)
         if not values.help:
             return main(arguments)
         print(f"{description.strip()}\n\n{_flags_help(values)}")

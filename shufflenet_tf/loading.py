@@ -165,7 +165,8 @@ def save_saved_model(model: ImageClassifier, path: str | os.PathLike) -> None:
     """Writes a SavedModel with preprocessing inside, for TF Serving and tf.data pipelines.
 
     Its signatures are "serving_default" (`images`: uint8 [N, height, width, 3], RGB) and "encoded" (`encoded`: string [N],
-    JPEG or PNG files of any size); both return `probabilities`, float32 [N, classes], and `label`, string [N].
+    JPEG, PNG or plain BMP files of any size, made upright; other files are refused); both return `probabilities`, float32
+    [N, classes], and `label`, string [N].
 
     Raises:
       UserError: the model's input size is open.

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from shufflenet_tf import imagenet
+from shufflenet_tf import imagenet, keras_settings
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import INITIALIZER, register
 from shufflenet_tf.preprocessing import Preprocessing
@@ -71,6 +71,7 @@ class ImageClassifier(tf.keras.Model):
         labels: Sequence[str] | None = None,
         preprocessing: Preprocessing | Mapping[str, Any] | str | None = None,
     ):
+        keras_settings.check()
         checkpoint = published.find(weights, network)
         new_classifier = checkpoint is not None and include_top and classes not in (None, checkpoint.classes)
         if checkpoint is not None:
