@@ -70,6 +70,8 @@ class ImageClassifier(tf.keras.Model):
     ):
         checkpoint = published.find(weights, network)
         if checkpoint is not None:
+            if include_top:
+                checkpoint.check_classifier()
             wiring = wiring or checkpoint.wiring
             preprocessing = preprocessing or checkpoint.preprocessing
             labels = labels or (checkpoint.labels if include_top else None)
