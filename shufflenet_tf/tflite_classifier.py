@@ -157,7 +157,7 @@ def _preprocessing(path: str, text: str | None) -> Preprocessing:
     try:
         return Preprocessing.of(text and json.loads(text))
     except (ValueError, TypeError) as error:  # UserError is a ValueError
-        raise UserError(f"{path} has a {PREPROCESSING} that can't be used ({error}): export it again.") from None
+        raise UserError(f"{path} has a {PREPROCESSING} that can't be used ({str(error)[:200]}): export it again.") from None
 
 
 def _interpreter(path: str, threads: int) -> Any:

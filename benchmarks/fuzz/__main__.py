@@ -25,8 +25,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 BATCH = 250  # inputs a process
-HANG, MEMORY = 20, 2 << 30  # seconds of an input, bytes of a process
-OPTIMIZE_HANG = 300  # the optimizer ends its own worker when it takes too long
+HANG, MEMORY = 20, 2 << 30  # seconds of the processor for an input, bytes of a process
+STUCK = 120  # seconds that pass, whatever else the machine does
+OPTIMIZE_STUCK = 900  # the optimizer ends its own worker when it takes too long
 # Events of Python's audit that no reader has a reason for.
 FORBIDDEN = (
     "os.system",
@@ -132,7 +133,7 @@ def run_batch(jobs: list[tuple[str, int]], seed: int) -> tuple[int, dict[int, st
         finally:
             os._exit(status)
     os.close(write_end)
-    answer, last, since, ended = bytearray(), -1, time.monotonic(), ""
+    answer, last, since, used, ended = bytearray(), -1, time.monotonic(), 0.0, ""
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         try:
@@ -145,12 +146,13 @@ def run_batch(jobs: list[tuple[str, int]], seed: int) -> tuple[int, dict[int, st
             break
         position = struct.unpack("<q", shared[:8])[0]
         if position != last:
-            last, since = position, time.monotonic()
-        limit = OPTIMIZE_HANG if position < len(jobs) and jobs[position][0] == "optimize" else HANG
-        if time.monotonic() - since > limit:
+            last, since, used = position, time.monotonic(), _processor_seconds(child)
+        slow = position < len(jobs) and jobs[position][0] == "optimize"
+        passed, computed = time.monotonic() - since, _processor_seconds(child) - used
+        if passed > (OPTIMIZE_STUCK if slow else STUCK) or (computed > HANG and not slow):
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            ended = f"it took more than {limit} s"
+            ended = f"it took {passed:.0f} s, {computed:.0f} s of the processor"
             break
         time.sleep(0.01)
     os.close(read_end)
@@ -163,6 +165,11 @@ def run_batch(jobs: list[tuple[str, int]], seed: int) -> tuple[int, dict[int, st
         problems[done] = ended
         done += 1
     return done, problems
+
+
+def _processor_seconds(process: int) -> float:
+    fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def jobs_of(names: list[str], first: int, count: int) -> list[tuple[str, int]]:

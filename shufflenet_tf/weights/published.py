@@ -125,6 +125,8 @@ def read(path: str | os.PathLike) -> Checkpoint:
     else:
         with open_npz(path, _REMEDY) as file:
             state = {key.removesuffix(":0"): file[key] for key in file.files}
+            if other := next((key for key, array in state.items() if not isinstance(array, np.ndarray)), None):
+                raise ValueError(f"{other[:100]} in it is no array")
         config = canonical.pop_config(state, name)
         tensors = Tensors.of(state)
     match = None if config else layouts.find(tensors)
