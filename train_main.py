@@ -34,12 +34,14 @@ from absl import app, flags, logging
 import shufflenet_tf as st  # isort: skip
 import tensorflow as tf  # isort: skip
 
-from shufflenet_tf.cli import told
+from shufflenet_tf.cli import run_and_report
 from shufflenet_tf.data import open_source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.files import check_writable
 from shufflenet_tf.models.image_classifier import MIN_SIZE
 from shufflenet_tf.preprocessing import PREPROCESSINGS
+from shufflenet_tf.seeds import fold
+from shufflenet_tf.text_files import expand_flag_files
 from shufflenet_tf.training import schedules
 from shufflenet_tf.training.fit import Settings, train
 from shufflenet_tf.training.report import write_report
@@ -93,7 +95,9 @@ flags.DEFINE_float("rand_augment", 0.0, "Magnitude of keras-cv's RandAugment; 0:
 flags.DEFINE_float("mixup", 0.0, "Alpha of keras-cv's MixUp; 0: none.", 0, 10)
 flags.DEFINE_float("cutmix", 0.0, "Alpha of keras-cv's CutMix; 0: none.", 0, 10)
 
-flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", 0)
+flags.DEFINE_integer(
+    "seed", 0, "Of weights, order and augmentation: 0 or more; of one above 2**32 - 1, the remainder by 2**32 counts.", 0
+)
 flags.DEFINE_bool("deterministic", False, "Equal weights to the last bit for equal flags, also after an interruption.")
 flags.DEFINE_enum("strategy", "none", ["none", "mirrored"], "mirrored: all GPUs of this machine.")
 flags.DEFINE_enum("mixed_precision", "none", ["none", "float16", "bfloat16"], "Type of the activations in training.")
@@ -112,7 +116,7 @@ def main(argv: list[str]) -> None:
         _remove_run(folder)
     check_writable(folder)
     augmentation = _augmentation()
-    tf.keras.utils.set_random_seed(FLAGS.seed)
+    tf.keras.utils.set_random_seed(fold(FLAGS.seed))
     if FLAGS.deterministic:
         if not augmentation.stateless:
             raise st.UserError("--deterministic can't go with --rand_augment, --mixup or --cutmix, which keep their own dice.")
@@ -239,7 +243,7 @@ Next:
 
 def run(argv: list[str]) -> int:
     """Runs `main` and returns the exit status; what a person or a machine gets wrong is told in one sentence."""
-    return told(
+    return run_and_report(
         "train_main.py",
         lambda: main(argv),
         path=lambda: FLAGS.output_dir,
@@ -251,7 +255,7 @@ def run(argv: list[str]) -> int:
 
 def _parse(argv: list[str]) -> list[str]:
     arguments: list[str] = []
-    if status := told("train_main.py", lambda: arguments.extend(FLAGS(argv))):
+    if status := run_and_report("train_main.py", lambda: arguments.extend(FLAGS(expand_flag_files(argv)))):
         sys.exit(status)
     return arguments
 

@@ -1,87 +1,77 @@
 """Says what is on photos.
 
 A model that train_main.py has written, on some photos, or on all those in a folder and the folders within it:
-  python -m shufflenet_tf.classify --weights=runs/latest cat.jpg dog.png
-  python -m shufflenet_tf.classify --weights=runs/latest --top=3 holiday/
+  python -m shufflenet_tf.classify --model=runs/latest cat.jpg dog.png
+  python -m shufflenet_tf.classify --model=runs/latest --top=3 holiday/
 
-Published weights, and an exported model with names of one's own for its classes:
-  python -m shufflenet_tf.classify --weights=shufflenet_v2_x1_0.pth cat.jpg
-  python -m shufflenet_tf.classify --weights=model.tflite --labels=labels.txt cat.jpg
+Published weights, and an exported model with names for its classes:
+  python -m shufflenet_tf.classify --model=shufflenet_v2_x1_0.pth cat.jpg
+  python -m shufflenet_tf.classify --model=model.tflite --labels=labels.txt cat.jpg
 
 A picture with bars, or one JSON object a line for another program:
-  python -m shufflenet_tf.classify --weights=runs/latest --show=result.png holiday/
-  python -m shufflenet_tf.classify --weights=runs/latest --json holiday/ > result.jsonl
+  python -m shufflenet_tf.classify --model=runs/latest --show=result.png holiday/
+  python -m shufflenet_tf.classify --model=runs/latest --json holiday/ > result.jsonl
 
-Photos are JPEG, PNG, WebP, BMP and GIF files, turned as their camera says. Where a folder's folders are named as
-labels are (or as ImageNet's, n02123045), a last line tells how many photos are in the folder of their top label.
+Photos are JPEG, PNG, WebP, BMP and GIF files, rotated ones included. Where a folder's folders are named as
+labels are (or as ImageNet's, n02123045), the last line says how many photos are in the folder of their top label.
 The exit status is 0, 1 if a photo couldn't be read, 2 if nothing could be done.
 """
 
 import dataclasses
 import json
-import multiprocessing.pool
 import os
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from absl import flags, logging
+from absl import flags
 
 import shufflenet_tf as st
-from shufflenet_tf import imagenet
-from shufflenet_tf.cli import told
+from shufflenet_tf import cli, imagenet, prediction
 from shufflenet_tf.data import photos as photo_files
-from shufflenet_tf.data.decode import UndecodableError
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.evaluation.classified import MAX_SHOWN, classified
 from shufflenet_tf.evaluation.metrics import shorten
 from shufflenet_tf.files import check_writable
+from shufflenet_tf.text_files import read_text
 from shufflenet_tf.tflite_classifier import label_lines
 
-# Flags of its own, rather than absl's global ones: those of train_main.py have the same names.
-FLAGS = flags.FlagValues()
-FLAGS.set_gnu_getopt(True)  # flags and photos in any order
-flags.DEFINE_string("weights", None, "The model: a file, or the folder of a run.", flag_values=FLAGS)
-flags.DEFINE_integer("top", 5, "How many classes to name for a photo; default: 5.", 1, flag_values=FLAGS)
-flags.DEFINE_string("labels", None, "A file with one label a line, or imagenet; default: the model's own.", flag_values=FLAGS)
+FLAGS = cli.flag_values()
+cli.define_model(FLAGS)
+cli.define_alias(FLAGS, "weights", "model")
+flags.DEFINE_integer("top", 5, "Classes to name for each photo.", 1, flag_values=FLAGS)
+flags.DEFINE_string("labels", None, "A file with one label a line, or imagenet; without it, the model's.", flag_values=FLAGS)
 flags.DEFINE_string("show", None, "A picture to draw, .png, .pdf or .svg: photos with bars.", flag_values=FLAGS)
-flags.DEFINE_bool("json", False, "Print a JSON object a photo and line.", flag_values=FLAGS)
-flags.DEFINE_bool("help", False, "Show this.", short_name="h", flag_values=FLAGS)
+flags.DEFINE_bool("json", False, "Print one JSON object a line, for each photo.", flag_values=FLAGS)
 
-BATCH = 16  # photos that are decoded at a time
 BAR_COLUMNS, MAX_LABEL = 20, 40
 PICTURES = {".png", ".pdf", ".svg"}
 
 
 @dataclasses.dataclass(frozen=True)
-class _Photo:
+class _Photo(os.PathLike):
     """A file; `folders`: the names of the folders that it's in, from the one that was given to the innermost."""
 
     path: str
     folders: tuple[str, ...] = ()
 
+    def __fspath__(self) -> str:
+        return self.path
 
-def main(argv: Sequence[str]) -> int:
-    """Classifies photos; `argv` and the result are those of a program."""
-    given = FLAGS(argv)[1:]
-    if FLAGS.help:
-        print(f"{__doc__}\nFlags:\n{_flags_help()}")
-        return 0
-    if FLAGS.weights is None:
-        raise UserError("There is no model: give --weights=PATH; --help shows examples.")
-    photos = _find(given)
+
+def main(arguments: Sequence[str]) -> int:
+    """Classifies the photos and folders that `arguments` name; returns the exit status."""
+    if FLAGS.model is None:
+        raise UserError("There is no model: give --model=PATH; --help shows examples.")
+    photos = _find(arguments)
     if FLAGS.show:
         _check_picture(pathlib.Path(FLAGS.show), photos)
-    labels = None if FLAGS.labels in (None, "imagenet") else _read_labels(FLAGS.labels)
-    bundle = st.load(FLAGS.weights)
-    labels, synsets = _labels(bundle, imagenet.labels() if FLAGS.labels == "imagenet" else labels)
-    return _Report(labels, synsets, len(photos)).run(bundle, photos)
-
-
-def _flags_help() -> str:
-    own = [FLAGS[name] for name in ("weights", "top", "labels", "show", "json")]
-    return "\n".join(f"  --{flag.name + ('' if flag.boolean else '='):10}{flag.help}" for flag in own)
+    given = None if FLAGS.labels in (None, "imagenet") else _read_labels(FLAGS.labels)
+    bundle = st.load(FLAGS.model)
+    given = imagenet.labels() if FLAGS.labels == "imagenet" else given
+    names = prediction.class_names(bundle, f"--model={FLAGS.model}", given, f"--labels={FLAGS.labels}")
+    return _Report(names, len(photos)).run(bundle, photos)
 
 
 def _find(given: Sequence[str]) -> list[_Photo]:
@@ -92,7 +82,7 @@ def _find(given: Sequence[str]) -> list[_Photo]:
             photos.append(_Photo(path))
             continue
         root = pathlib.Path(path)
-        found = photo_files.find(root)
+        found = photo_files.find(root, lambda line: print(f"classify: {line}.", file=sys.stderr))
         if not found:
             raise UserError(f"There is no photo in the folder {path}: give photos, or folders that hold some.")
         name = root.resolve().name
@@ -112,38 +102,19 @@ def _check_picture(path: pathlib.Path, photos: Sequence[_Photo]) -> None:
 
 
 def _read_labels(path: str) -> tuple[str, ...]:
-    try:
-        return label_lines(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise UserError(f"--labels={path} can't be read ({reason}): give a text file with one label a line.") from None
-
-
-def _labels(bundle: st.Bundle, given: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    """Names of the classes, and their synsets where they are ImageNet's."""
-    shape = bundle.model.output_shape
-    if len(shape) != 2:
-        raise UserError(f"--weights={FLAGS.weights} has no classifier, only features: give a whole model.")
-    classes, source = shape[1], f"--labels={FLAGS.labels}" if given else f"--weights={FLAGS.weights}"
-    labels = given or bundle.labels or (imagenet.labels() if classes == imagenet.CLASSES else None)
-    labels = labels or tuple(f"class {index}" for index in range(classes))
-    if len(labels) != classes:
-        raise UserError(f"{source} has {len(labels)} labels, but the model has {classes} classes: the numbers must agree.")
-    if labels in (imagenet.labels(), imagenet.synsets()):
-        return imagenet.labels(), imagenet.synsets()
-    return labels, None
+    return label_lines(read_text(path, "--labels"))
 
 
 class _Report:
     """What is printed and drawn, photo after photo.
 
     Args:
-      labels: names of the classes.
-      synsets: their ids, or None.
+      names: of the classes.
       total: number of photos.
     """
 
-    def __init__(self, labels: tuple[str, ...], synsets: tuple[str, ...] | None, total: int):
+    def __init__(self, names: prediction.ClassNames, total: int):
+        labels, synsets = names.labels, names.synsets
         self._labels, self._synsets, self._total = labels, synsets, total
         self._folders = {_plain(label): index for index, label in enumerate(labels)}
         self._folders |= {name: index for names in (labels, synsets or ()) for index, name in enumerate(names)}
@@ -154,11 +125,11 @@ class _Report:
         self._bars = sys.stdout.isatty() and encoding.startswith("utf")
 
     def run(self, bundle: st.Bundle, photos: Sequence[_Photo]) -> int:
-        """Classifies photos and tells of them; returns the exit status."""
+        """Classifies photos and reports each; returns the exit status."""
         unreadable = 0
-        for batch in _batches(bundle, photos):
+        for batch in prediction.read_batches(bundle, photos):
             images = [image for _, image in batch if not isinstance(image, str)]
-            results = iter(_classify(bundle, np.stack(images)) if images else ())
+            results = iter(prediction.probabilities(bundle, np.stack(images), f"--model={FLAGS.model}") if images else ())
             for photo, image in batch:
                 self._done += 1
                 if isinstance(image, str):
@@ -230,44 +201,12 @@ def _bar(probability: float) -> str:
     return ("█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()).ljust(BAR_COLUMNS)
 
 
-def _batches(bundle: st.Bundle, photos: Sequence[_Photo]) -> Iterator[list[tuple[_Photo, np.ndarray | str]]]:
-    """Photos with their pixels uint8 [height, width, 3] as the network sees them, or why they can't be read."""
-
-    def read(photo: _Photo) -> np.ndarray | str:
-        try:
-            return photo_files.read(photo.path, bundle.preprocessing, bundle.size)
-        except UndecodableError as reason:
-            return str(reason)
-
-    with multiprocessing.pool.ThreadPool(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(photos), BATCH):
-            batch = photos[start : start + BATCH]
-            images = pool.map(read, batch, 1)
-            yield list(zip(batch, images, strict=True))
-
-
-def _classify(bundle: st.Bundle, images: np.ndarray) -> np.ndarray:
-    probabilities = bundle.classify(images)
-    if not np.isfinite(probabilities).all():
-        raise UserError(f"--weights={FLAGS.weights} gives no numbers: it is damaged, or its training diverged.")
-    if not (probabilities.min() >= 0 and probabilities.max() <= 1 + 1e-3):
-        raise UserError(
-            f"--weights={FLAGS.weights} gives values of {probabilities.min():g} to {probabilities.max():g} where probabilities "
-            "are expected: give a model that ends with a softmax."
-        )
-    return probabilities
-
-
-def run(argv: Sequence[str]) -> int:
-    """Runs `main` and returns the exit status; what went wrong is told in one sentence."""
-    logging.set_verbosity(logging.ERROR)
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit status."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a label that the terminal can't show is no reason to stop
-    try:
-        return told("classify", lambda: main(argv), lambda: FLAGS["show"].value)
-    finally:
-        FLAGS.unparse_flags()
+    return cli.run("classify", __doc__, FLAGS, main, argv, path=lambda: FLAGS["show"].value)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv))
+    sys.exit(run())

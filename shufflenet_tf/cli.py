@@ -1,14 +1,38 @@
-"""What programs have in common: whatever goes wrong is told in one sentence, and by the exit status."""
+"""What all command lines share: flags, one form of --help, one sentence for a failure, exit statuses and next steps.
+
+A program has flags apart from absl's global ones, and a `run` that a console script can call:
+
+    FLAGS = cli.flag_values()
+    cli.define_model(FLAGS)
+    flags.DEFINE_integer("top", 5, "Classes to name for a photo.", 1, flag_values=FLAGS)
+
+    def main(arguments: list[str]) -> None: ...
+
+    def run(argv: Sequence[str] | None = None) -> int:
+        return cli.run("classify", __doc__, FLAGS, main, argv)
+
+Exit statuses: 0, 1 after a failure, 2 after wrong use, 130 after Ctrl-C.
+"""
 
 import os
+import pathlib
 import re
+import shlex
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
-from absl import flags
+from absl import flags, logging
 
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.text_files import expand_flag_files
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+STATUS_FAILED, STATUS_USAGE, STATUS_INTERRUPTED = 1, 2, 130
+_WIDTH, _INDENT = 110, 24
 
 # Lines of TensorFlow's message that tell where, not why; Python's traceback, which may follow the reason, is cut off.
 _WHERE = re.compile(r"Graph execution error:$|Detected at node |\s+File \"|<stack traces unavailable>|\s*$")
@@ -28,14 +52,120 @@ _REMEDIES = {
 }
 
 
-def reason(error: tf.errors.OpError) -> str:
-    """Returns why TensorFlow stopped, without where, and what to do if that is known; in sentences that end with a stop."""
-    lines = [_NOISE.sub("", line).strip() for line in (error.message or "").splitlines() if not _WHERE.match(line)]
-    sentence = next((line for line in lines if line), type(error).__name__).rstrip(".") + "."
-    return " ".join([sentence, *[remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, sentence)][:1]])
+class _ProgramFlags(flags.FlagValues):
+    """Flags of one program; `headings`: the first flag of each group -> the group's heading in --help."""
+
+    def __init__(self):
+        self.__dict__["headings"] = {}
+        super().__init__()
 
 
-def told(
+def flag_values() -> flags.FlagValues:
+    """Returns flags apart from absl's global ones, so that programs can share names; files and flags come in any order."""
+    values = _ProgramFlags()
+    values.set_gnu_getopt(True)
+    flags.DEFINE_bool("help", False, "Show this.", short_name="h", flag_values=values)
+    return values
+
+
+def heading(values: flags.FlagValues, text: str) -> None:
+    """Begins a group of flags in --help."""
+    values.__dict__["headings"][len(_listed(values))] = text
+
+
+def define_alias(values: flags.FlagValues, old: str, name: str) -> None:
+    """Keeps an earlier spelling of the flag `name` readable, also in flag files; --help doesn't list it."""
+    flags.DEFINE_alias(old, name, flag_values=values)
+
+
+def define_model(
+    values: flags.FlagValues, help: str = "Trained model: a run's folder or a .keras, .npz, .pth or .tflite file."
+):
+    """Defines --model, the path of a trained model."""
+    flags.DEFINE_string("model", None, help, flag_values=values)
+
+
+def define_networks(values: flags.FlagValues, default: Sequence[str] | None = ("*",)) -> None:
+    """Defines --network, names of registered architectures."""
+    flags.DEFINE_list("network", default, "Registered networks, with shell wildcards.", flag_values=values)
+
+
+def define_dataset(values: flags.FlagValues, default: str | None = None, help: str = "Images") -> None:
+    """Defines --dataset and --data_dir; `help`: what the images are for."""
+    flags.DEFINE_string(
+        "dataset",
+        default,
+        f"{help}: shapes (drawn on the spot), folder:PATH, a plain folder, or tfds:NAME.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Folder where TensorFlow Datasets are prepared; without it, a folder in your home.",
+        flag_values=values,
+    )
+
+
+def define_output(values: flags.FlagValues, help: str, default: str | None = None, alias: str | None = None) -> None:
+    """Defines --output, the file or folder of the results."""
+    flags.DEFINE_string("output", default, help, flag_values=values)
+    if alias:
+        define_alias(values, alias, "output")
+
+
+def define_threads(values: flags.FlagValues) -> None:
+    """Defines --threads."""
+    flags.DEFINE_integer("threads", 1, "Threads of each interpreter.", 1, flag_values=values)
+
+
+def define_timing(values: flags.FlagValues, runs: int) -> None:
+    """Defines the flags of programs that time files: --threads, --runs and --cpu_time, with `runs` as default."""
+    define_threads(values)
+    flags.DEFINE_integer("runs", runs, "Timed runs of each file.", 1, flag_values=values)
+    flags.DEFINE_bool(
+        "cpu_time", False, "Count the computing time of one thread: for a machine that others use too.", flag_values=values
+    )
+
+
+def refuse_arguments(arguments: Sequence[str]) -> None:
+    """Raises a UserError for a word on the command line that is no flag."""
+    if arguments:
+        raise UserError(f"Unexpected argument {arguments[0]!r}: all settings are flags, --name=value.")
+
+
+def run(
+    name: str,
+    description: str,
+    values: flags.FlagValues,
+    main: Callable[[list[str]], int | None],
+    argv: Sequence[str] | None = None,
+    **messages,
+) -> int:
+    """Parses flags, runs a program and returns its exit status; a failure is reported in one sentence.
+
+    Args:
+      name: the program's name in messages, such as "export.benchmark".
+      description: what --help shows above the flags: a sentence and examples.
+      values: its flags, from `flag_values`.
+      main: called with the arguments that are no flags; may return an exit status.
+      argv: of the process, its first element being the program; None: sys.argv.
+      **messages: see `run_and_report`.
+    """
+
+    def work() -> int | None:
+        arguments = values(expand_flag_files(list(map(str, sys.argv if argv is None else argv))))[1:]
+        if not values.help:
+            return main(arguments)
+        print(f"{description.strip()}\n\n{_flags_help(values)}")
+
+    logging.set_verbosity(logging.ERROR)  # Keras and TensorFlow log through absl what only their authors need
+    try:
+        return run_and_report(name, work, **{"interrupted": "Interrupted; nothing was left half-written."} | messages)
+    finally:
+        values.unparse_flags()
+
+
+def run_and_report(
     name: str,
     work: Callable[[], int | None],
     path: Callable[[], str | None] = lambda: None,
@@ -43,15 +173,15 @@ def told(
     failed: str = "",
     interrupted: str = "Interrupted.",
 ) -> int:
-    """Does a program's work and returns its exit status: 0, or what the work returns, 2 after wrong use, 1 after a failure.
+    """Does a program's work and returns its exit status; a failure is reported in one sentence on the standard error.
 
     Args:
-      name: the program's, before what it complains about.
-      work: what it does.
+      name: the program's, in front of the sentence.
+      work: returns None or an exit status.
       path: returns where it writes, for failures that don't say where they happened.
       memory: what to do if there was too little.
       failed: what to add where the system failed.
-      interrupted: what to say after Ctrl-C, for which the status is 130.
+      interrupted: what to say after Ctrl-C.
     """
 
     def complain(sentence: str, status: int) -> int:
@@ -61,18 +191,78 @@ def told(
     try:
         return work() or 0
     except flags.Error as error:
-        return complain(" ".join(str(error).split()), 2)
+        return complain(" ".join(str(error).split()), STATUS_USAGE)
     except UserError as error:
         return complain(str(error), error.status)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return complain(f"{error.strerror or error} ({error.filename or path()}){failed}.", 1)
-    except tf.errors.OpError as error:
-        told_reason = reason(error)
-        if isinstance(error, tf.errors.ResourceExhaustedError) and "No space left" not in told_reason:
-            return complain(f"Memory ran out: {memory}", 1)
-        return complain(f"TensorFlow stopped: {told_reason}", 1)
+        return complain(f"{error.strerror or error} ({error.filename or path()}){failed}.", STATUS_FAILED)
     except KeyboardInterrupt:
-        return complain(interrupted, 130)
+        return complain(interrupted, STATUS_INTERRUPTED)
+    except Exception as error:
+        tensorflow = sys.modules.get("tensorflow")  # a program that hasn't loaded it need not wait for it
+        if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
+            raise
+        sentence = reason(error)
+        if isinstance(error, tensorflow.errors.ResourceExhaustedError) and "No space left" not in sentence:
+            return complain(f"Memory ran out: {memory}", STATUS_FAILED)
+        return complain(f"TensorFlow stopped: {sentence}", STATUS_FAILED)
+
+
+def reason(error: "tf.errors.OpError") -> str:
+    """Returns why TensorFlow stopped, without where, and what to do if that is known; in sentences that end with a stop."""
+    lines = [_NOISE.sub("", line).strip() for line in (error.message or "").splitlines() if not _WHERE.match(line)]
+    sentence = next((line for line in lines if line), type(error).__name__).rstrip(".") + "."
+    return " ".join([sentence, *[remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, sentence)][:1]])
+
+
+def next_steps(steps: Sequence[tuple[str, str]]) -> str:
+    """Returns the text that ends a program: the commands that a person may want next, with real paths.
+
+    Args:
+      steps: pairs of (what it does, the command); "python" at the start of a command becomes this interpreter.
+    """
+    width = max(len(purpose) for purpose, _ in steps)
+    return "\n".join(["Next:", *(f"  {purpose + ':':{width + 1}} {_with_interpreter(c)}" for purpose, c in steps)])
+
+
+def _with_interpreter(command: str) -> str:
+    program, _, rest = command.partition(" ")
+    if program != "python":
+        return command
+    interpreter, here = pathlib.Path(sys.executable), pathlib.Path.cwd()
+    return f"{shlex.quote(str(interpreter.relative_to(here))) if interpreter.is_relative_to(here) else 'python'} {rest}"
+
+
+def _listed(values: flags.FlagValues) -> list[flags.Flag]:
+    """The flags that --help shows, in the order of their definitions: no aliases, and --help itself last."""
+    shown = [values[name] for name in values if values[name].name == name]
+    aliases = [flag for flag in shown if isinstance(flag.help, str) and flag.help.startswith("Alias for --")]
+    shown = [flag for flag in shown if flag not in aliases and flag.name != "help"]
+    return [*dict.fromkeys(shown), values["help"]]
+
+
+def _flags_help(values: flags.FlagValues) -> str:
+    headings = values.__dict__["headings"]
+    lines = [] if 1 in headings else ["Flags:"]
+    for position, flag in enumerate(_listed(values), 1):
+        if position in headings:
+            lines += ["", f"{headings[position]}:"] if lines else [f"{headings[position]}:"]
+        name = f"  --{'[no]' if flag.boolean and flag.default else ''}{flag.name}{'' if flag.boolean else '='}"
+        text = f"{flag.help}{_default(flag)}"
+        wrapped = textwrap.wrap(text, _WIDTH - _INDENT, break_on_hyphens=False)
+        if len(name) >= _INDENT:
+            lines.append(name)
+            name = ""
+        lines += [f"{name:{_INDENT}}{wrapped[0]}", *(f"{'':{_INDENT}}{line}" for line in wrapped[1:])]
+    lines.append(f"  {'--flagfile=':{_INDENT - 2}}Read flags from a file, one a line; flags that follow it win.")
+    return "\n".join(lines)
+
+
+def _default(flag: flags.Flag) -> str:
+    if flag.default in (None, False, "", []):
+        return ""
+    default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
+    return " Default: on." if flag.boolean else f" Default: {default}."

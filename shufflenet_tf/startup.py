@@ -1,9 +1,18 @@
-"""How TensorFlow is loaded: by this project's programs with oneDNN, and quietly where TF_CPP_MIN_LOG_LEVEL >= 2 asks for it.
+"""How TensorFlow is loaded: when it is needed, quietly if this project asks for it, and with our layers registered.
 
-TensorFlow writes some of its start-up notes before it reads that variable.
+`import shufflenet_tf` loads no TensorFlow. `install` puts an import hook in place that acts when TensorFlow or Keras is
+loaded, whoever does it:
+
+* A module of this project that loads TensorFlow loads it quietly: the notes of its start-up are held back.
+* When the load is complete, `shufflenet_tf.models` is imported too, so that `tf.keras.models.load_model` knows our classes.
+
+Nothing else is chosen for a process that is not one of this project's programs.
 """
 
 import contextlib
+import importlib
+import importlib.abc
+import importlib.util
 import os
 import pathlib
 import platform
@@ -11,20 +20,28 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from shufflenet_tf import keras_settings
+
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
+_PACKAGES = ("shufflenet_tf", "export", "papers", "benchmarks", "train_main")
+_HOOKED = ("tensorflow", "keras", "tf_keras")
+SCRIPTS = "shufflenet-"  # how the names of the installed commands begin
 
 
-def load_tensorflow() -> None:
-    """Imports TensorFlow and finds its devices, quietly if that is wanted; what went wrong is shown all the same."""
+def install() -> None:
+    """Puts the import hook in place; chooses for TensorFlow what this project's programs want."""
     if in_program():
         choose_kernels()
-    if sys.argv[:1] == ["-m"]:  # `python -m shufflenet_tf...`: the reader of its output did not ask for notes
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a name that the terminal can't show is no reason to stop
+                stream.reconfigure(errors="backslashreplace")
+        # TensorFlow's notes, among them harmless ones of level "error", are not for users; what fails is raised in Python.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") in ("2", "3") and "tensorflow" not in sys.modules
-    with held_back() if wanted else contextlib.nullcontext():
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()
+    if _keras() in sys.modules:
+        importlib.import_module("shufflenet_tf.models")
+    else:
+        sys.meta_path.insert(0, _Hook())
 
 
 def in_program() -> bool:
@@ -36,9 +53,10 @@ def in_program() -> bool:
     else:
         module = getattr(main.__spec__, "name", "")
     script = pathlib.Path(getattr(main, "__file__", None) or ".").resolve()
-    return module.split(".")[0] in ("shufflenet_tf", "export", "papers") or script in (
-        _ROOT / "train_main.py",
-        _ROOT / "benchmarks" / script.name,
+    return (
+        module.split(".")[0] in _PACKAGES
+        or script in (_ROOT / "train_main.py", _ROOT / "benchmarks" / script.name)
+        or script.name.startswith(SCRIPTS)
     )
 
 
@@ -68,3 +86,93 @@ def held_back() -> Iterator[None]:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+class _Hook(importlib.abc.MetaPathFinder):
+    """Finds TensorFlow, Keras and our own modules as Python does, and wraps their loaders in `_Loader`.
+
+    Attributes:
+      running: the modules that are being imported, the outermost first. They import each other, and only when the outermost
+        one is complete may ours be imported from here.
+    """
+
+    def __init__(self):
+        self.running: list[str] = []
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in _HOOKED and not name.startswith("shufflenet_tf."):
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(name, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(self, spec.loader)
+                return spec
+        return None
+
+
+class _Loader(importlib.abc.Loader):
+    """Runs the module by Python's own loader, which then takes its place."""
+
+    def __init__(self, hook: _Hook, loader: importlib.abc.Loader):
+        self.hook, self.loader = hook, loader
+
+    def __getattr__(self, name):
+        return getattr(self.loader, name)
+
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module):
+        module.__loader__ = module.__spec__.loader = self.loader
+        running = self.hook.running
+        quiet = module.__name__ in _HOOKED and not any(name in _HOOKED for name in running) and _wanted_by_us()
+        if quiet:
+            keras_settings.check_before_loading(in_program())
+        running.append(module.__name__)
+        try:
+            with _quiet() if quiet else contextlib.nullcontext():
+                self.loader.exec_module(module)
+        finally:
+            running.pop()
+        if not running and _keras() in sys.modules and self.hook in sys.meta_path:
+            sys.meta_path.remove(self.hook)
+            if in_program():
+                keras_settings.choose()
+            importlib.import_module("shufflenet_tf.models")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds TensorFlow's notes back while it is loaded, unless the user has asked for them by TF_CPP_MIN_LOG_LEVEL."""
+    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+    if level in ("0", "1"):
+        yield
+        return
+    with held_back():
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = level or "1"  # TensorFlow reads it once; warnings and errors are shown later
+        try:
+            yield
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # has notes of its own
+        finally:
+            if level is None:
+                del os.environ["TF_CPP_MIN_LOG_LEVEL"]
+
+
+def _wanted_by_us() -> bool:
+    """Returns whether the import statement that is running stands in a module of this project."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name != __name__ and not name.startswith("importlib"):
+            module = frame.f_globals["__spec__"].name if name == "__main__" and frame.f_globals.get("__spec__") else name
+            return module.split(".")[0] in _PACKAGES or (name == "__main__" and in_program())
+        frame = frame.f_back
+    return False
+
+
+def _keras() -> str:
+    """Returns the package that tf.keras is or will be."""
+    return "tf_keras" if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true") else "keras"

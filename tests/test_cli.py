@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from shufflenet_tf.cli import reason, told
+from shufflenet_tf.cli import reason, run_and_report
 
 pytestmark = pytest.mark.both_generations
 LAYER = tf.keras.layers.Layer
@@ -101,7 +101,7 @@ def test_the_reason_is_told_and_what_to_do(work, sentences, capsys):
             caught.append(error)
             raise
 
-    assert told("program", recorded) == 1
+    assert run_and_report("program", recorded) == 1
     shown = [line for line in capsys.readouterr().err.splitlines() if line.startswith("program: ")]
     text = reason(caught[0])
     assert shown == [f"program: TensorFlow stopped: {text}"]
@@ -114,7 +114,7 @@ def test_memory_is_told_as_before(capsys):
     def exhausted():
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[64,1000]")
 
-    assert told("program", exhausted, memory="take less.") == 1
+    assert run_and_report("program", exhausted, memory="take less.") == 1
     assert capsys.readouterr().err == "program: Memory ran out: take less.\n"
 
 

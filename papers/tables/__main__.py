@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pathlib
 
 from papers.tables import TABLES, latency, report
-from shufflenet_tf.cli import told
+from shufflenet_tf.cli import run_and_report
 from shufflenet_tf.files import atomic_path, check_writable
 
 SUFFIXES = {"markdown": ".md", "csv": ".csv"}
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 def run(argv: Sequence[str]) -> int:
     """Runs the program with its arguments and returns its exit status."""
     args = _parser().parse_args(argv)
-    return told("papers.tables", lambda: _main(args))
+    return run_and_report("papers.tables", lambda: _main(args))
 
 
 def _main(args: argparse.Namespace) -> None:

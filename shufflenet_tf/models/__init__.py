@@ -1,1 +1,3 @@
-"""The networks: layers, the units of the papers, ShuffleNet V1 and V2, the zoo beside them, and the registry of all by name."""
+"""The networks, by name and by class; importing any of them registers the layers of all with Keras, which loads files by it."""
+
+from shufflenet_tf.models import registry as registry

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from shufflenet_tf import keras_settings
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import INITIALIZER, register
 from shufflenet_tf.preprocessing import Preprocessing
@@ -68,6 +69,7 @@ class ImageClassifier(tf.keras.Model):
         labels: Sequence[str] | None = None,
         preprocessing: Preprocessing | Mapping[str, Any] | str | None = None,
     ):
+        keras_settings.check()
         checkpoint = published.find(weights, network)
         if checkpoint is not None:
             if include_top:
