@@ -105,7 +105,8 @@ def _child(jobs: list[tuple[str, int]], seed: int, shared: mmap.mmap, report: in
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with open(os.devnull, "w") as nowhere, tempfile.TemporaryDirectory() as scratch:
-        sys.stdout = sys.stderr = nowhere
+        for stream in (1, 2):  # libjpeg warns
+            os.dup2(nowhere.fileno(), stream)
         os.chdir(scratch)
         for position, (name, number) in enumerate(jobs):
             shared[:8] = struct.pack("<q", position)

@@ -9,14 +9,13 @@ import pathlib
 import random
 import struct
 import tempfile
-import zipfile
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.fuzz import mutate
-from export.flatbuffer import associated_files, inspection, validation
+from export.flatbuffer import inspection, validation
 from export.optimize import optimize, targets
 from shufflenet_tf import tflite_classifier
 from shufflenet_tf.data import decode
@@ -235,28 +234,17 @@ def _read_tflite(path: pathlib.Path) -> object:
 
 @functools.cache
 def _packed() -> list[bytes]:
-    contract = {"resize": 256, "crop": 224, "interpolation": "bilinear", "antialias": True, "channel_order": "rgb"}
-    contract |= {"scale": 1 / 255, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
-    flatbuffer = associated_files.separate(_tflite()[0])[0]
-    files = [(zipfile.ZipInfo("labels.txt"), b"a\nb\n")]
-    files.append((zipfile.ZipInfo("preprocessing.json"), json.dumps(contract).encode()))
-    return [associated_files.attach(flatbuffer, files)]
+    return [content for content in _tflite() if b"PK\3\4" in content]
 
 
 def _change_packed(dice: random.Random, seed: bytes) -> bytes:
-    start = seed.index(b"PK\3\4")
+    start = seed.index(b"PK\3\4")  # the archive behind the graph
 
     def entry(dice: random.Random, name: str, data: bytes) -> bytes:
         return (mutate.mutate_json_bytes if name.endswith(".json") else mutate.mutate_bytes)(dice, data)
 
     tail = seed[start:]
     return seed[:start] + (mutate.mutate_bytes(dice, tail) if dice.random() < 0.4 else mutate.mutate_zip(dice, tail, entry))
-
-
-def _read_packed(path: pathlib.Path) -> object:
-    associated_files.separate(path.read_bytes())
-    packed = tflite_classifier._packed(os.fspath(path))
-    return tflite_classifier._preprocessing(os.fspath(path), packed.get(tflite_classifier.PREPROCESSING))
 
 
 def _targets() -> list[bytes]:
@@ -285,11 +273,13 @@ def _change_flags(dice: random.Random, seed: bytes) -> bytes:
 
 def _read_flags(path: pathlib.Path) -> object:
     import train_main
-    from shufflenet_tf.cli import told
+    from shufflenet_tf.cli import run_and_report
+    from shufflenet_tf.text_files import expand_flag_files
 
     path.write_bytes(path.read_bytes().replace(b"{}", os.fsencode(path)))  # a file that names itself
     try:
-        status = told("train_main.py", lambda: train_main.FLAGS(["train_main.py", f"--flagfile={path}"]) and None)
+        arguments = ["train_main.py", f"--flagfile={path}"]
+        status = run_and_report("train_main.py", lambda: train_main.FLAGS(expand_flag_files(arguments)) and None)
     finally:
         train_main.FLAGS.unparse_flags()
     if status not in (0, 2):
@@ -305,7 +295,8 @@ SUBJECTS = {
     "image": Subject(_images, mutate.mutate_bytes, _read_image, 4),
     "folder": Subject(lambda: [b""], lambda dice, _: dice.randbytes(8), _read_tree, 0.5, writes=True),
     "tflite": Subject(_tflite, _change_tflite, _read_tflite, 3),
-    "metadata": Subject(_packed, _change_packed, _read_packed, 2),
+    "metadata": Subject(_packed, _change_packed, tflite_classifier.LiteClassifier, 2),
+    "classifier": Subject(_tflite, _change_tflite, tflite_classifier.LiteClassifier, 0.3),
     "target": Subject(_targets, mutate.mutate_json_bytes, targets.Target.read, 2),
     "flags": Subject(_flag_files, _change_flags, _read_flags, 1, writes=True),
     "optimize": Subject(_tflite, _change_tflite, lambda path: optimize(path.read_bytes()), 0.005, writes=True),
