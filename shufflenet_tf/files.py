@@ -42,17 +42,25 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: writers such as Keras and matplotlib choose the format by it. The name is always the same, so
     # that what a killed process has left is replaced by the next one.
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    temporary, old = (path.with_name(f".{path.stem}.{kind}{path.suffix}") for kind in ("tmp", "old"))
+    if old.exists() and not path.exists():  # what a process left that was killed between the two renames below
+        os.replace(old, path)
     _remove(temporary)
     try:
         yield temporary
         _flush(temporary)
-        if path.is_dir():
-            shutil.rmtree(path)
+        if path.is_dir():  # a folder can't be replaced by another in one step
+            _remove(old)
+            os.replace(path, old)
         os.replace(temporary, path)
     except BaseException:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
         _remove(temporary)
         raise
+    finally:
+        if path.exists():
+            _remove(old)
 
 
 def _remove(path: pathlib.Path) -> None:

@@ -70,7 +70,8 @@ class Audit:
     def _hook(self, event: str, arguments: tuple) -> None:
         if self.watching:
             written = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
-            if event.startswith(FORBIDDEN) or (written and arguments[0] != os.devnull):
+            nameless = arguments and arguments[0] in (os.devnull, tempfile.gettempdir())  # the latter: a file without a name
+            if event.startswith(FORBIDDEN) or (written and not nameless):
                 self.events.append(f"{event}{arguments!r}"[:200])
 
 

@@ -18,9 +18,11 @@ from benchmarks.fuzz import mutate
 from export.flatbuffer import inspection, validation
 from export.optimize import optimize, targets
 from shufflenet_tf import tflite_classifier
+from shufflenet_tf.cli import run_and_report
 from shufflenet_tf.data import decode
 from shufflenet_tf.data.folder import open_folder
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.text_files import expand_flag_files
 from shufflenet_tf.training import checkpoint
 from shufflenet_tf.weights import canonical, layouts, published, torch_file
 
@@ -273,8 +275,6 @@ def _change_flags(dice: random.Random, seed: bytes) -> bytes:
 
 def _read_flags(path: pathlib.Path) -> object:
     import train_main
-    from shufflenet_tf.cli import run_and_report
-    from shufflenet_tf.text_files import expand_flag_files
 
     path.write_bytes(path.read_bytes().replace(b"{}", os.fsencode(path)))  # a file that names itself
     try:
