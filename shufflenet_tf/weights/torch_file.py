@@ -39,6 +39,7 @@ _STATE_DICT = "in PyTorch, torch.save(model.state_dict(), 'weights.pth'), and gi
 
 def is_torch_file(path: str | os.PathLike) -> bool:
     """Tells by the content of a file whether it is a PyTorch checkpoint; False also where no file is."""
+    head = b""
     try:
         with open(path, "rb") as file:
             head = file.read(512)
