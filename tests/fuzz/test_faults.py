@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from shufflenet_tf.cli import run_and_report
+from shufflenet_tf.data import photos
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path
 
@@ -88,6 +89,16 @@ def test_too_little_memory_is_a_sentence(capsys):
 
     assert run_and_report("program", work, memory="give less.") == 1
     assert capsys.readouterr().err == "program: Memory ran out: give less.\n"
+
+
+def test_folders_that_link_to_each_other_are_listed_once(tmp_path):
+    """There are more than 10^12 paths along these links."""
+    for i in range(16):
+        (tmp_path / f"{i}").mkdir()
+        (tmp_path / f"{i}" / "photo.jpg").write_bytes(b"")
+        for j in range(16):
+            (tmp_path / f"{i}" / f"link{j}").symlink_to(tmp_path / f"{j}")
+    assert len(list(photos.walk(tmp_path))) == 16
 
 
 def test_control_characters_of_names_are_escaped():
