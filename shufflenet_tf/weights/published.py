@@ -231,8 +231,10 @@ def _recognised(path: str, source: str, arrays: Mapping[str, np.ndarray], config
         shape, names = (config or {}).get("input_shape") or (), (config or {}).get("labels") or ()
         if not all(side is None or isinstance(side, int) for side in shape) or not all(isinstance(n, str) for n in names):
             raise ValueError("input_shape or labels")
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} describes its network in a way that can't be used ({error}): it is damaged.") from None
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise UserError(
+            f"{path} describes its network in a way that can't be used ({str(error)[:200]}): it is damaged."
+        ) from None
     return Checkpoint(
         path=path,
         source=source,
