@@ -1,7 +1,7 @@
 # Commands for a checkout; `make` lists them. All of them run in the virtual environment .venv, made on first use.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo android install test test-processors lint benchmark fuzz clean
+.PHONY: help demo android install test test-all test-processors lint benchmark fuzz clean
 PYTHON ?= python3
 PYTEST := -m pytest -n 2 --dist=worksteal
 RUN := .venv/bin/python
@@ -10,7 +10,7 @@ help: ## List these commands
 	@echo "Each command first makes a virtual environment in .venv, once; PYTHON=python3.12 chooses its Python."
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/installed ## Train ShuffleNetV2 on drawn signs, a few minutes; leaves model and pictures in runs/v2
+demo: .venv/installed ## Train ShuffleNetV2 on drawn signs, three minutes; leaves model and pictures in runs/v2
 	@$(RUN) train_main.py --flagfile=v2.flags
 
 android: .venv/installed ## Make the Android app from what was trained, or MODEL=file.tflite; leaves android_demo/app-debug.apk
@@ -21,17 +21,21 @@ android: .venv/installed ## Make the Android app from what was trained, or MODEL
 
 install: .venv/installed ## Only make the virtual environment, to use as .venv/bin/python
 
-test: .venv/installed ## Run all tests, then those of both Keras generations again under tf_keras; 20 minutes
-	@$(RUN) $(PYTEST)
-	@TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m both_generations
+test: .venv/installed ## Run the tests under both Keras generations, but for the long ones; 8 minutes on two cores
+	@$(RUN) $(PYTEST) -m "not long"
+	@TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m "both_generations and not long"
+
+test-all: .venv/installed ## Run all tests, the long ones and all of their examples too; an hour
+	@LONG_TESTS=1 $(RUN) $(PYTEST)
+	@LONG_TESTS=1 TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m both_generations
 
 test-processors: .venv/installed ## Run the tests that depend on the processor's kernels with those of lesser ones too
 	@echo "TensorFlow's own kernels, without oneDNN:"
-	@TF_ENABLE_ONEDNN_OPTS=0 $(RUN) $(PYTEST) -m kernels
+	@TF_ENABLE_ONEDNN_OPTS=0 $(RUN) $(PYTEST) -m "kernels and not long"
 	@TF_ENABLE_ONEDNN_OPTS=0 TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m "kernels and both_generations" tests/models/test_kernels.py
 	@if [[ "$$(uname -m)" != x86_64 ]]; then echo "Skipped: oneDNN with AVX2 needs an x86 processor."; \
 	elif ! grep -qs avx512 /proc/cpuinfo; then echo "Skipped: oneDNN with AVX2 is what this processor runs in make test anyway."; \
-	else echo "oneDNN with AVX2:"; TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(RUN) $(PYTEST) -m kernels; fi
+	else echo "oneDNN with AVX2:"; TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(RUN) $(PYTEST) -m "kernels and not long"; fi
 
 lint: .venv/installed ## Check format and style; repair with .venv/bin/ruff format and .venv/bin/ruff check --fix
 	@$(RUN) -m ruff format --check .

@@ -1,4 +1,7 @@
-"""Installs the library shufflenet_tf; the programs around it (train_main.py, export/) run from a checkout."""
+"""Installs the library shufflenet_tf, the program train_main and the package export, with their commands.
+
+The research that reruns the papers' comparisons (papers/, benchmarks/) and the Android app stay in the checkout.
+"""
 
 import ast
 import pathlib
@@ -6,6 +9,19 @@ import pathlib
 from setuptools import find_packages, setup
 
 ROOT = pathlib.Path(__file__).resolve().parent
+
+COMMANDS = {
+    "train": "train_main",
+    "export": "export.tflite",
+    "qat": "export.qat.__main__",
+    "optimize": "export.optimize.__main__",
+    "verify": "export.verify",
+    "benchmark": "export.benchmark",
+    "calibrate": "export.calibrate",
+    "classify": "shufflenet_tf.classify",
+    "complexity": "shufflenet_tf.complexity",
+    "weights": "shufflenet_tf.weights.__main__",
+}
 
 EXTRAS = {
     "export": ["ai-edge-litert>=2.1,<3", "scipy>=1.13", "tensorflow-model-optimization>=0.8,<0.9"],
@@ -25,10 +41,13 @@ def version() -> str:
 setup(
     name="shufflenet-tf",
     version=version(),
-    description="The reference ShuffleNet for TensorFlow: networks, training, evaluation and preprocessing.",
+    description="The reference ShuffleNet for TensorFlow: networks, training, evaluation and export to phones.",
     license="Apache-2.0",
-    packages=find_packages(include=["shufflenet_tf", "shufflenet_tf.*"]),
-    package_data={"shufflenet_tf": ["imagenet_classes.txt"]},
+    packages=find_packages(include=["shufflenet_tf", "shufflenet_tf.*", "export", "export.*"]),
+    py_modules=["train_main"],
+    package_data={"shufflenet_tf": ["imagenet_classes.txt"], "export.optimize.targets": ["*.json"]},
+    # Each module's `run` reads sys.argv and returns the exit status.
+    entry_points={"console_scripts": [f"shufflenet-{name}={module}:run" for name, module in COMMANDS.items()]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "absl-py>=1.4",

@@ -1,20 +1,21 @@
 """How fast training images come: the whole pipeline against bare decoding, and how long a training step waits for them.
 
 Usage:
-  python benchmarks/input_pipeline.py [--folder=PATH]
+  python benchmarks/input_pipeline.py [--dataset=PATH]
 
 Bare decoding is `tf.image.decode_and_crop_jpeg` of the same files and the same kind of random windows in a parallel map,
 with nothing behind it. The pipeline adds resizing, flip, colour jitter, lighting, normalisation and batching. Both run in
-one process and take turns; compare the ratio. Without --folder, drawn photos are used, of ImageNet's usual size or of --width.
+one process and take turns; compare the ratio. Without --dataset, drawn photos are used, of ImageNet's usual size or of --width.
 """
 
-import argparse
 import itertools
 import os
 import pathlib
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -22,7 +23,9 @@ from PIL import Image
 
 import shufflenet_tf as st  # isort: skip
 import tensorflow as tf
+from absl import flags
 
+from shufflenet_tf import cli
 from shufflenet_tf.data import Source, open_source, shapes
 from shufflenet_tf.data.augment import Augmentation, random_window
 from shufflenet_tf.data.pipeline import training_batches
@@ -86,28 +89,29 @@ def waiting(source: Source, network: str, size: int, steps: int = 60) -> float:
     return waited / (time.perf_counter() - start)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", help="photos, one folder a class")
-    parser.add_argument(
-        "--width", type=int, default=500, help="of the drawn photos, pixels; ImageNet's are 500, a phone's 4000"
-    )
-    parser.add_argument("--size", type=int, default=224, help="of the network's input, pixels")
-    parser.add_argument("--rounds", type=int, default=8)
-    args = parser.parse_args()
+FLAGS = cli.flag_values()
+flags.DEFINE_string("dataset", None, "Folder of photos, one folder a class; without it, photos are drawn.", flag_values=FLAGS)
+cli.define_alias(FLAGS, "folder", "dataset")
+flags.DEFINE_integer("width", 500, "Of the drawn photos, pixels; ImageNet's are 500, a phone's 4000.", 8, flag_values=FLAGS)
+flags.DEFINE_integer("size", 224, "Side of the network's input, pixels.", 32, flag_values=FLAGS)
+flags.DEFINE_integer("rounds", 8, "Interleaved measurements.", 1, flag_values=FLAGS)
+
+
+def main(arguments: list[str]) -> None:
+    cli.refuse_arguments(arguments)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(args.folder or temporary)
-        if not args.folder:
-            draw_photos(folder, args.width)
+        folder = pathlib.Path(FLAGS.dataset or temporary)
+        if not FLAGS.dataset:
+            draw_photos(folder, FLAGS.width)
         source = open_source(f"folder:{folder}")
-        size = (args.size, args.size)
+        size = (FLAGS.size, FLAGS.size)
         augmentation = Augmentation()
         whole = training_batches(source.train, Preprocessing(), augmentation, size, BATCH, len(source.labels), 0)
         decoding = bare(source, augmentation)
-        pairs = [(rates(decoding), rates(whole)) for _ in range(args.rounds)]
-        share = waiting(source, "shufflenet_v2_0.5x", args.size)
+        pairs = [(rates(decoding), rates(whole)) for _ in range(FLAGS.rounds)]
+        share = waiting(source, "shufflenet_v2_0.5x", FLAGS.size)
     median = statistics.median
-    print(f"{os.cpu_count()} cores, {args.size} px, batches of {BATCH}, medians of {args.rounds} interleaved measurements")
+    print(f"{os.cpu_count()} cores, {FLAGS.size} px, batches of {BATCH}, medians of {FLAGS.rounds} interleaved measurements")
     print(f"bare decode_and_crop_jpeg   {median(a[0] for a, _ in pairs):7.0f} images/s")
     print(f"the whole pipeline          {median(b[0] for _, b in pairs):7.0f} images/s")
     print(f"ratio                       {median(b[0] / a[0] for a, b in pairs):7.2f}")
@@ -115,5 +119,10 @@ def main() -> None:
     print(f"a training step of shufflenet_v2_0.5x waits for its data {share:.1%} of its time")
 
 
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit status."""
+    return cli.run("benchmarks/input_pipeline.py", __doc__, FLAGS, main, argv)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(run())

@@ -1,7 +1,7 @@
 """Latency of ShuffleNets as converted, optimized, and of their convolutions alone, in turns in one process.
 
 Usage:
-  python benchmarks/optimize.py [--models=shufflenet_v2_1.0x,…] [--precisions=int8,float32] [--threads=1] [--runs=60]
+  python benchmarks/optimize.py [--network=shufflenet_v2_1.0x,…] [--precisions=int8,float32] [--threads=1] [--runs=60]
     [--target=host]
 
 Three graphs a model take turns, so that the noise of a shared machine meets all of them alike; compare the ratios, not
@@ -11,7 +11,7 @@ The optimizer also changes other things, so that it can fall below.
 
 Weights are random, with statistics of normalization measured on random images; they do not matter for the time. A name
 with ":paper" has the ReLU of V1's stride-2 unit behind the concatenation, as in the paper's figure and in other people's
-exports; --models also takes .tflite files.
+exports; --network also takes .tflite files.
 """
 
 import functools
@@ -20,12 +20,13 @@ import pathlib
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from ai_edge_litert import schema_py_generated as schema
 
 from export.flatbuffer import runtime
@@ -33,15 +34,21 @@ from export.flatbuffer.graph import Graph
 from export.optimize import optimize
 from export.optimize.channels.identities import analyse
 from export.optimize.targets import HOST, host
+from shufflenet_tf import cli
 
-FLAGS = flags.FLAGS
-flags.DEFINE_list("models", ["shufflenet_v2_1.0x"], "Names of the registry (also NAME:paper), or .tflite files.")
-flags.DEFINE_list("precisions", ["int8", "float32"], "int8, float32 or both.")
-flags.DEFINE_string("wiring", "tensorpack", "tensorpack, megvii or torchvision.")
-flags.DEFINE_integer("size", 224, "Side of the input in pixels.", lower_bound=32)
-flags.DEFINE_integer("threads", 1, "Threads of the interpreter.", lower_bound=1)
-flags.DEFINE_string("target", HOST, "Processor that the optimizer chooses for; only host's files should be timed here.")
-flags.DEFINE_integer("runs", 60, "Timed runs of each graph.", lower_bound=1)
+FLAGS = cli.flag_values()
+flags.DEFINE_list(
+    "network", ["shufflenet_v2_1.0x"], "Names of the registry (also NAME:paper), or .tflite files.", flag_values=FLAGS
+)
+flags.DEFINE_list("precisions", ["int8", "float32"], "int8, float32 or both.", flag_values=FLAGS)
+flags.DEFINE_string("wiring", "tensorpack", "tensorpack, megvii or torchvision.", flag_values=FLAGS)
+flags.DEFINE_integer("size", 224, "Side of the input in pixels.", 32, flag_values=FLAGS)
+cli.define_threads(FLAGS)
+cli.define_alias(FLAGS, "models", "network")
+flags.DEFINE_string(
+    "target", HOST, "Processor that the optimizer chooses for; only host's files should be timed here.", flag_values=FLAGS
+)
+flags.DEFINE_integer("runs", 60, "Timed runs of each graph.", 1, flag_values=FLAGS)
 
 # Operators that need the quantization of their input at their output.
 _SAME_SCALE = ("PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "RELU")
@@ -112,13 +119,10 @@ def as_converted(name: str, precision: str, wiring: str, size: int) -> bytes:
     """Returns the model as TensorFlow's converter makes it; int8 with uint8 input and output."""
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([_network(name, wiring, size)])
-    if precision == "int8":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([image[None]] for image in _images(size, 8))
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.uint8
-    return converter.convert()
+    from export.convert.converter import run_converter
+
+    samples = (lambda: ([image[None]] for image in _images(size, 8))) if precision == "int8" else None
+    return run_converter(_network(name, wiring, size), precision, samples, tf.uint8, tf.uint8)
 
 
 def convolutions_only(model: bytes) -> bytes:
@@ -186,14 +190,14 @@ def _row(name: str, model: bytes) -> tuple[str, float]:
     return f"| {name} | {' | '.join(cells)} | {after / before:.2f} | {after / floor:.2f} |", after
 
 
-def main(argv: list[str]) -> None:
-    """Prints a Markdown table of all models."""
-    del argv
+def main(arguments: list[str]) -> None:
+    """Prints a Markdown table of all networks."""
+    cli.refuse_arguments(arguments)
     print(f"{host.processor()}, files for {FLAGS.target}.")
     print(f"LiteRT with XNNPACK, {FLAGS.threads} thread(s), {FLAGS.runs} runs in turns, milliseconds: min / median\n")
     print("| model | as converted | optimized | convolutions only | optimized / converted | optimized / convolutions |")
     print("|---|---|---|---|---|---|")
-    for name in FLAGS.models:
+    for name in FLAGS.network:
         medians = {}
         if name.endswith(".tflite"):
             print(_row(pathlib.Path(name).stem, pathlib.Path(name).read_bytes())[0], flush=True)
@@ -208,5 +212,10 @@ def main(argv: list[str]) -> None:
             )
 
 
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit status."""
+    return cli.run("benchmarks/optimize.py", __doc__, FLAGS, main, argv)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(run())

@@ -24,14 +24,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 from absl import flags
 
-from export import cli
 from export.optimize.targets import HOST, InvalidTarget, Target, host
 from export.optimize.targets.fitting import Fit, InvalidTimes
 from export.optimize.targets.specimens import specimens
+from shufflenet_tf import cli
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 
@@ -51,8 +49,7 @@ _LEAST, _MOST = 1e-6, 1e12  # microseconds that can be meant
 
 
 def main(arguments: list[str]) -> None:
-    if arguments:
-        raise UserError(f"Unexpected argument {arguments[0]!r}: all settings are flags, --name=value.")
+    cli.refuse_arguments(arguments)
     if FLAGS.write is not None:
         return _write(pathlib.Path(FLAGS.write))
     output = pathlib.Path(FLAGS.output or host.cache_path())
@@ -140,10 +137,10 @@ def _write(folder: pathlib.Path) -> None:
     print(f"{len(chosen)} graphs are in {folder}: note the microseconds of one inference of each, and give them as --times.")
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit status."""
     return cli.run("export.calibrate", __doc__, FLAGS, main, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv))
+    sys.exit(run())

@@ -1,19 +1,15 @@
-"""The flag that only the programs of this folder know, --target; what all programs share is in `shufflenet_tf.cli`."""
+"""What the commands of this folder share beyond `shufflenet_tf.cli`: --target, and the step to a phone."""
 
-from absl import flags
+import pathlib
+import shlex
+from collections.abc import Sequence
 
-from export.optimize.targets import HOST, PHONE, names
-from shufflenet_tf.cli import define_timing, flag_values, run
+from export.optimize.target_flag import define_target
 
-__all__ = ["define_target", "define_timing", "flag_values", "run"]
+__all__ = ["define_target", "phone_step"]
 
 
-def define_target(values: flags.FlagValues) -> None:
-    """Defines --target, the processor that files are made for."""
-    flags.DEFINE_string(
-        "target",
-        PHONE,
-        f"Processor to make the files fast on: {', '.join(names())}, {HOST} (this machine, measured on first use), "
-        "or a .json file of export.calibrate.",
-        flag_values=values,
-    )
+def phone_step(files: Sequence[str]) -> list[tuple[str, str]]:
+    """Returns the step for `shufflenet_tf.cli.next_steps` that shows models on a phone; none outside of a checkout."""
+    command = f'make android MODEL="{shlex.join(files)}"'
+    return [("see it on a phone", command)] if pathlib.Path("android_demo").is_dir() else []

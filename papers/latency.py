@@ -1,6 +1,6 @@
 """How long the registered networks take on this machine, exported to float32 and int8: what the papers' tables need.
 
-  python -m papers.latency --output=latency.csv [--models=PATTERN,...] [--sizes=224,480x640,720x1280] [--files=FOLDER]
+  python -m papers.latency --output=latency.csv [--network=PATTERN,...] [--sizes=224,480x640,720x1280] [--files=FOLDER]
   python -m papers.tables --latency=latency.csv
 
 Files are the optimized ones, uint8 pixels in and probabilities out, with random weights: time doesn't depend on them. All files
@@ -19,28 +19,30 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from absl import flags
 
 import shufflenet_tf as st
-from export import cli
-from export.benchmark import benchmark, listed
-from export.convert.precision import Quantization
+from export.convert.precision import Precision
+from export.measure.benchmarking import benchmark
 from export.optimize import resolve
+from export.optimize.target_flag import define_target
 from export.optimize.targets import PHONE, Target
-from export.tflite import export
+from export.pipeline import export
+from export.report.timing_table import listed
 from papers.tables.latency import COLUMNS, KINDS, Latency, read
+from shufflenet_tf import cli
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 
 FLAGS = cli.flag_values()
-flags.DEFINE_list("models", ["*"], "Which networks, with shell wildcards.", flag_values=FLAGS)
+cli.define_networks(FLAGS)
+cli.define_alias(FLAGS, "models", "network")
 flags.DEFINE_list("sizes", ["224"], "Inputs in pixels: one side, or HEIGHTxWIDTH.", flag_values=FLAGS)
 cli.define_timing(FLAGS, runs=30)
-cli.define_target(FLAGS)
+define_target(FLAGS)
 flags.DEFINE_string("output", "latency.csv", "The table to write, a line a file.", flag_values=FLAGS)
 flags.DEFINE_string("files", None, "Folder for the exported files; those that it has are not made again.", flag_values=FLAGS)
 
@@ -95,11 +97,9 @@ def files(
 
 def _export(name: str, size: tuple[int, int], threads: int, paths: dict[str, pathlib.Path], target: Target) -> None:
     bundle, images = untrained(name, size)
-    kinds = [Quantization(kind, calibration=images if kind == "int8" else ()) for kind in paths]
-    made = [file for file in export(bundle, kinds, threads, target=target) if file.steps]
-    for path, file in zip(paths.values(), made, strict=True):
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(file.content)
+    kinds = [Precision(kind, calibration=images if kind == "int8" else ()) for kind in paths]
+    for path, exported in zip(paths.values(), export(bundle, kinds, threads, target), strict=True):
+        exported.optimized.write(path)
 
 
 def measure(
@@ -123,7 +123,7 @@ def measure(
     Raises:
       UserError: no network can be exported, or the folder can't be written.
     """
-    target = target if isinstance(target, Target) else resolve(target)
+    target = resolve(target)
     with tempfile.TemporaryDirectory() as temporary:
         check_writable(folder or temporary)
         made = files(jobs, threads, pathlib.Path(folder or temporary), target)
@@ -164,11 +164,10 @@ def sizes(texts: Iterable[str]) -> list[tuple[int, int]]:
 
 
 def main(arguments: list[str]) -> None:
-    if arguments:
-        raise UserError(f"Unexpected argument {arguments[0]!r}: all settings are flags, --name=value.")
-    names = [name for name in st.list_models() if any(fnmatch.fnmatchcase(name, pattern) for pattern in FLAGS.models)]
+    cli.refuse_arguments(arguments)
+    names = [name for name in st.list_models() if any(fnmatch.fnmatchcase(name, pattern) for pattern in FLAGS.network)]
     if not names:
-        raise UserError(f"--models={','.join(FLAGS.models)} matches no network: try 'shufflenet_v2_*'.")
+        raise UserError(f"--network={','.join(FLAGS.network)} matches no network: try 'shufflenet_v2_*'.")
     jobs = [(name, size) for size in sizes(FLAGS.sizes) for name in names]
     check_writable(pathlib.Path(FLAGS.output).parent)
     known = read(FLAGS.output) if os.path.exists(FLAGS.output) else []
@@ -180,10 +179,10 @@ def main(arguments: list[str]) -> None:
     print(f"The table is {FLAGS.output}, {len(merged)} lines.")
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit status."""
     return cli.run("papers.latency", __doc__, FLAGS, main, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv))
+    sys.exit(run())

@@ -5,11 +5,11 @@ Importing it takes a moment; TensorFlow is loaded when something needs it. From 
     import shufflenet_tf as st
 
     run = st.train("folder:PATH", network="shufflenet_v2_0.5x", image_size=128, epochs=20, output="runs/photos")
-    st.classify_photos(run, ["photo.jpg"])[0].label
+    st.classify_photos(run, ["photo.jpg"])[0][0].label
 
     import export
 
-    export.export("runs/photos", output="runs/photos/export")
+    export.export_files("runs/photos")
     st.classify_photos("runs/photos/export/model_int8.tflite", ["photo.jpg"])
 """
 
@@ -61,7 +61,8 @@ _MODULES = {  # of each public name; a module stands for itself
     "save_saved_model": "loading",
     "train": "training.run",
 }
-_SUBMODULES = "data errors evaluation files imagenet loading models preprocessing training weights wiring".split()
+_SUBMODULES = ("data", "errors", "evaluation", "files", "imagenet", "loading", "models")
+_SUBMODULES += ("preprocessing", "training", "weights", "wiring")
 __all__ = sorted(_MODULES)
 
 

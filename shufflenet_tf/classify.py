@@ -39,6 +39,7 @@ from shufflenet_tf.tflite_classifier import label_lines
 
 FLAGS = cli.flag_values()
 cli.define_model(FLAGS)
+cli.define_max_megapixels(FLAGS)
 cli.define_alias(FLAGS, "weights", "model")
 flags.DEFINE_integer("top", 5, "Classes to name for each photo.", 1, flag_values=FLAGS)
 flags.DEFINE_string("labels", None, "A file with one label a line, or imagenet; without it, the model's.", flag_values=FLAGS)
@@ -82,11 +83,11 @@ def _find(given: Sequence[str]) -> list[_Photo]:
             photos.append(_Photo(path))
             continue
         root = pathlib.Path(path)
-        found = photo_files.find(root, lambda line: print(f"classify: {line}.", file=sys.stderr))
-        if not found:
+        files = photo_files.find(root, lambda line: print(f"classify: {line}.", file=sys.stderr))
+        if not files:
             raise UserError(f"There is no photo in the folder {path}: give photos, or folders that hold some.")
         name = root.resolve().name
-        photos += [_Photo(str(file), (name, *file.relative_to(root).parts[:-1])) for file in found]
+        photos += [_Photo(str(file), (name, *file.relative_to(root).parts[:-1])) for file in files]
     if not photos:
         raise UserError("There is no photo: give some, or a folder of them, behind the flags; --help shows examples.")
     return photos

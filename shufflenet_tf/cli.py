@@ -42,7 +42,7 @@ _WHERE = re.compile(r"Graph execution error:$|Detected at node |\s+File \"|<stac
 _NOISE = re.compile(
     r"\{\{function_node [^}]*\}\}\s*|\s*\[\[(\{\{node |Iterator|Stateful).*|\s*\[Op:\w+\].*"
     r"|( compatible with node )?\{\{node [^}]*\}\}"
-    r"|Error in user-defined function passed to .*? with iterator: [\w:\[\]]*: "
+    r"|Error in user-defined function passed to .*? with iterator: [\w:\[\]]*: |\bUserError: "
 )
 _REMEDIES = {
     r"filter_size does not have enough|[Gg]radients for grouped conv": "TensorFlow without oneDNN can't differentiate a "
@@ -88,9 +88,9 @@ def define_model(
     flags.DEFINE_string("model", None, help, flag_values=values)
 
 
-def define_networks(values: flags.FlagValues, default: Sequence[str] | None = ("*",)) -> None:
+def define_networks(values: flags.FlagValues, default: Sequence[str] = ("*",)) -> None:
     """Defines --network, names of registered architectures."""
-    flags.DEFINE_list("network", default, "Registered networks, with shell wildcards.", flag_values=values)
+    flags.DEFINE_list("network", list(default), "Registered networks, with shell wildcards.", flag_values=values)
 
 
 def define_dataset(values: flags.FlagValues, default: str | None = None, help: str = "Images") -> None:
@@ -105,6 +105,18 @@ def define_dataset(values: flags.FlagValues, default: str | None = None, help: s
         "data_dir",
         None,
         "Folder where TensorFlow Datasets are prepared; without it, a folder in your home.",
+        flag_values=values,
+    )
+    define_max_megapixels(values)
+
+
+def define_max_megapixels(values: flags.FlagValues) -> None:
+    """Defines --max_megapixels, the limit of the size of photos."""
+    flags.DEFINE_float(
+        "max_megapixels",
+        None,
+        "Largest photo that is read, in million pixels; without it, 400 for JPEG files and 179 for others.",
+        1,
         flag_values=values,
     )
 
@@ -157,6 +169,10 @@ def run(
 
     def work() -> int | None:
         arguments = values(expand_flag_files(list(map(str, sys.argv if argv is None else argv))))[1:]
+        if "max_megapixels" in values and values.max_megapixels:
+            from shufflenet_tf.data import decode
+
+            decode.allow_megapixels(values.max_megapixels)
         if not values.help:
             return main(arguments)
         print(f"{description.strip()}\n\n{_flags_help(values)}")

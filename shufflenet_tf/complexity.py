@@ -1,21 +1,31 @@
-"""What a network costs: parameters, multiply-adds and memory access, per layer and in total.
+"""Counts what a network costs: parameters, multiply-adds and memory access, per layer and in total.
 
-    python -m shufflenet_tf.complexity shufflenet_v2_1.0x
+The table of the paper (V1 table 1, V2 table 5) with these figures, of one or more registered networks:
+  python -m shufflenet_tf.complexity shufflenet_v2_1.0x
+  python -m shufflenet_tf.complexity shufflenet_v1_1.0x_g3 --image_size=96 --classes=10
 
-prints the table of the paper (V1 table 1, V2 table 5) with these figures. The counts are taken from the graph that
-TensorFlow executes, so they hold for any Keras model.
+The counts are taken from the graph that TensorFlow executes, so they hold for any Keras model.
 """
 
-import argparse
 import dataclasses
 import functools
 import math
 import re
+import sys
 from collections.abc import Iterator, Sequence, Set
 
 import tensorflow as tf
+from absl import flags
 
+from shufflenet_tf import cli
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.wiring import WIRINGS
+
+FLAGS = cli.flag_values()
+flags.DEFINE_list("image_size", ["224"], "Input in pixels: one side, or height,width.", flag_values=FLAGS)
+cli.define_alias(FLAGS, "size", "image_size")
+flags.DEFINE_integer("classes", 1000, "Number of classes.", 1, flag_values=FLAGS)
+flags.DEFINE_enum("wiring", None, [*WIRINGS], "Whose details to follow; without it, the network's.", flag_values=FLAGS)
 
 _OPERATIONS = {"Conv2D": "conv", "DepthwiseConv2dNative": "depthwise", "MatMul": "dense"}
 
@@ -120,8 +130,8 @@ def table(model: tf.keras.Model) -> str:
             continue
         previous_stage = stage
         members = [member for member in model.layers if member.name.split(".")[0] == stage]
-        own = [cost for cost in per_layer if cost.layer.split(".")[0] == stage]
-        rows.append(_row(stage, members, own))
+        members_costs = [cost for cost in per_layer if cost.layer.split(".")[0] == stage]
+        rows.append(_row(stage, members, members_costs))
     total = [parameters(model), sum(c.multiply_adds for c in per_layer), sum(c.memory_access for c in per_layer)]
     rows.append(("total", "", "", "", "", "", *(f"{value:,}" for value in total)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -134,17 +144,17 @@ def table(model: tf.keras.Model) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:-1], "-" * len(lines[0]), lines[-1]])
 
 
-def _row(stage: str, members: Sequence[tf.keras.layers.Layer], own: Sequence[Cost]) -> tuple[str, ...]:
+def _row(stage: str, members: Sequence[tf.keras.layers.Layer], layers: Sequence[Cost]) -> tuple[str, ...]:
     _, *output = members[-1].output.shape
     size = "x".join(map(str, output[:-1])) or "1x1"
     blocks = [member for member in members if ".block" in member.name]
     pool = getattr(members[-1], "pool_size", None)
-    kernel = max((cost.kernel for cost in own), default=pool[0] if pool else 0)
-    strides = [max(c.stride for c in own if c.layer.startswith(block.name)) for block in blocks]
+    kernel = max((cost.kernel for cost in layers), default=pool[0] if pool else 0)
+    strides = [max(c.stride for c in layers if c.layer.startswith(block.name)) for block in blocks]
     if not strides:
-        strides = [max((cost.stride for cost in own), default=members[-1].strides[0] if pool else 0)]
+        strides = [max((cost.stride for cost in layers), default=members[-1].strides[0] if pool else 0)]
     runs = [(value, strides.count(value)) for value in dict.fromkeys(strides)]
-    dense = bool(own) and own[0].kind == "dense"
+    dense = bool(layers) and layers[0].kind == "dense"
     return (
         stage,
         size,
@@ -153,32 +163,32 @@ def _row(stage: str, members: Sequence[tf.keras.layers.Layer], own: Sequence[Cos
         " + ".join(str(count) for _, count in runs) if blocks else "",
         str(output[-1]),
         f"{sum(math.prod(v.shape) for member in members for v in member.trainable_weights):,}",
-        f"{sum(cost.multiply_adds for cost in own):,}",
-        f"{sum(cost.memory_access for cost in own):,}",
+        f"{sum(cost.multiply_adds for cost in layers):,}",
+        f"{sum(cost.memory_access for cost in layers):,}",
     )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
+    """Prints the table of each network that `arguments` name."""
     from shufflenet_tf.models.registry import create_model
 
-    parser = argparse.ArgumentParser(prog="python -m shufflenet_tf.complexity", description=__doc__.split("\n")[0])
-    parser.add_argument("model", nargs="+", help="a registered network, such as shufflenet_v2_1.0x")
-    parser.add_argument("--size", type=int, nargs="+", default=[224], help="input in pixels: one side, or height and width")
-    parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument("--wiring", help="tensorpack, megvii or torchvision; default: the network's")
-    args = parser.parse_args(argv)
-    height, width = args.size if len(args.size) == 2 else (args.size[0], args.size[0])
-    try:
-        for name in args.model:
-            model = create_model(name, input_shape=(height, width, 3), classes=args.classes, wiring=args.wiring)
-            wiring = f", {args.wiring} wiring" if args.wiring else ""
-            print(f"{name} at {height}x{width}, {args.classes} classes{wiring}\n\n{table(model)}\n")
-        print(
-            "parameters: trainable; multiply-adds: the papers' FLOPs; memory access: elements read and written by convolutions"
-        )
-    except UserError as error:
-        parser.error(str(error))
+    if not arguments:
+        raise UserError("There is no network: give names such as shufflenet_v2_1.0x; --help shows examples.")
+    sides = [int(side) if side.isdigit() else 0 for side in FLAGS.image_size]
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise UserError(f"--image_size={','.join(FLAGS.image_size)} can't be used: give a side, or height,width, in pixels.")
+    height, width = sides[0], sides[-1]
+    for name in arguments:
+        model = create_model(name, input_shape=(height, width, 3), classes=FLAGS.classes, wiring=FLAGS.wiring)
+        wiring = f", {FLAGS.wiring} wiring" if FLAGS.wiring else ""
+        print(f"{name} at {height}x{width}, {FLAGS.classes} classes{wiring}\n\n{table(model)}\n")
+    print("parameters: trainable; multiply-adds: the papers' FLOPs; memory access: elements read and written by convolutions")
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit status."""
+    return cli.run("complexity", __doc__, FLAGS, main, argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run())

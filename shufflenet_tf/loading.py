@@ -1,6 +1,7 @@
 """Trained models in and out: Keras files with what belongs to them, and SavedModels that need none of this code."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import zipfile
@@ -17,7 +18,7 @@ from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.tflite_classifier import LiteClassifier
 from shufflenet_tf.weights import published
 
-MODEL = "model.keras"
+MODEL, METRICS = "model.keras", "metrics.json"  # of a finished run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +81,20 @@ def checkpoint(path: str | os.PathLike) -> published.Checkpoint:
     if head[4:] == b"TFL3":
         raise UserError(f"{file} is made for inference, and no training can start with it: give the model.keras it came from.")
     return published.of_model(_keras_model(file), os.fspath(file)) if _is_keras(file, head) else published.read(file)
+
+
+def training_dataset(path: str | os.PathLike) -> str | None:
+    """Returns the dataset that a run was trained on, as --dataset takes it; None if the run doesn't say.
+
+    Args:
+      path: folder of the run, or a file in it.
+    """
+    path = pathlib.Path(path)
+    try:
+        metrics = json.loads(((path if path.is_dir() else path.parent) / METRICS).read_text(encoding="utf-8"))
+        return metrics.get("dataset_spec") or None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _file(path: str | os.PathLike) -> pathlib.Path:
@@ -149,7 +164,8 @@ def save_saved_model(model: ImageClassifier, path: str | os.PathLike) -> None:
     """Writes a SavedModel with preprocessing inside, for TF Serving and tf.data pipelines.
 
     Its signatures are "serving_default" (`images`: uint8 [N, height, width, 3], RGB) and "encoded" (`encoded`: string [N],
-    JPEG or PNG files of any size); both return `probabilities`, float32 [N, classes], and `label`, string [N].
+    JPEG, PNG or plain BMP files of any size, made upright; other files are refused); both return `probabilities`, float32
+    [N, classes], and `label`, string [N].
 
     Raises:
       UserError: the model's input size is open.

@@ -89,9 +89,8 @@ def class_names(bundle: Bundle, model: str, given: tuple[str, ...] | None = None
     labels = given or bundle.labels or (imagenet.labels() if is_imagenet else None)
     labels = labels or tuple(f"class {index}" for index in range(classes))
     if len(labels) != classes:
-        raise UserError(
-            f"{source if given else model} has {len(labels)} labels, but the model has {classes} classes: the numbers must agree."
-        )
+        named = f"{source if given else model} has {len(labels)} labels"
+        raise UserError(f"{named}, but the model has {classes} classes: the numbers must agree.")
     if labels in (imagenet.labels(), imagenet.synsets()):
         return ClassNames(imagenet.labels(), imagenet.synsets())
     return ClassNames(labels)

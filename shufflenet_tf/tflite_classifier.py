@@ -197,8 +197,8 @@ def _interpreter(path: str, threads: int) -> Any:
     except ModuleNotFoundError:
         raise UserError("A .tflite file needs LiteRT, which is not installed; run `pip install ai-edge-litert`.") from None
     reason = ""
-    wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") in ("2", "3")
-    with startup.held_back() if wanted else contextlib.nullcontext():  # LiteRT announces its delegate
+    wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")
+    with contextlib.nullcontext() if wanted else startup.held_back():  # LiteRT announces its delegate
         try:
             interpreter = Interpreter(model_path=path, num_threads=threads)
             interpreter.allocate_tensors()

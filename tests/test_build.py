@@ -1,4 +1,4 @@
-"""BUILD says what the imports say: each file in one target, each import in its deps."""
+"""BUILD agrees with the imports: each file is in one target, and a library's deps are exactly what its files import."""
 
 import ast
 import functools
@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-FOLDERS = ("android_demo", "benchmarks", "export", "shufflenet_tf", "tests")
+FOLDERS = ("android_demo", "benchmarks", "export", "papers", "shufflenet_tf", "tests")
 ROOTS = {("tests",), ("android_demo", "tools")}  # folders that are on the path of imports
 DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl_py"}
 SHARED = "tests/bazel/run_pytest.py"  # the main file of every test, so of many targets
 # Benchmarks measure these where they happen to be installed.
 RIVALS = {"MNN", "_tools", "ncnn", "nncf", "onnx", "onnxruntime", "openvino", "pnnx", "torch", "torchvision"}
 UNBUILT = {"setup.py"}  # pip's, not Bazel's
+HOOKS = {("shufflenet_tf/startup.py", "shufflenet_tf.models")}  # imported when TensorFlow is, if it is there
 
 
 class BuildFile:
@@ -22,12 +23,12 @@ class BuildFile:
     def __init__(self, text: str):
         self.targets: dict[str, dict] = {}
         ignored = dict.fromkeys(("load", "package", "licenses", "exports_files"), lambda *args, **kwargs: None)
-        rules = dict.fromkeys(("py_library", "py_binary", "py_test", "filegroup"), self._add)
+        rules = {rule: functools.partial(self._add, rule) for rule in ("py_library", "py_binary", "py_test", "filegroup")}
         exec(compile(text, "BUILD", "exec"), {**ignored, **rules, "glob": _glob})
 
-    def _add(self, *, name: str, **attributes) -> None:
+    def _add(self, rule: str, *, name: str, **attributes) -> None:
         assert name not in self.targets, f"BUILD has two targets named {name}."
-        self.targets[name] = attributes
+        self.targets[name] = {"rule": rule, **attributes}
 
     def owners(self, path: str) -> list[str]:
         return [name for name, target in self.targets.items() if path in target["srcs"]]
@@ -69,7 +70,8 @@ def imports(path: str) -> Iterator[str]:
             assert node.level == 0, f"{path}: import with the module's full name, not relatively."
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
-            yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))
+            names = (argument.value for argument in node.args if isinstance(argument, ast.Constant))
+            yield from (name for name in names if (path, name) not in HOOKS)
 
 
 def imported_label(name: str) -> str | None:
@@ -97,21 +99,36 @@ def test_every_source_exists():
             assert exists, f"Remove {source} from the srcs of {name} in BUILD: there is no such file or target."
 
 
+def libraries() -> list[str]:
+    """Returns the targets whose deps are listed one by one; programs and tests depend on everything."""
+    return [name for name, target in build().targets.items() if target["rule"] == "py_library" and name != "testing"]
+
+
+def needed(name: str) -> dict[str, str]:
+    """Returns the labels that a target's files import, each with an example."""
+    files = [source for source in build().targets[name]["srcs"] if source in modules().values()]
+    examples = {imported_label(imported): f"{path} imports {imported}" for path in files for imported in imports(path)}
+    return {label: example for label, example in examples.items() if label not in (None, f":{name}")}
+
+
 def test_every_import_is_declared():
-    for name, target in build().targets.items():
-        for path in (source for source in target["srcs"] if source in modules().values()):
-            for imported in imports(path):
-                label = imported_label(imported)
-                declared = label in (None, f":{name}", *target.get("deps", ()))
-                assert declared, f'Add "{label}" to the deps of {name} in BUILD: {path} imports {imported}.'
+    missing = [
+        f'Add "{label}" to the deps of {name} in BUILD: {example}.'
+        for name, target in build().targets.items()
+        for label, example in needed(name).items()
+        if label not in target.get("deps", ())
+    ]
+    assert not missing, "\n".join(missing)
 
 
-def test_every_declared_dependency_of_the_library_is_imported():
-    for name, target in build().targets.items():
-        if all(source.startswith("shufflenet_tf/") for source in target["srcs"]):
-            used = {imported_label(imported) for path in target["srcs"] for imported in imports(path)}
-            spare = sorted(set(target.get("deps", ())) - used)
-            assert not spare, f"Remove {', '.join(spare)} from the deps of {name} in BUILD: it doesn't import them."
+def test_libraries_declare_what_they_import_and_nothing_else():
+    spare = [
+        f'Remove "{label}" from the deps of {name} in BUILD: it does not import that.'
+        for name in libraries()
+        for label in build().targets[name].get("deps", ())
+        if label not in needed(name)
+    ]
+    assert not spare, "\n".join(spare)
 
 
 def test_every_dependency_exists_and_none_is_circular():
@@ -139,10 +156,3 @@ def test_third_party_packages_have_a_pinned_version():
         for label in target.get("deps", ()):
             package = label.removeprefix("@pypi//")
             assert label.startswith(":") or package in pinned, f"{name} depends on {label}, which constraints.txt doesn't pin."
-
-
-def test_the_library_does_not_import_what_is_built_on_it():
-    for path in (ROOT / "shufflenet_tf").rglob("*.py"):
-        for imported in imports(path.relative_to(ROOT).as_posix()):
-            top = imported.partition(".")[0]
-            assert top not in ("export", "benchmarks", "train_main"), f"{path.name} imports {imported}: move that code."

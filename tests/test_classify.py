@@ -15,7 +15,7 @@ from photos import write_photos
 from PIL import Image
 
 import shufflenet_tf as st
-from shufflenet_tf import classify, imagenet
+from shufflenet_tf import classify, imagenet, prediction
 from shufflenet_tf.evaluation.classified import classified
 from shufflenet_tf.models import v2
 from shufflenet_tf.tflite_classifier import LiteClassifier
@@ -104,7 +104,7 @@ def seen(path: pathlib.Path, model: st.Bundle) -> np.ndarray:
 
 def test_a_trained_model_on_one_photo(run_folder, photos, capsys):
     photo = photos / "red" / "000.jpg"
-    assert run(f"--weights={run_folder}", "--top=3", photo) == 0
+    assert run(f"--model={run_folder}", "--top=3", photo) == 0
     captured = capsys.readouterr()
     ((name, top),) = blocks(captured.out).items()
     bundle = st.load(run_folder)
@@ -117,7 +117,7 @@ def test_a_trained_model_on_one_photo(run_folder, photos, capsys):
 
 
 def test_percentages_are_right_aligned_and_labels_left(models, photos, capsys):
-    assert run(f"--weights={models / 'float32.tflite'}", photos / "red" / "000.jpg") == 0
+    assert run(f"--model={models / 'float32.tflite'}", photos / "red" / "000.jpg") == 0
     _, *lines = capsys.readouterr().out.rstrip().splitlines()
     assert len(lines) == 3  # --top=5 of three classes is all of them
     assert {line.index("%") for line in lines} == {7} and lines[0].startswith("   9") and lines[-1].startswith("    ")
@@ -130,7 +130,7 @@ def test_files_and_folders_in_the_order_given(models, photos, capsys, tmp_path):
     Image.new("RGB", (50, 40), "blue").save(nested)
     (tmp_path / "holiday" / "notes.txt").write_text("no photo")
     given = (photos / "red" / "001.jpg", tmp_path / "holiday", photos / "green" / "000.jpg")
-    assert run(*given, f"--weights={models / 'uint8.tflite'}", "--top=1") == 0
+    assert run(*given, f"--model={models / 'uint8.tflite'}", "--top=1") == 0
     found = blocks(capsys.readouterr().out)
     assert list(found) == [str(given[0]), str(nested), str(given[2])]
     assert [label for ((_, label),) in found.values()] == ["red", "blue", "green"]
@@ -145,7 +145,7 @@ def test_a_photo_is_turned_as_its_camera_says(models, capsys, tmp_path):
         exif[0x0112] = orientation
         Image.fromarray(np.rot90(pixels, turns)).save(tmp_path / f"{orientation}.png", exif=exif)
     Image.fromarray(np.rot90(pixels, 2)).save(tmp_path / "upside_down.png")
-    assert run(f"--weights={models / 'float32.tflite'}", "--json", tmp_path) == 0
+    assert run(f"--model={models / 'float32.tflite'}", "--json", tmp_path) == 0
     found = {pathlib.Path(file).stem: top for file, top in rows(capsys).items()}
     assert found["upright"][0]["label"] == "red" and found["upside_down"][0]["label"] == "blue"
     assert found["3"] == found["6"] == found["8"] == found["upright"]
@@ -153,13 +153,13 @@ def test_a_photo_is_turned_as_its_camera_says(models, capsys, tmp_path):
 
 def test_broken_files_are_told_and_the_others_go_on(models, photos, capsys, tmp_path):
     good = (photos / "red" / "000.jpg").read_bytes()
-    for index in range(classify.BATCH + 4):  # more than a batch
+    for index in range(prediction.BATCH + 4):  # more than a batch
         (tmp_path / f"{index:02}.jpg").write_bytes(good)
     (tmp_path / "03.jpg").write_bytes(good[: len(good) // 2])
     (tmp_path / "05.png").write_bytes(b"")
     (tmp_path / "17.jpg").write_text("not a photo")
     missing = tmp_path / "gone.jpg"
-    assert run(f"--weights={models / 'uint8.tflite'}", tmp_path, missing) == 1
+    assert run(f"--model={models / 'uint8.tflite'}", tmp_path, missing) == 1
     captured = capsys.readouterr()
     assert captured.err.splitlines() == [
         f"classify: {tmp_path / '03.jpg'} can't be read (truncated).",
@@ -168,14 +168,14 @@ def test_broken_files_are_told_and_the_others_go_on(models, photos, capsys, tmp_
         f"classify: {missing} can't be read (no such file).",
     ]
     found = blocks(captured.out)
-    good = [index for index in range(classify.BATCH + 4) if index not in (3, 17)]
+    good = [index for index in range(prediction.BATCH + 4) if index not in (3, 17)]
     assert list(found) == [str(tmp_path / f"{index:02}.jpg") for index in good]
     assert {top[0][1] for top in found.values()} == {"red"}
 
 
 def test_nothing_readable(models, capsys, tmp_path):
     picture = tmp_path / "result.png"
-    assert run(f"--weights={models / 'uint8.tflite'}", f"--show={picture}", tmp_path / "gone.jpg") == 1
+    assert run(f"--model={models / 'uint8.tflite'}", f"--show={picture}", tmp_path / "gone.jpg") == 1
     assert "no such file" in complaint(capsys) and not picture.exists()
 
 
@@ -183,19 +183,19 @@ def test_nothing_readable(models, capsys, tmp_path):
     ("arguments", "sentence"),
     [
         (["{photo}"], "There is no model"),
-        (["--weights={model}"], "There is no photo: give some"),
-        (["--weights={model}", "{empty}"], "There is no photo in the folder"),
-        (["--weights={empty}/gone", "{photo}"], "There is no model at"),
-        (["--weights={empty}", "{photo}"], "There is no model at"),
-        (["--weights={photo}", "{photo}"], "000.jpg"),
-        (["--weights={model}", "--speed=3", "{photo}"], "speed"),
-        (["--weights={model}", "--top=0", "{photo}"], "top"),
-        (["--weights={model}", "--top=many", "{photo}"], "many"),
-        (["--weights={model}", "--labels={empty}/gone", "{photo}"], "can't be read (No such file or directory)"),
-        (["--weights={model}", "--labels={photo}", "{photo}"], "can't be read (not UTF-8)"),
-        (["--weights={model}", "--labels=imagenet", "{photo}"], "has 1000 labels, but the model has 3 classes"),
-        (["--weights={model}", "--show={empty}/result.jpg", "{photo}"], "ends with .png, .pdf or .svg"),
-        (["--weights={model}", "--show={empty}", "{photo}"], "ends with .png, .pdf or .svg"),
+        (["--model={model}"], "There is no photo: give some"),
+        (["--model={model}", "{empty}"], "There is no photo in the folder"),
+        (["--model={empty}/gone", "{photo}"], "There is no model at"),
+        (["--model={empty}", "{photo}"], "There is no model at"),
+        (["--model={photo}", "{photo}"], "000.jpg"),
+        (["--model={model}", "--speed=3", "{photo}"], "speed"),
+        (["--model={model}", "--top=0", "{photo}"], "top"),
+        (["--model={model}", "--top=many", "{photo}"], "many"),
+        (["--model={model}", "--labels={empty}/gone", "{photo}"], "can't be read (No such file or directory)"),
+        (["--model={model}", "--labels={photo}", "{photo}"], "can't be read (not UTF-8)"),
+        (["--model={model}", "--labels=imagenet", "{photo}"], "has 1000 labels, but the model has 3 classes"),
+        (["--model={model}", "--show={empty}/result.jpg", "{photo}"], "ends with .png, .pdf or .svg"),
+        (["--model={model}", "--show={empty}", "{photo}"], "ends with .png, .pdf or .svg"),
     ],
 )
 def test_one_sentence_and_status_2(arguments, sentence, models, photos, capsys, tmp_path):
@@ -213,7 +213,7 @@ def test_a_model_without_softmax_or_without_classifier(photos, capsys, tmp_path)
     }
     for sentence, changed in arguments.items():
         st.create_model("shufflenet_v2_0.5x", input_shape=(SIDE, SIDE, 3), **changed).save(tmp_path / "a.keras")
-        assert run(f"--weights={tmp_path / 'a.keras'}", photo) == 2
+        assert run(f"--model={tmp_path / 'a.keras'}", photo) == 2
         assert sentence in complaint(capsys)
 
 
@@ -222,7 +222,7 @@ def test_a_damaged_model_gives_no_numbers(run_folder, photos, capsys, tmp_path):
     kernel, *others = model.get_layer("linear").get_weights()
     model.get_layer("linear").set_weights([kernel * np.nan, *others])
     model.save(tmp_path / "model.keras")
-    assert run(f"--weights={tmp_path}", photos) == 2
+    assert run(f"--model={tmp_path}", photos) == 2
     assert "gives no numbers" in complaint(capsys)
 
 
@@ -230,7 +230,7 @@ def test_labels_of_a_file_replace_the_models_own(models, photos, capsys, tmp_pat
     names = tmp_path / "labels.txt"
     names.write_bytes("\ufeffRot\r\nGrün\r\nBlau, wie das Meer\r\n".encode())
     for model in ("uint8.tflite", "nameless.tflite"):
-        assert run(f"--weights={models / model}", f"--labels={names}", "--top=1", photos / "blue" / "000.jpg") == 0
+        assert run(f"--model={models / model}", f"--labels={names}", "--top=1", photos / "blue" / "000.jpg") == 0
         (((_, label),),) = blocks(capsys.readouterr().out).values()
         assert label == "Blau, wie das Meer"
 
@@ -238,19 +238,19 @@ def test_labels_of_a_file_replace_the_models_own(models, photos, capsys, tmp_pat
 @pytest.mark.parametrize("count", [2, 4])
 def test_labels_of_another_number(count, models, photos, capsys, tmp_path):
     (tmp_path / "labels.txt").write_text("a\n" * count)
-    assert run(f"--weights={models / 'uint8.tflite'}", f"--labels={tmp_path / 'labels.txt'}", photos) == 2
+    assert run(f"--model={models / 'uint8.tflite'}", f"--labels={tmp_path / 'labels.txt'}", photos) == 2
     assert f"has {count} labels, but the model has 3 classes" in complaint(capsys)
 
 
 def test_classes_without_names_are_numbered(models, photos, capsys):
-    assert run(f"--weights={models / 'nameless.tflite'}", "--top=1", photos / "blue" / "000.jpg") == 0
+    assert run(f"--model={models / 'nameless.tflite'}", "--top=1", photos / "blue" / "000.jpg") == 0
     (((_, label),),) = blocks(capsys.readouterr().out).values()
     assert label == "class 2"
 
 
 def test_a_long_label_is_cut(models, photos, capsys, tmp_path):
     (tmp_path / "labels.txt").write_text(f"{'red ' * 30}\n{'green ' * 30}\n蓝{'色' * 50}\n")
-    assert run(f"--weights={models / 'uint8.tflite'}", f"--labels={tmp_path / 'labels.txt'}", photos / "red") == 0
+    assert run(f"--model={models / 'uint8.tflite'}", f"--labels={tmp_path / 'labels.txt'}", photos / "red") == 0
     labels = [label for top in blocks(capsys.readouterr().out).values() for _, label in top]
     assert len(labels) == 6 and all(label.endswith("…") and len(label) <= classify.MAX_LABEL for label in labels)
 
@@ -258,7 +258,7 @@ def test_a_long_label_is_cut(models, photos, capsys, tmp_path):
 def test_json_is_an_object_a_photo(models, photos, capsys, tmp_path):
     odd = tmp_path / 'a "b"\n.jpg'
     odd.write_bytes((photos / "green" / "000.jpg").read_bytes())
-    assert run(f"--weights={models / 'uint8.tflite'}", "--json", "--top=2", odd, photos / "red" / "000.jpg") == 0
+    assert run(f"--model={models / 'uint8.tflite'}", "--json", "--top=2", odd, photos / "red" / "000.jpg") == 0
     found = rows(capsys)
     assert list(found) == [str(odd), str(photos / "red" / "000.jpg")]
     for top, label in zip(found.values(), ("green", "red"), strict=True):
@@ -269,7 +269,7 @@ def test_json_is_an_object_a_photo(models, photos, capsys, tmp_path):
 
 @pytest.mark.parametrize("name", ["float32.tflite", "uint8.tflite"])
 def test_a_tflite_file_gives_what_its_classifier_gives(name, models, photos, capsys):
-    assert run(f"--weights={models / name}", "--json", photos / "red", photos / "blue") == 0
+    assert run(f"--model={models / name}", "--json", photos / "red", photos / "blue") == 0
     classifier = LiteClassifier(models / name)
     found = rows(capsys)
     assert len(found) == 4
@@ -280,7 +280,7 @@ def test_a_tflite_file_gives_what_its_classifier_gives(name, models, photos, cap
 
 
 def test_all_probabilities_of_a_trained_model_sum_to_one(run_folder, photos, capsys):
-    assert run(f"--weights={run_folder}", "--json", photos) == 0
+    assert run(f"--model={run_folder}", "--json", photos) == 0
     found = rows(capsys)
     assert len(found) == 6
     for top in found.values():
@@ -293,11 +293,11 @@ def test_folders_named_as_labels_tell_the_agreement(models, photos, capsys, tmp_
         (tmp_path / folder).mkdir()
         for name in names:
             (tmp_path / folder / f"{name}.jpg").write_bytes((photos / name / "000.jpg").read_bytes())
-    assert run(f"--weights={models / 'uint8.tflite'}", tmp_path) == 0
+    assert run(f"--model={models / 'uint8.tflite'}", tmp_path) == 0
     *_, last = capsys.readouterr().out.splitlines()
     expected = "2 of 3 photos are in the folder of their top label (66.7%); 1 more in none that is named as a label."
     assert last == expected
-    assert run(f"--weights={models / 'uint8.tflite'}", "--json", tmp_path) == 0
+    assert run(f"--model={models / 'uint8.tflite'}", "--json", tmp_path) == 0
     captured = capsys.readouterr()
     assert captured.err == f"{expected}\n" and len([json.loads(line) for line in captured.out.splitlines()]) == 4
 
@@ -306,14 +306,14 @@ def test_the_folder_given_counts_and_a_broken_photo_does_not(models, photos, cap
     (tmp_path / "red" / "2024").mkdir(parents=True)
     (tmp_path / "red" / "2024" / "a.jpg").write_bytes((photos / "red" / "000.jpg").read_bytes())
     (tmp_path / "red" / "b.jpg").write_bytes(b"")
-    assert run(f"--weights={models / 'uint8.tflite'}", tmp_path / "red") == 1
+    assert run(f"--model={models / 'uint8.tflite'}", tmp_path / "red") == 1
     *_, last = capsys.readouterr().out.splitlines()
     assert last == "1 of 1 photo is in the folder of their top label (100.0%)."
 
 
 def test_no_agreement_is_told_where_no_folder_is_a_label(models, photos, capsys, tmp_path):
     (tmp_path / "a.jpg").write_bytes((photos / "red" / "000.jpg").read_bytes())
-    assert run(f"--weights={models / 'uint8.tflite'}", tmp_path) == 0
+    assert run(f"--model={models / 'uint8.tflite'}", tmp_path) == 0
     assert "top label" not in capsys.readouterr().out
 
 
@@ -322,7 +322,7 @@ def test_a_thousand_classes_are_imagenets(models, photos, capsys, tmp_path):
     tench.mkdir()
     (tench / "a.jpg").write_bytes((photos / "red" / "000.jpg").read_bytes())
     for labels in ((), ("--labels=imagenet",)):
-        assert run(f"--weights={models / 'thousand.tflite'}", "--json", "--top=4", *labels, tench) == 0
+        assert run(f"--model={models / 'thousand.tflite'}", "--json", "--top=4", *labels, tench) == 0
         captured = capsys.readouterr()
         (row,) = map(json.loads, captured.out.splitlines())
         assert captured.err.startswith("1 of 1 photo is in the folder of their top label")
@@ -334,7 +334,7 @@ def test_a_thousand_classes_are_imagenets(models, photos, capsys, tmp_path):
 
 def test_synsets_as_labels_are_shown_as_names(models, photos, capsys, tmp_path):
     (tmp_path / "labels.txt").write_text("\n".join(imagenet.synsets()))
-    arguments = (f"--weights={models / 'thousand.tflite'}", f"--labels={tmp_path / 'labels.txt'}", "--top=1")
+    arguments = (f"--model={models / 'thousand.tflite'}", f"--labels={tmp_path / 'labels.txt'}", "--top=1")
     assert run(*arguments, photos / "red" / "000.jpg") == 0
     (((_, label),),) = blocks(capsys.readouterr().out).values()
     assert label == "tench"
@@ -343,7 +343,7 @@ def test_synsets_as_labels_are_shown_as_names(models, photos, capsys, tmp_path):
 @pytest.mark.parametrize(("given", "shape"), [("red/000.jpg", (1, 1)), (".", (1, 6))])
 def test_show_draws_a_picture(given, shape, models, photos, tmp_path):
     picture = tmp_path / "new" / "result.png"
-    assert run(f"--weights={models / 'uint8.tflite'}", f"--show={picture}", photos / given) == 0
+    assert run(f"--model={models / 'uint8.tflite'}", f"--show={picture}", photos / given) == 0
     width, height = Image.open(picture).size
     assert max(300, 200 * shape[1]) < width < 400 * (shape[1] + 1) and 200 < height < 600
     colours = np.asarray(Image.open(picture).convert("RGB")).reshape(-1, 3).astype(int)
@@ -357,7 +357,7 @@ def test_show_refuses_to_overwrite_a_photo(models, capsys, tmp_path, monkeypatch
     before = (tmp_path / "a.png").read_bytes()
     monkeypatch.chdir(tmp_path)
     for show, photo in (("a.png", tmp_path), (tmp_path / "a.png", "a.png")):
-        assert run(f"--weights={models / 'uint8.tflite'}", f"--show={show}", photo) == 2
+        assert run(f"--model={models / 'uint8.tflite'}", f"--show={show}", photo) == 2
         assert "is one of the photos" in complaint(capsys)
     assert (tmp_path / "a.png").read_bytes() == before
 
@@ -381,16 +381,37 @@ def test_a_picture_of_nothing_or_of_lists_that_disagree(tmp_path):
 def test_help_shows_examples_and_every_flag(capsys):
     assert run("--help") == 0
     text = capsys.readouterr().out
-    assert "python -m shufflenet_tf.classify --weights=runs/latest" in text
-    assert all(f"--{flag}" in text for flag in ("weights=", "top=", "labels=", "show=", "json"))
+    assert "python -m shufflenet_tf.classify --model=runs/latest" in text
+    assert all(f"--{flag}" in text for flag in ("model=", "top=", "labels=", "show=", "json"))
 
 
 def test_as_a_program(models, photos, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"")
-    command = [sys.executable, "-m", "shufflenet_tf.classify", f"--weights={models / 'uint8.tflite'}", "--top=1"]
+    command = [sys.executable, "-m", "shufflenet_tf.classify", f"--model={models / 'uint8.tflite'}", "--top=1"]
     done = subprocess.run([*command, photos / "red", tmp_path / "broken.jpg"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == f"classify: {tmp_path / 'broken.jpg'} can't be read (empty).\n"
     *photo_lines, last = done.stdout.rstrip().splitlines()
     assert [label for ((_, label),) in blocks("\n".join(photo_lines)).values()] == ["red", "red"]
     assert last == "2 of 2 photos are in the folder of their top label (100.0%)."
+
+
+def test_the_earlier_spelling_is_read_in_flag_files_too_and_not_listed(models, photos, capsys, tmp_path):
+    (tmp_path / "a.flags").write_text(f"--weights={models / 'uint8.tflite'}\n--top=1\n")
+    assert run(f"--flagfile={tmp_path / 'a.flags'}", photos / "red" / "000.jpg") == 0
+    assert "red" in capsys.readouterr().out
+    assert run("--help") == 0 and "--weights" not in capsys.readouterr().out
+
+
+def test_from_python(models, photos, tmp_path):
+    """A path or what st.load returned; the same figures as the program's."""
+    files = [photos / "red" / "000.jpg", str(photos / "blue" / "000.jpg")]
+    path = models / "float32.tflite"
+    first, second = st.classify_photos(path, files, top=2)
+    assert [first[0].label, second[0].label] == ["red", "blue"] and len(first) == 2
+    assert first[0].probability > first[1].probability and st.load(path).labels[first[0].index] == "red"
+    assert st.classify_photos(st.load(path), files, top=2) == [first, second]
+    (tmp_path / "broken.jpg").write_bytes(b"")
+    for given, sentence in (([tmp_path / "broken.jpg"], "can't be read"), ("photo.jpg", "give a list"), (files, "top=0")):
+        with pytest.raises(st.UserError, match=sentence):
+            st.classify_photos(path, given, top=0 if given is files else 1)

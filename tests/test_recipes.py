@@ -13,16 +13,18 @@ import types
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from absl import flags
-from absl.testing import flagsaver
 
 import shufflenet_tf as st
 import train_main
+from shufflenet_tf import options
+from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.models import registry, v1, v2
+from shufflenet_tf.training import run
 from shufflenet_tf.training.schedules import Schedule
+from shufflenet_tf.training.settings import NETWORK, RunOptions, Settings
 from shufflenet_tf.wiring import Wiring
 
-FLAGS = flags.FLAGS
+FLAGS = train_main.FLAGS
 RECIPES = pathlib.Path(train_main.__file__).parent / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.flags"))
 IMAGENET = 1_281_167  # training images
@@ -38,23 +40,26 @@ RUN = [
     "torchvision_shufflenet_v2_1.5x",
 ]
 # What may differ between recipes that take the same way through the code.
-VARIED = {"model", "min_area", "output_dir"}
+VARIED = {"network", "min_area", "output"}
 
 
 @pytest.fixture(autouse=True)
 def restored_flags(monkeypatch):
     """Nested flag files are found from the root of the repository; flags are as they were after each test."""
     monkeypatch.chdir(RECIPES.parent)
-    with flagsaver.flagsaver():
-        yield
+    yield
+    FLAGS.unparse_flags()
 
 
 def follow(name: str, *overrides: str) -> dict:
-    """Parses a recipe as the program does; returns the values of the program's own flags."""
-    for flag in FLAGS.get_flags_for_module(train_main):
-        flag.unparse()  # to its default: the last recipe's values are gone
-    train_main._parse(["train_main.py", f"--flagfile=recipes/{name}.flags", *overrides])
-    return {flag.name: flag.value for flag in FLAGS.get_flags_for_module(train_main)}
+    """Parses a recipe as the program does; returns the values of the program's flags."""
+    FLAGS.unparse_flags()  # the last recipe's values are gone
+    FLAGS(["train_main.py", f"--flagfile=recipes/{name}.flags", *overrides])
+    return {name: FLAGS[name].value for name in FLAGS if FLAGS[name].name not in ("model", "output_dir", "help", "h")}
+
+
+def preprocessing(size: tuple[int, int]) -> st.Preprocessing:
+    return run._preprocessing(RunOptions(**options.given(FLAGS, RunOptions)), size, None)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,13 +76,14 @@ def test_opens_with_what_it_reproduces(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_can_be_followed(name):
     values = follow(name)
-    registry.check(values["model"] or train_main.MODEL)
+    registry.check(values["network"] or NETWORK)
     Wiring.of(values["wiring"] or "tensorpack")
-    assert values["output_dir"] == f"runs/{name}", "runs of different recipes don't meet"
-    size = train_main._image_size()
-    assert train_main._preprocessing(size).crop == size[0]
-    train_main._augmentation()
-    settings = train_main._settings(IMAGENET if "imagenet" in values["dataset"] else 50_000)
+    assert values["output"] == f"runs/{name}", "runs of different recipes don't meet"
+    size = run.checked_size(FLAGS.image_size)
+    assert preprocessing(size).crop == size[0]
+    Augmentation(**options.given(FLAGS, Augmentation))
+    settings = Settings(**options.given(FLAGS, Settings) | {"weights": ""})
+    settings = settings.for_images(IMAGENET if "imagenet" in values["dataset"] else 50_000)
     schedule = Schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps)
     assert float(schedule(settings.warmup_steps)) == pytest.approx(settings.learning_rate)
     assert float(schedule(settings.steps)) == pytest.approx(0, abs=1e-6)
@@ -87,16 +93,16 @@ def test_can_be_followed(name):
 def test_trains_as_published(name):
     values = follow(name)
     assert (values["dataset"], values["batch_size"], values["learning_rate"]) == ("tfds:imagenet2012", 1024, 0.5)
-    assert values["model"] in name
+    assert values["network"] in name
     publisher = name.split("_")[0].replace("shufflenet", "tensorpack")
     assert values["wiring"] == values["preprocessing"] == publisher
     assert values["label_smoothing"] == (0 if publisher == "tensorpack" else 0.1)
-    narrow = publisher == "tensorpack" and registry.MODELS[values["model"]].keywords["alpha"] < 1
+    narrow = publisher == "tensorpack" and registry.MODELS[values["network"]].keywords["alpha"] < 1
     assert values["min_area"] == (0.49 if narrow else 0.08), "the papers crop less where the network is small"
     if publisher == "torchvision":
         assert (values["epochs"], values["steps"], values["schedule"]) == (600, 0, "cosine")
         assert values["warmup_steps"] == 5 * (IMAGENET // 1024)
-        assert train_main._preprocessing((224, 224)).resize == 232
+        assert preprocessing((224, 224)).resize == 232
     else:
         assert (values["steps"], values["schedule"], values["weight_decay"]) == (300_000, "linear", 4e-5)
 
@@ -139,7 +145,7 @@ def test_table_lists_every_recipe_with_its_cost():
     assert sorted(table) == [name for name in NAMES if "shufflenet" in name]
     for name, (parameters, mflops, error) in table.items():
         values = follow(name)
-        exact = count(values["model"], Wiring.of(values["wiring"]))
+        exact = count(values["network"], Wiring.of(values["wiring"]))
         assert (parameters, mflops) == (f"{exact[0]:,}", f"{exact[1] / 1e6:.1f}"), name
         header = (RECIPES / f"{name}.flags").read_text().split("Expected top-1 error: ")[1].splitlines()[0]
         assert re.findall(r"([\d.]+) \w", error) == re.findall(r"([\d.]+) %", header), name
@@ -148,9 +154,9 @@ def test_table_lists_every_recipe_with_its_cost():
 @pytest.mark.parametrize("name", ["shufflenet_v1_0.25x_g4", "megvii_shufflenet_v1_0.5x_g3", "torchvision_shufflenet_v2_1.5x"])
 def test_counts_of_the_table_are_those_of_the_program(name):
     values = follow(name)
-    network = st.create_model(values["model"], wiring=values["wiring"])
+    network = st.create_model(values["network"], wiring=values["wiring"])
     exact = st.complexity.parameters(network), st.complexity.multiply_adds(network)
-    assert count(values["model"], Wiring.of(values["wiring"])) == exact
+    assert count(values["network"], Wiring.of(values["wiring"])) == exact
 
 
 def prepare(name: str, side: tuple[int, int], test: str, folder: pathlib.Path) -> None:
@@ -184,9 +190,9 @@ def test_runs(name, data_dir, tmp_path, monkeypatch, capsys):
     for family in (v1, v2):
         monkeypatch.setattr(family, "REPEATS", (2, 1, 1))
     reported = []
-    monkeypatch.setattr(train_main, "write_report", lambda network, source, progress, *_: reported.append(progress) or REPORT)
-    follow(name, *SMALL.split(), f"--data_dir={data_dir}", f"--output_dir={tmp_path}")
-    train_main.main(["train_main.py"])
+    monkeypatch.setattr(run, "write_report", lambda network, source, progress, *_: reported.append(progress) or REPORT)
+    follow(name, *SMALL.split(), f"--data_dir={data_dir}", f"--output={tmp_path}")
+    train_main.main([])
     assert [progress.step for progress in reported] == [2]
     assert all(np.isfinite(value) for value in reported[0].history[-1].values())
     assert "8 images to train on and 4 to test on" in capsys.readouterr().out
@@ -198,7 +204,7 @@ def test_every_set_of_ingredients_is_run():
         values = follow(name)
         if values["weights"]:  # fine-tuning: tests/test_train_main.py
             continue
-        kind = registry.MODELS[values["model"] or train_main.MODEL].func.__name__
+        kind = registry.MODELS[values["network"] or NETWORK].func.__name__
         ingredients[name] = json.dumps({key: values[key] for key in sorted(values) if key not in VARIED} | {"kind": kind})
     assert {ingredients[name] for name in RUN} == set(ingredients.values())
     assert len(set(ingredients.values())) == len(RUN), "one is enough"

@@ -45,7 +45,7 @@ def onednn(folder: pathlib.Path, arguments: list[str], value: str | None) -> boo
 
 
 @pytest.mark.skipif(not X86, reason="on other processors TensorFlow decides")
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", ["train_main", *(pytest.param(name, marks=pytest.mark.long) for name in [*PROGRAMS][1:])])
 def test_programs_turn_onednn_on(program, tmp_path):
     assert onednn(tmp_path, PROGRAMS[program], None)
 
@@ -57,3 +57,69 @@ def test_a_users_choice_wins(tmp_path):
 def test_a_users_own_process_is_left_alone(tmp_path):
     plain = onednn(tmp_path, ["-c", "import tensorflow"], None)
     assert onednn(tmp_path, OWN, None) == plain
+
+
+def run(code: str, tmp_path: pathlib.Path, **environment: str) -> subprocess.CompletedProcess:
+    plain = {key: text for key, text in os.environ.items() if not key.startswith(("TF_", "ONEDNN"))}
+    command = [sys.executable, "-c", code, str(tmp_path / "model.keras")]
+    return subprocess.run(
+        command, env=plain | {"PYTHONPATH": str(ROOT)} | environment, capture_output=True, text=True, cwd=tmp_path
+    )
+
+
+@pytest.mark.parametrize("module", ["shufflenet_tf", "shufflenet_tf.errors", "shufflenet_tf.cli", "export"])
+def test_an_import_waits_with_tensorflow(module, tmp_path):
+    code = f"""
+import sys, time
+began = time.process_time()
+import {module}
+assert time.process_time() - began < 0.3 and not {{"tensorflow", "keras", "tf_keras"}} & set(sys.modules)
+"""
+    done = run(code, tmp_path)
+    assert done.returncode == 0 and done.stdout == done.stderr == ""
+
+
+def test_every_public_name_is_found_where_the_table_says():
+    import shufflenet_tf as st
+
+    for name in st.__all__:
+        assert getattr(st, name).__name__.rpartition(".")[2] in (name, "registry", "complexity")
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        st.nonsense  # noqa: B018
+
+
+ORDERS = {
+    "ours first": "import shufflenet_tf; import tensorflow as tf; load = tf.keras.models.load_model",
+    "tensorflow first": "import tensorflow as tf; import shufflenet_tf; load = tf.keras.models.load_model",
+    "ours, then keras": "import shufflenet_tf; import KERAS; load = KERAS.models.load_model",
+    "keras, then ours": "import KERAS; import shufflenet_tf; load = KERAS.models.load_model",
+    "from tensorflow": "import shufflenet_tf; from tensorflow import keras; load = keras.models.load_model",
+    "a part of ours": "from shufflenet_tf import preprocessing; import tensorflow as tf; load = tf.keras.models.load_model",
+    "ours alone": "import shufflenet_tf as st; load = st.load",
+}
+
+
+@pytest.fixture(scope="module", params=["keras", "tf_keras"])
+def generation(request, tmp_path_factory):
+    """A generation of Keras, the environment that chooses it, and a folder with a model.keras that it wrote."""
+    folder = tmp_path_factory.mktemp(request.param)
+    environment = {"TF_USE_LEGACY_KERAS": "1"} if request.param == "tf_keras" else {}
+    code = "import sys, shufflenet_tf as st; st.ShuffleNetV2((32, 32, 3), alpha=0.25, classes=2).save(sys.argv[1])"
+    done = run(code, folder, **environment)
+    assert done.returncode == 0, done.stderr
+    return request.param, environment, folder
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_keras_knows_our_classes_whoever_is_imported_first(generation, order):
+    keras, environment, folder = generation
+    done = run(f"import sys; {ORDERS[order].replace('KERAS', keras)}; load(sys.argv[1])", folder, **environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    if order == "ours alone":
+        assert done.stderr == "", "a user's own process gets no notes because of us"
+
+
+def test_nothing_is_chosen_for_a_users_own_process(tmp_path):
+    code = "import os; before = dict(os.environ); import shufflenet_tf as st; st.Preprocessing(); "
+    done = run(f"{code}assert dict(os.environ) == before", tmp_path)
+    assert done.returncode == 0 and done.stderr == ""

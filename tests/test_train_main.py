@@ -10,8 +10,6 @@ import sys
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from photos import write_photos
 from PIL import Image
 
@@ -22,7 +20,7 @@ from shufflenet_tf.training import callbacks
 from shufflenet_tf.weights import canonical
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SMALL = ("--model=shufflenet_v2_0.5x", "--image_size=32", "--batch_size=8", "--steps=4", "--steps_per_epoch=2")
+SMALL = ("--network=shufflenet_v2_0.5x", "--image_size=32", "--batch_size=8", "--steps=4", "--steps_per_epoch=2")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,9 +37,7 @@ def photos(tmp_path_factory):
 
 
 def run(*arguments) -> int:
-    with flagsaver.flagsaver():
-        flags.FLAGS(["train_main.py", *map(str, arguments)])
-        return train_main.run(["train_main.py"])
+    return train_main.run(["train_main.py", *map(str, arguments)])
 
 
 def complaint(capsys) -> str:
@@ -55,7 +51,7 @@ def complaint(capsys) -> str:
 @pytest.fixture(scope="module")
 def finished(photos, tmp_path_factory):
     output = tmp_path_factory.mktemp("finished")
-    assert run(f"--dataset=folder:{photos}", f"--output_dir={output}", *SMALL) == 0
+    assert run(f"--dataset=folder:{photos}", f"--output={output}", *SMALL) == 0
     return output
 
 
@@ -91,14 +87,14 @@ def test_the_reported_figures_are_those_of_the_saved_model(finished, photos):
 
 def test_a_finished_run_is_only_reported_again(finished, photos, capsys):
     before = (finished / "history.csv").read_bytes()
-    assert run(f"--dataset=folder:{photos}", f"--output_dir={finished}", *SMALL) == 0
+    assert run(f"--dataset=folder:{photos}", f"--output={finished}", *SMALL) == 0
     assert "Going on at step 4 of 4" in capsys.readouterr().out
     assert (finished / "history.csv").read_bytes() == before
 
 
 def test_a_longer_run_goes_on_and_says_what_changed(finished, photos, tmp_path, capsys):
     changed = ("--steps=6", "--rand_augment=5", "--mixup=0.2", "--cutmix=1", "--schedule=cosine", "--label_smoothing=0.1")
-    assert run(f"--dataset=folder:{photos}", f"--output_dir={finished}", *SMALL, *changed) == 0
+    assert run(f"--dataset=folder:{photos}", f"--output={finished}", *SMALL, *changed) == 0
     text = capsys.readouterr().out
     assert "Going on at step 4 of 6" in text and "changed since: schedule from linear to cosine" in text
     metrics = json.loads((finished / "metrics.json").read_text())
@@ -109,9 +105,9 @@ def test_other_labels_and_other_models_are_not_gone_on_with(finished, photos, tm
     other = write_photos(tmp_path / "other")
     (other / "train" / "red").rename(other / "train" / "rose")
     (other / "test" / "red").rename(other / "test" / "rose")
-    assert run(f"--dataset=folder:{other}", f"--output_dir={finished}", *SMALL) == 2
-    assert "differing in red, rose: give another --output_dir" in complaint(capsys)
-    assert run(f"--dataset=folder:{photos}", f"--output_dir={finished}", *SMALL, "--wiring=torchvision") == 2
+    assert run(f"--dataset=folder:{other}", f"--output={finished}", *SMALL) == 2
+    assert "differing in red, rose: give another --output" in complaint(capsys)
+    assert run(f"--dataset=folder:{photos}", f"--output={finished}", *SMALL, "--wiring=torchvision") == 2
     assert "has another model" in complaint(capsys)
 
 
@@ -119,12 +115,12 @@ def test_fine_tuning_takes_the_network_from_the_weights(finished, photos, tmp_pa
     """Same classes: the classifier is kept; others: it is new; frozen layers are those of the weights."""
     recipe = f"--flagfile={ROOT / 'recipes/finetune_photos.flags'}"
     small = (recipe, "--image_size=32", "--batch_size=4", "--steps=2", "--warmup_steps=0", f"--weights={finished}")
-    assert run(*small, f"--dataset=folder:{photos}", f"--output_dir={tmp_path / 'same'}") == 0
+    assert run(*small, f"--dataset=folder:{photos}", f"--output={tmp_path / 'same'}") == 0
     assert "classifier     kept" in capsys.readouterr().out
     shutil.copytree(photos, tmp_path / "photos", ignore=lambda *_: ["red"])
     canonical.save(st.load(finished).model, tmp_path / "weights.npz")
     small = (*small[:-1], f"--weights={tmp_path / 'weights.npz'}", "--freeze=backbone")
-    assert run(*small, f"--dataset=folder:{tmp_path / 'photos'}", f"--output_dir={tmp_path / 'other'}") == 0
+    assert run(*small, f"--dataset=folder:{tmp_path / 'photos'}", f"--output={tmp_path / 'other'}") == 0
     assert "classifier     new" in capsys.readouterr().out
     old, new = (canonical.arrays(st.load(folder).model) for folder in (finished, tmp_path / "other"))
     assert old.keys() == new.keys() and new["linear/b"].shape == (2,)
@@ -135,7 +131,7 @@ def test_overwrite_removes_the_run_and_nothing_else(photos, tmp_path, capsys):
     write_photos(tmp_path, per_class=1, splits=("mine",))
     (tmp_path / "checkpoint.npz").write_bytes(b"old")
     (tmp_path / "saved_model").mkdir()
-    assert run(f"--dataset=folder:{photos}", f"--output_dir={tmp_path}", "--overwrite", *SMALL, "--batch_size=99") == 2
+    assert run(f"--dataset=folder:{photos}", f"--output={tmp_path}", "--overwrite", *SMALL, "--batch_size=99") == 2
     assert "24 training images, fewer than a batch of 99" in complaint(capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
@@ -143,7 +139,7 @@ def test_overwrite_removes_the_run_and_nothing_else(photos, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--model=shufflenet_v3_1.0x"], "There is no model 'shufflenet_v3_1.0x': did you mean"),
+        (["--network=shufflenet_v3_1.0x"], "There is no model 'shufflenet_v3_1.0x': did you mean"),
         (["--dataset=shape"], "There is no dataset 'shape': did you mean shapes?"),
         (["--dataset=folder:/no/such/place"], "/no/such/place"),
         (["--image_size=31"], "--image_size=31 can't be used"),
@@ -154,13 +150,13 @@ def test_overwrite_removes_the_run_and_nothing_else(photos, tmp_path, capsys):
     ],
 )
 def test_bad_input(arguments, sentence, photos, tmp_path, capsys):
-    assert run(f"--dataset=folder:{photos}", f"--output_dir={tmp_path / 'run'}", *SMALL, *arguments) == 2
+    assert run(f"--dataset=folder:{photos}", f"--output={tmp_path / 'run'}", *SMALL, *arguments) == 2
     assert sentence in complaint(capsys)
 
 
 def test_weights_that_do_not_fit(finished, photos, tmp_path, capsys):
-    common = (f"--dataset=folder:{photos}", f"--output_dir={tmp_path / 'run'}", "--image_size=32")
-    assert run(*common, f"--weights={finished}", "--model=shufflenet_v1_1.0x_g3") == 2
+    common = (f"--dataset=folder:{photos}", f"--output={tmp_path / 'run'}", "--image_size=32")
+    assert run(*common, f"--weights={finished}", "--network=shufflenet_v1_1.0x_g3") == 2
     assert "is a shufflenet_v2_0.5x and no shufflenet_v1_1.0x_g3" in complaint(capsys)
     assert run(*common, f"--weights={tmp_path / 'none.pth'}") == 2
     assert "There is no model at" in complaint(capsys)
@@ -170,7 +166,7 @@ def test_weights_that_do_not_fit(finished, photos, tmp_path, capsys):
 
 def test_a_loss_that_is_no_number_stops_with_advice_and_keeps_the_last_checkpoint(photos, tmp_path, capsys):
     arguments = ("--learning_rate=100", "--steps=40", "--steps_per_epoch=20", "--checkpoint_steps=1", "--notensorboard")
-    assert run(f"--dataset=folder:{photos}", f"--output_dir={tmp_path}", *SMALL, "--weight_decay=1", *arguments) == 1
+    assert run(f"--dataset=folder:{photos}", f"--output={tmp_path}", *SMALL, "--weight_decay=1", *arguments) == 1
     assert "is no longer a number at step" in (text := complaint(capsys)) and "--learning_rate=25" in text
     with np.load(tmp_path / "checkpoint.npz") as file:
         assert all(np.isfinite(file[name]).all() for name in file.files if name.startswith("weights/"))
@@ -181,7 +177,7 @@ def test_a_full_disk(photos, tmp_path, capsys):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        assert run(f"--dataset=folder:{photos}", f"--output_dir={tmp_path}", *SMALL, "--notensorboard") == 1
+        assert run(f"--dataset=folder:{photos}", f"--output={tmp_path}", *SMALL, "--notensorboard") == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "File too large" in complaint(capsys)
@@ -190,7 +186,7 @@ def test_a_full_disk(photos, tmp_path, capsys):
 
 def test_a_folder_that_cannot_be_written(photos, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
-    assert run(f"--dataset=folder:{photos}", f"--output_dir={tmp_path / 'file' / 'run'}", *SMALL) == 2
+    assert run(f"--dataset=folder:{photos}", f"--output={tmp_path / 'file' / 'run'}", *SMALL) == 2
     assert "can't be written" in complaint(capsys)
 
 
@@ -210,6 +206,7 @@ def test_usage_errors_of_the_program_itself(arguments, status, sentence):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.long
 def test_mirrored_on_two_devices(photos, tmp_path):
     script = (
         "import sys, tensorflow as tf\n"
@@ -217,12 +214,11 @@ def test_mirrored_on_two_devices(photos, tmp_path):
         "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
         "tf.distribute.MirroredStrategy = lambda make=tf.distribute.MirroredStrategy: make(['CPU:0', 'CPU:1'])\n"
         "import train_main\n"
-        "train_main.st.shufflenet_v2.REPEATS = (2, 1, 1)\n"
-        "from absl import flags\n"
-        "flags.FLAGS(['train_main.py', *sys.argv[1:]])\n"
-        "sys.exit(train_main.run(['train_main.py']))\n"
+        "from shufflenet_tf.models import v2\n"
+        "v2.REPEATS = (2, 1, 1)\n"
+        "sys.exit(train_main.run())\n"
     )
-    arguments = [f"--dataset=folder:{photos}", f"--output_dir={tmp_path}", "--strategy=mirrored", *SMALL, "--nosaved_model"]
+    arguments = [f"--dataset=folder:{photos}", f"--output={tmp_path}", "--strategy=mirrored", *SMALL, "--nosaved_model"]
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads((tmp_path / "metrics.json").read_text())["steps"] == 4

@@ -26,6 +26,25 @@ def _kind(name: str) -> tuple:
 _FIRST = {_kind(name): name for name in reversed(st.list_models())}
 ARCHITECTURES = [name for name in st.list_models() if _FIRST[_kind(name)] == name]
 TESTED = st.list_models() if EVERY else ARCHITECTURES
+# One of each module and kind of unit; the others are long tests.
+REPRESENTATIVES = {
+    "alexnet",
+    "densenet_like_0.5x",
+    "igcv3_d_0.7x",
+    "mobilenet_v1_0.25x",
+    "mobilenet_v3_small_minimalistic",
+    "shufflenet_v1_0.25x_g3",
+    "shufflenet_v1_50",
+    "shufflenet_v2_0.5x",
+    "shufflenet_v2_plus_small",
+    "squeezenet_1.1",
+    "vgg_like_0.5x",
+}
+
+
+def marked(names: list[str]) -> list:
+    """Returns the names as parameters, of which all but the representatives are long tests."""
+    return [name if name in REPRESENTATIVES else pytest.param(name, marks=pytest.mark.long) for name in names]
 
 
 def least_size(name: str) -> int:

@@ -20,7 +20,7 @@ android {
             isMinifyEnabled = true
             isShrinkResources = true
             proguardFiles(getDefaultProguardFile("proguard-android-optimize.txt"), "proguard-rules.pro")
-            // To try it on a phone; a shop wants your own key.
+            // For trying it on a phone; publishing needs a release key.
             signingConfig = signingConfigs.getByName("debug")
         }
     }
@@ -31,12 +31,12 @@ android {
     }
 
     androidResources {
-        // Models are mapped into memory as they lie in the package.
+        // Models are mapped into memory from the package.
         noCompress += "tflite"
     }
 
     packaging {
-        // Native libraries too, which 16 KB pages need.
+        // Native libraries too; 16 KB pages require it.
         jniLibs.useLegacyPackaging = false
     }
 }

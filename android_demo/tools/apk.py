@@ -1,11 +1,11 @@
-"""An APK's zip file: what is stored and where, so that Android can map it into memory."""
+"""Writes and checks an APK's zip file: Android maps uncompressed, aligned files into memory."""
 
 import struct
 import zipfile
 from pathlib import Path
 
-PAGE = 16384  # bytes; Android's largest memory page, which native libraries start on
-WORD = 4  # bytes; everything else that isn't compressed
+PAGE = 16384  # bytes; Android's largest memory page: native libraries are aligned to it
+WORD = 4  # bytes; alignment of other uncompressed files
 _STORED = (".so", ".tflite", ".arsc", ".png", ".webp")
 
 
@@ -14,8 +14,8 @@ def write(apk: Path, resources: Path, files: dict[str, Path]) -> None:
 
     Args:
       apk: file to write.
-      resources: aapt2's output: the manifest, the table of resources and its files.
-      files: other files, by their names in the APK.
+      resources: aapt2's output: manifest, resource table and resource files.
+      files: other files, by name in the APK.
     """
     with zipfile.ZipFile(apk, "w") as target, zipfile.ZipFile(resources) as source:
         for name in source.namelist():
@@ -25,14 +25,14 @@ def write(apk: Path, resources: Path, files: dict[str, Path]) -> None:
 
 
 def _add(target: zipfile.ZipFile, name: str, content: bytes) -> None:
-    info = zipfile.ZipInfo(name, (1981, 1, 1, 1, 1, 2))  # the same bytes from the same input
+    info = zipfile.ZipInfo(name, (1981, 1, 1, 1, 1, 2))  # reproducible
     info.external_attr = 0o644 << 16
     info.compress_type = zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
     if info.compress_type == zipfile.ZIP_STORED:
-        start = target.fp.tell() + 30 + len(name.encode())  # behind the local header
+        start = target.fp.tell() + 30 + len(name.encode())  # after the local header
         alignment = _alignment(name)
         padding = -(start + 6) % alignment
-        # The field that Android's own tools use: its id, its length, the alignment, zeros.
+        # The extra field of Android's zipalign: id, length, alignment, zeros.
         info.extra = struct.pack("<HHH", 0xD935, 2 + padding, alignment) + bytes(padding)
     target.writestr(info, content)
 
@@ -42,7 +42,7 @@ def _alignment(name: str) -> int:
 
 
 def misaligned(apk: Path) -> list[str]:
-    """Returns the names of an APK's files that lie wrong: compressed, or not on a page or word."""
+    """Returns the names of files that are compressed or misaligned but must not be."""
     wrong = []
     with zipfile.ZipFile(apk) as content, apk.open("rb") as raw:
         for info in content.infolist():
@@ -57,7 +57,7 @@ def misaligned(apk: Path) -> list[str]:
 
 
 def page_size(library: Path | bytes) -> int:
-    """Returns the largest memory page, in bytes, that a native library (ELF) can be loaded with."""
+    """Returns the largest memory page, bytes, that a native library (ELF) supports."""
     elf = library if isinstance(library, bytes) else library.read_bytes()
     wide = elf[4] == 2
     offset, size, count = (

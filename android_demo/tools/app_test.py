@@ -1,9 +1,9 @@
-"""Runs the app's own tests on the JVM, with Android's classes and drawing from Robolectric and LiteRT in Python.
+"""Runs the app's tests on the JVM: Robolectric provides Android's classes and drawing, LiteRT in Python runs the model.
 
   python android_demo/tools/app_test.py model.tflite photo.jpg banana "a second class" "a third class"
   python android_demo/tools/app_test.py model.tflite photo.jpg banana --pictures=android_demo/screenshots
 
-The model takes uint8 pixels; the classes are those that it finds likeliest in the photo, above 5 %.
+The model takes uint8 pixels; the classes are its most likely ones for the photo, above 5 %.
 """
 
 import argparse
@@ -18,20 +18,21 @@ from toolchain import DEMO, BuildError, build_core, class_path, find_files, requ
 
 _TARGET = DEMO / "app/target"
 _TEST = DEMO / "app/src/jvmTest"
-_TEST_APK = _TARGET / "test.apk"  # resources and models, where Robolectric looks for both
+_TEST_APK = _TARGET / "test.apk"  # resources and models, for Robolectric
 _CLASSES = ("MainActivityTest", "SettingsActivityTest", "LiveTest", "PreviewGeometryTest")
 _TOOLS = ("android-all-", "kotlin-compiler-", "r8-", "apksig-")
 
 
 def compile_tests() -> str:
-    """Compiles app and tests; returns the class path that runs them."""
+    """Compiles app and tests; returns the class path to run them."""
     _, java = link_resources()
     app, _ = compile_classes(java)
-    found = class_path("test-classpath")
+    dependencies = class_path("test-classpath")
     archives = [
-        folder / "classes.jar" for folder in unpack([path for path in found if path.suffix == ".aar"], _TARGET / "test-aar")
+        folder / "classes.jar"
+        for folder in unpack([path for path in dependencies if path.suffix == ".aar"], _TARGET / "test-aar")
     ]
-    jars = [path for path in found if path.suffix == ".jar" and not path.name.startswith(_TOOLS)]
+    jars = [path for path in dependencies if path.suffix == ".jar" and not path.name.startswith(_TOOLS)]
     classes = _TARGET / "test-classes"
     shutil.rmtree(classes, ignore_errors=True)
     shutil.copytree(_TEST / "resources", classes)
@@ -44,7 +45,7 @@ def compile_tests() -> str:
         f"android_merged_manifest={_TARGET / 'AndroidManifest.xml'}\nandroid_resource_apk={_TEST_APK}\n"
         "android_custom_package=io.github.shufflenettf.demo\n"
     )
-    return join([*path, _instrumented()])  # only to look at the tests with: they run in Robolectric's own loader
+    return join([*path, _instrumented()])  # only to discover the tests: Robolectric's class loader runs them
 
 
 def _instrumented() -> Path:
@@ -52,10 +53,10 @@ def _instrumented() -> Path:
 
 
 def run_tests(path: str, model: Path, photo: Path, expected: list[str], pictures: Path | None) -> str:
-    """Runs the tests with a model and a photo whose likeliest classes are expected; returns their report.
+    """Runs the tests with a model, a photo and its expected classes, most likely first; returns the report.
 
     Raises:
-      toolchain.BuildError: a test has failed; with the report.
+      toolchain.BuildError: a test failed; with the report.
     """
     damaged = _TARGET / "model_damaged.tflite"
     damaged.write_bytes(model.read_bytes()[:1000])
@@ -71,13 +72,15 @@ def run_tests(path: str, model: Path, photo: Path, expected: list[str], pictures
         pictures.mkdir(parents=True, exist_ok=True)
         properties["pictures"] = pictures.resolve()
     settings = [f"-D{name}={value}" for name, value in properties.items()]
-    opened = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("io", "lang", "nio", "util")]  # Android's own
+    opened = [
+        f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("io", "lang", "nio", "util")
+    ]  # Robolectric needs these
     names = [f"io.github.shufflenettf.demo.{name}" for name in _CLASSES]
     return run(*JAVA, *opened, *settings, "-cp", path, "org.junit.runner.JUnitCore", *names)
 
 
 def _shrink(picture: Path) -> None:
-    """Makes a screenshot small enough for a README: half the size, 256 colours."""
+    """Shrinks a screenshot for the README: half the size, 256 colours."""
     image = Image.open(picture).convert("RGB")
     image = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
     image.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(picture, optimize=True)
@@ -88,7 +91,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("photo", type=Path)
-    parser.add_argument("expected", nargs="+", help="the photo's classes, the likeliest first")
+    parser.add_argument("expected", nargs="+", help="the photo's classes, most likely first")
     parser.add_argument("--pictures", type=Path, help="folder for screenshots")
     options = parser.parse_args(arguments)
     try:

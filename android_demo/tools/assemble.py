@@ -1,7 +1,7 @@
-"""Makes the app's debug APK with command-line tools: no Android SDK, no Gradle.
+"""Builds the app's debug APK with command-line tools; needs neither the Android SDK nor Gradle.
 
 python android_demo/tools/assemble.py                   tests core, compiles the app, writes android_demo/app-debug.apk
-python android_demo/tools/assemble.py model.tflite ...  the same, with these models in it instead of the ones in assets
+python android_demo/tools/assemble.py model.tflite ...  the same, with these models instead of those in assets
 """
 
 import argparse
@@ -19,16 +19,16 @@ _TARGET = DEMO / "app/target"
 _ABIS = ("arm64-v8a", "armeabi-v7a", "x86_64")
 _PACKAGE = "io.github.shufflenettf.demo"
 _ANDROID = "http://schemas.android.com/apk/res/android"
-# For runs of seconds: what the optimizing compiler saves later, it costs first.
+# The runs take seconds: the optimizing compiler would cost more than it saves.
 JAVA = ("java", "-Xmx2g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 ASSETS = _MAIN / "assets"
 
 
 def link_resources() -> tuple[Path, Path]:
-    """Compiles the resources and links them with the manifest; returns aapt2's package and the folder of R.java."""
+    """Compiles the resources and links them with the manifest; returns aapt2's package and the folder with R.java."""
     ET.register_namespace("android", _ANDROID)
     manifest = ET.parse(_MAIN / "AndroidManifest.xml")
-    # What Gradle's plugin adds.
+    # Gradle's plugin would add these.
     manifest.getroot().set("package", _PACKAGE)
     manifest.getroot().find("application").set(f"{{{_ANDROID}}}extractNativeLibs", "false")
     merged, compiled, linked, java = (_TARGET / name for name in ("AndroidManifest.xml", "res.zip", "res.apk", "r"))
@@ -39,35 +39,37 @@ def link_resources() -> tuple[Path, Path]:
         *("aapt2", "link", "-I", framework(), "--manifest", merged, "-o", linked, "--java", java, "--debug-mode"),
         *("--min-sdk-version", pinned["minSdk"], "--target-sdk-version", pinned["targetSdk"]),
         *("--version-code", pinned["versionCode"], "--version-name", pinned["versionName"]),
-        # Debian's aapt2 is older than <uses-native-library>: it writes it, but would rather not.
+        # Debian's aapt2 is older than <uses-native-library>, and would reject it without this flag.
         *("--proguard", _TARGET / "resources.pro", "--warn-manifest-validation", compiled),
     )
     return linked, java
 
 
 def compile_classes(java: Path) -> tuple[list[Path], list[Path]]:
-    """Compiles R.java and the Kotlin sources, warnings being errors, if anything has changed since the last time.
+    """Compiles R.java and the Kotlin sources if anything changed; warnings are errors.
 
     Returns:
       Class folders and jars of the app, and the folders of the .aar files.
     """
-    found = class_path()
-    archives = unpack([path for path in found if path.suffix == ".aar"], _TARGET / "aar")
-    library = [path for path in found if path.name.startswith(("kotlin-stdlib-", "annotations-"))]
-    own = [DEMO / "core/target/classes", *(folder / "classes.jar" for folder in archives), *library]
+    dependencies = class_path()
+    archives = unpack([path for path in dependencies if path.suffix == ".aar"], _TARGET / "aar")
+    library = [
+        path for path in dependencies if path.name.startswith(("kotlin-stdlib-", "annotations-", "kotlinx-serialization-"))
+    ]
+    program = [DEMO / "core/target/classes", *(folder / "classes.jar" for folder in archives), *library]
     classes, stamp = _TARGET / "classes", _TARGET / "classes.stamp"
-    inputs = _digest([java, _MAIN / "kotlin", *own, DEMO / "tools/assemble.py"])
+    inputs = _digest([java, _MAIN / "kotlin", *program, DEMO / "tools/assemble.py"])
     if not (stamp.exists() and stamp.read_text() == inputs):
         shutil.rmtree(classes, ignore_errors=True)
         classes.mkdir(parents=True)
         run("javac", "-nowarn", "-Xlint:-options", "--release", "8", "-d", classes, *java.rglob("R.java"))
-        kotlinc(_MAIN / "kotlin", classes, [classes, *own, android_jar()], "-Xjdk-release=1.8")
+        kotlinc(_MAIN / "kotlin", classes, [classes, *program, android_jar()], "-Xjdk-release=1.8")
         stamp.write_text(inputs)
-    return [classes, *own], archives
+    return [classes, *program], archives
 
 
 def _digest(paths: list[Path]) -> str:
-    """Returns a sum of files' and folders' names and contents."""
+    """Returns a hash of the names and contents of files and folders."""
     files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
     return hashlib.sha256(b"".join(f"{file}".encode() + file.read_bytes() for file in files)).hexdigest()
 
@@ -91,7 +93,7 @@ def kotlinc(sources: Path, classes: Path, path: list[Path], *flags: str) -> None
 
 
 def android_jar() -> Path:
-    """Returns Android's own class files, without java.*: these are taken from the JDK, of Java 8."""
+    """Returns the jar of Android's classes. java.* is compiled against the JDK's Java 8 API instead."""
     return next(path for path in class_path() if path.name.startswith("android-all-"))
 
 
@@ -101,7 +103,7 @@ def join(paths: list[Path]) -> str:
 
 
 def make_dex(classes: list[Path], rules: list[Path] | None = None) -> list[Path]:
-    """Translates class files for Android, with D8, or with R8 if there are rules of what to keep; returns the .dex files."""
+    """Translates class files to .dex files with D8, or with R8 if there are keep rules; returns the .dex files."""
     folder = _TARGET / ("r8" if rules else "dex")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -124,7 +126,7 @@ def make_dex(classes: list[Path], rules: list[Path] | None = None) -> list[Path]
 
 
 def sign(unsigned: Path, output: Path, keystore: Path) -> str:
-    """Signs with the debug key, which is made on first use, and returns what the check of the signature says."""
+    """Signs with the debug key, which is created on first use; returns the result of the signature check."""
     if not keystore.exists():
         keystore.parent.mkdir(parents=True, exist_ok=True)
         store = ("-keystore", keystore, "-storetype", "PKCS12", "-storepass", "android", "-alias", "androiddebugkey")
@@ -135,13 +137,13 @@ def sign(unsigned: Path, output: Path, keystore: Path) -> str:
 
 
 def assemble(output: Path, models: list[Path], keystore: Path, release: bool = False) -> None:
-    """Makes the APK and prints what is in it.
+    """Builds the APK and prints its contents.
 
     Args:
       output: file to write.
-      models: .tflite files to put in.
-      keystore: the debug key's.
-      release: shrink it with R8.
+      models: .tflite files to include.
+      keystore: contains the debug key.
+      release: whether to shrink it with R8.
 
     Raises:
       toolchain.BuildError: a tool has failed, or is missing.
@@ -157,7 +159,7 @@ def assemble(output: Path, models: list[Path], keystore: Path, release: bool = F
     apk.write(unsigned, linked, files)
     signature = sign(unsigned, output, keystore)
     if wrong := apk.misaligned(output):
-        raise BuildError(f"These lie on no page or word of the APK: {', '.join(wrong)}.")
+        raise BuildError(f"These files are compressed or misaligned in the APK: {', '.join(wrong)}.")
     print(run("aapt2", "dump", "badging", output).strip())
     pages = {apk.page_size(path) for name, path in files.items() if name.endswith(".so") and "64" in name}
     print(f"Native libraries: placed for pages of {apk.PAGE} bytes, linked for {min(pages)}. Signature: {signature}.")
@@ -168,16 +170,21 @@ def assemble(output: Path, models: list[Path], keystore: Path, release: bool = F
 def main(arguments: list[str]) -> int:
     """Runs the program; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", type=Path, help="TFLite files to copy into the app's assets first")
+    parser.add_argument("models", nargs="*", type=Path, help="TFLite files that replace those in the app's assets")
     parser.add_argument("--output", type=Path, default=DEMO / "app-debug.apk", help="APK to write (%(default)s)")
-    parser.add_argument("--keystore", type=Path, default=Path.home() / ".android/debug.keystore", help="of the debug key")
-    parser.add_argument("--skip-tests", action="store_true", help="compile core without testing it")
-    parser.add_argument("--release", action="store_true", help="shrink with R8, as the Gradle build's release does")
+    parser.add_argument(
+        "--keystore",
+        type=Path,
+        default=Path.home() / ".android/debug.keystore",
+        help="keystore with the debug key (%(default)s)",
+    )
+    parser.add_argument("--skip-tests", action="store_true", help="skip core's tests")
+    parser.add_argument("--release", action="store_true", help="shrink with R8, like the Gradle build's release")
     options = parser.parse_args(arguments)
     try:
         for model in options.models:
             if not model.is_file():
-                parser.error(f"{model} is no file: give the path of a .tflite file.")
+                parser.error(f"{model} is not a file: give the path of a .tflite file.")
         require_programs()
         _TARGET.mkdir(parents=True, exist_ok=True)
         build_core(test=not options.skip_tests)

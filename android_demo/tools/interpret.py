@@ -1,6 +1,6 @@
-"""Runs a TFLite model for the app's tests: messages of a length (int32, big-endian) and so many bytes come from stdin.
+"""Runs a TFLite model for the app's tests: reads messages from stdin, each a length (int32, big-endian) and that many bytes.
 
-The first is the model; each further one is an input tensor, whose output tensor is written to stdout in the same form.
+The first message is the model. Each further one is an input tensor; its output tensor is written to stdout in the same format.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""The programs and class files that make the app, found or fetched: Java, Maven and what Maven brings, aapt2."""
+"""Locates the programs and class files for the build: Java, Maven and its artifacts, aapt2."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 DEMO = Path(__file__).resolve().parents[1]
 _CLASS_PATH = DEMO / "app/target"
-# What resources are linked against: an SDK's android.jar, or Debian's and Ubuntu's android-framework-res.
+# Resources are linked against an SDK's android.jar, or this file of Debian's and Ubuntu's android-framework-res.
 _DEBIAN_FRAMEWORK = Path("/usr/share/android-framework-res/framework-res.apk")
 _PROGRAMS = {
     "java": "JDK 17 (Debian, Ubuntu: apt-get install openjdk-17-jdk-headless)",
@@ -20,33 +20,33 @@ _PROGRAMS = {
 
 
 class BuildError(Exception):
-    """What went wrong, in a sentence or as the tool has printed it."""
+    """The build failed; the message is a sentence or a tool's output."""
 
 
 class MissingTool(BuildError):
-    """Something to be installed, or a repository that can't be reached: the build is impossible here, not wrong."""
+    """A program is not installed or a repository is unreachable: the build can't run here."""
 
 
 def run(*command: str | Path, cwd: Path = DEMO) -> str:
-    """Runs a program and returns what it printed.
+    """Runs a program and returns its output.
 
     Raises:
       BuildError: it failed; with its output.
     """
-    # Maven runs for seconds: what Java's optimizing compiler would save, it costs first.
+    # Maven runs for seconds: Java's optimizing compiler would cost more than it saves.
     environment = {"MAVEN_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC", **os.environ}
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    done = subprocess.run([str(part) for part in command], cwd=cwd, env=environment, **output)
-    if done.returncode:
-        raise BuildError(f"{Path(str(command[0])).name} failed:\n{done.stdout.strip()}")
-    return done.stdout
+    result = subprocess.run([str(part) for part in command], cwd=cwd, env=environment, **output)
+    if result.returncode:
+        raise BuildError(f"{Path(str(command[0])).name} failed:\n{result.stdout.strip()}")
+    return result.stdout
 
 
 def require_programs(*names: str) -> None:
-    """Checks that these programs are there; without names: all, and the framework's resources.
+    """Checks that these programs are installed; without names: all of them, and the framework's resources.
 
     Raises:
-      MissingTool: what to install.
+      MissingTool: one is missing; the message says how to install it.
     """
     for name in names or _PROGRAMS:
         if not shutil.which(name):
@@ -56,17 +56,17 @@ def require_programs(*names: str) -> None:
 
 
 def framework() -> Path:
-    """Returns the framework's resources: of the newest platform of the Android SDK if there is one, else Debian's.
+    """Returns the framework's resources: of the Android SDK's newest platform, or else Debian's.
 
     Raises:
       MissingTool: there are none.
     """
     home = os.environ.get("ANDROID_HOME")
     platforms = sorted(Path(home).glob("platforms/android-*/android.jar"), key=_platform) if home else []
-    found = platforms[-1] if platforms else _DEBIAN_FRAMEWORK
-    if not found.exists():
+    resources = platforms[-1] if platforms else _DEBIAN_FRAMEWORK
+    if not resources.exists():
         raise MissingTool("The framework's resources are missing: apt-get install android-framework-res, or set ANDROID_HOME.")
-    return found
+    return resources
 
 
 def _platform(jar: Path) -> float:
@@ -80,10 +80,10 @@ def versions() -> dict[str, str]:
 
 
 def build_core(test: bool = True) -> None:
-    """Compiles core, if it has changed, and tests it.
+    """Compiles core if it changed, and tests it.
 
     Raises:
-      MissingTool: Maven's repositories can't be reached.
+      MissingTool: Maven's repositories are unreachable.
       BuildError: core doesn't compile, or a test fails.
     """
     sources = [DEMO / "pom.xml", DEMO / "core/pom.xml", *(DEMO / "core/src/main").rglob("*.kt")]
@@ -92,20 +92,20 @@ def build_core(test: bool = True) -> None:
 
 
 def find_files(*profiles: str) -> None:
-    """Has Maven list the app's class path, for `class_path`; what it names is fetched once, and needs no network later.
+    """Lets Maven download the app's dependencies and list them for `class_path`; later runs need no network.
 
     Raises:
-      MissingTool: Maven's repositories can't be reached.
+      MissingTool: Maven's repositories are unreachable.
     """
     lists = [_CLASS_PATH / name for name in ("classpath", *(["test-classpath"] if profiles else []))]
-    known = _newer(lists, [DEMO / "pom.xml", DEMO / "app/pom.xml"])
-    if not known or not all(path.exists() for file in lists for path in class_path(file.name)):
+    current = _newer(lists, [DEMO / "pom.xml", DEMO / "app/pom.xml"])
+    if not current or not all(path.exists() for file in lists for path in class_path(file.name)):
         _maven("-f", "app/pom.xml", *profiles, "package")
 
 
-def _newer(made: list[Path], sources: list[Path]) -> bool:
-    exist = bool(made) and all(path.exists() for path in made)
-    return exist and min(path.stat().st_mtime for path in made) > max(path.stat().st_mtime for path in sources)
+def _newer(outputs: list[Path], sources: list[Path]) -> bool:
+    exist = bool(outputs) and all(path.exists() for path in outputs)
+    return exist and min(path.stat().st_mtime for path in outputs) > max(path.stat().st_mtime for path in sources)
 
 
 def _maven(*arguments: str) -> None:
@@ -113,19 +113,17 @@ def _maven(*arguments: str) -> None:
         run("mvn", "-q", "-B", *arguments)
     except BuildError as error:
         if re.search(r"Could not (transfer|resolve|find artifact)|Unknown host|Network is unreachable", str(error)):
-            raise MissingTool(
-                f"Maven Central or Google's Maven repository can't be reached, or lacks a file.\n{error}"
-            ) from None
+            raise MissingTool(f"Maven Central or Google's Maven repository is unreachable, or lacks a file.\n{error}") from None
         raise
 
 
 def class_path(name: str = "classpath") -> list[Path]:
-    """Returns the files that `find_files` has listed, in order; "test-classpath": those of the profile robolectric."""
+    """Returns the files that `find_files` listed, in order; "test-classpath": those of the profile robolectric."""
     return [Path(part) for part in (_CLASS_PATH / name).read_text().strip().split(os.pathsep)]
 
 
 def unpack(archives: list[Path], folder: Path) -> list[Path]:
-    """Unpacks .aar files, each into a folder of its name, and returns these."""
+    """Unpacks each .aar file into a folder of its name; returns the folders."""
     folders = []
     for archive in archives:
         target = folder / archive.stem

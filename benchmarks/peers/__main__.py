@@ -2,7 +2,7 @@
 
 Usage:
   python3 -m venv peers && peers/bin/pip install ai-edge-litert==2.3.0 numpy onnx onnxruntime openvino nncf MNN ncnn pnnx torch
-  python -m benchmarks.peers --peers_python=peers/bin/python [--models=shufflenet_v2_0.5x,…] [--threads=1,2] [--runs=60]
+  python -m benchmarks.peers --peers_python=peers/bin/python [--network=shufflenet_v2_0.5x,…] [--threads=1,2] [--runs=60]
       [--engines=ours,litert,…] [--wiring=tensorpack] [--cpu_time] [--csv=peers.csv]
 
 This Python, with TensorFlow, makes the .tflite files, as converted and optimized, and plain arrays of the weights, with
@@ -34,13 +34,14 @@ from absl import flags
 
 from benchmarks.peers import report
 from benchmarks.peers.engines import ENGINES
-from export import cli
+from shufflenet_tf import cli
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = cli.flag_values()
-flags.DEFINE_list("models", ["shufflenet_v2_0.5x", "shufflenet_v2_1.0x"], "Registered ShuffleNets V2.", flag_values=FLAGS)
+flags.DEFINE_list("network", ["shufflenet_v2_0.5x", "shufflenet_v2_1.0x"], "Registered ShuffleNets V2.", flag_values=FLAGS)
+cli.define_alias(FLAGS, "models", "network")
 flags.DEFINE_list("threads", ["1", "2"], "Numbers of threads, each measured apart.", flag_values=FLAGS)
 flags.DEFINE_integer("runs", 60, "Timed runs of each engine.", 1, flag_values=FLAGS)
 flags.DEFINE_list("engines", list(ENGINES), f"Which of {','.join(ENGINES)}.", flag_values=FLAGS)
@@ -117,8 +118,7 @@ def say(sentence: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Measures all networks and prints the table."""
-    if arguments:
-        raise UserError(f"Unexpected argument {arguments[0]!r}: all settings are flags, --name=value.")
+    cli.refuse_arguments(arguments)
     if not FLAGS.engines or not set(FLAGS.engines) <= set(ENGINES):
         raise UserError(
             f"--engines={','.join(FLAGS.engines)} names others than {', '.join(ENGINES)}: give one or more of these."
@@ -132,7 +132,7 @@ def main(arguments: list[str]) -> None:
     if FLAGS.csv:
         check_writable(pathlib.Path(FLAGS.csv).parent)
     before, rows = os.getloadavg(), []
-    for model in dict.fromkeys(FLAGS.models):
+    for model in dict.fromkeys(FLAGS.network):
         with tempfile.TemporaryDirectory() as folder:
             threads = [int(count) for count in dict.fromkeys(FLAGS.threads)]
             rows += measure(model, list(dict.fromkeys(FLAGS.engines)), threads, pathlib.Path(folder))

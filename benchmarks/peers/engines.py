@@ -84,10 +84,9 @@ class Engine:
 
 def litert(path: pathlib.Path, job: Job) -> Ready:
     """LiteRT with XNNPACK, its default."""
-    from ai_edge_litert.interpreter import Interpreter
+    from export.flatbuffer import runtime
 
-    interpreter = Interpreter(str(path), num_threads=job.threads)
-    interpreter.allocate_tensors()
+    interpreter = runtime.interpreter(path, job.threads)
     (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
     interpreter.set_tensor(given["index"], job.image(channels_first=False))
     return Ready(interpreter.invoke, lambda: interpreter.get_tensor(made["index"]))

@@ -9,9 +9,9 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 import shufflenet_tf as st
 from benchmarks.peers.network import Weights
+from export.convert.converter import run_converter
 from export.optimize import optimize
 from export.optimize.targets import HOST
-from shufflenet_tf import startup
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import EPSILON
 from shufflenet_tf.weights import canonical
@@ -96,10 +96,4 @@ def as_converted(model: tf.keras.Model, precision: str, images: np.ndarray) -> b
     signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, "image")
     traced = tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
     function = convert_variables_to_constants_v2(traced)
-    with startup.held_back():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-        if precision == "int8":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([image[None]] for image in images)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        return converter.convert()
+    return run_converter(function, precision, (lambda: ([image[None]] for image in images)) if precision == "int8" else None)

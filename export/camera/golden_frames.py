@@ -1,9 +1,9 @@
-"""Writes camera frames and what networks must see of them, for the tests of the camera app.
+"""Writes camera frames and the pixels and answers that networks must give for them, for the tests of the camera app.
 
   python -m export.camera.golden_frames --output=golden_frames.zip model.tflite other.tflite
 
-The archive has index.json and, of each case that it lists, the frame's memory, the pixels and the tensor that the model gets
-and the tensor that it returns. Frames come as YUV_420_888 of several strides, I420, NV12, NV21 and RGBA, of full and limited
+The archive holds index.json and, for each case in it, the frame's memory, the tensor that the model gets and the tensor
+that it returns. Frames come as YUV_420_888 of several strides, I420, NV12, NV21 and RGBA, of full and limited
 range, of odd sizes, in all four rotations. The same models give the same archive.
 """
 
@@ -15,17 +15,14 @@ import pathlib
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from absl import flags
 
-from export import cli
 from export.camera import reference
-from shufflenet_tf import imagenet
+from shufflenet_tf import cli, imagenet
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path
 from shufflenet_tf.preprocessing import Preprocessing
@@ -48,7 +45,7 @@ class Frame:
     """A picture as it lies in memory.
 
     Attributes:
-      pixels: uint8 [h, w, 3], RGB: what it shows.
+      pixels: uint8 [h, w, 3], the picture in RGB.
       memory: all of its bytes.
       planes: Y, U and V, or RGBA alone: offset, row stride and pixel stride of each, in bytes.
       limits: "full" or "limited" of YUV; "all" of RGBA.
@@ -130,7 +127,7 @@ def golden(models: Mapping[str, LiteClassifier]) -> Iterator[tuple[str, bytes]]:
 
 
 def _large() -> list[dict[str, Any]]:
-    """Checksums of what networks of 224 x 224 pixels see of a large RGBA frame, for each way of resizing."""
+    """Returns checksums of a large RGBA frame preprocessed to 224 x 224 pixels, for each way of resizing."""
     width, height = LARGE
     image = np.stack([samples(width, height, seed) for seed in range(3)], -1)
     results = []
@@ -158,10 +155,10 @@ def main(arguments: list[str]) -> None:
     write(FLAGS.output, {name: LiteClassifier(path) for name, path in zip(names, arguments, strict=True)})
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit status."""
     return cli.run("export.camera.golden_frames", __doc__, FLAGS, main, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv))
+    sys.exit(run())

@@ -1,6 +1,6 @@
-"""What the camera app makes of a frame before the network sees it: its integer arithmetic, to the bit.
+"""The camera app's preprocessing of a frame, in the same integer arithmetic, to the bit.
 
-The app (android_demo/core) converts, turns, resizes and cuts in one pass of fixed-point numbers. This is the same, written
+The app (android_demo/core) converts, rotates, resizes and crops in one pass of fixed-point numbers. This is the same, written
 for clarity; it differs from `Preprocessing.resize_and_crop` by one of 256 grey levels at most.
 """
 
@@ -15,7 +15,7 @@ _BITS = 14  # of a weight; those of a pixel sum to 1 << 14
 _KEPT = 7  # bits behind the point between the two directions
 _CENTRE = 128  # of U and V
 
-# BT.601 times 65536: Y's factor; what black has in Y; V's part in red; U's and V's in green; U's in blue.
+# BT.601 times 65536: Y's factor, Y of black, V's part in red, U's and V's in green, U's in blue.
 _MATRICES = {"full": (65536, 0, 91881, 22553, 46802, 116130), "limited": (76309, 16, 104597, 25675, 53279, 132201)}
 
 
@@ -39,13 +39,13 @@ def yuv_to_rgb(y: np.ndarray, u: np.ndarray, v: np.ndarray, limits: str) -> np.n
 
 
 def resize_and_crop(image: np.ndarray, preprocessing: Preprocessing, size: tuple[int, int], rotation: int = 0) -> np.ndarray:
-    """Turns a frame upright, resizes it and cuts out its centre.
+    """Rotates a frame upright, resizes it and crops its centre.
 
     Args:
       image: uint8 [h, w, 3], RGB, as it lies in memory.
       preprocessing: how.
       size: (height, width) of the network's input.
-      rotation: degrees clockwise that turn it upright.
+      rotation: degrees clockwise to rotate it upright.
 
     Returns:
       uint8 [height, width, 3].
@@ -56,7 +56,7 @@ def resize_and_crop(image: np.ndarray, preprocessing: Preprocessing, size: tuple
     for source, cut in zip(upright.shape[:2], size, strict=True):
         resized = max(int(np.rint(np.float32(source) * factor)), cut)
         axes.append(_weights(source, resized, (resized - cut) // 2, cut, preprocessing))
-    # Rounding between the directions makes their order count: what runs down in memory comes first.
+    # The order of the directions matters, as values are rounded between them: the one along memory's columns comes first.
     first = 1 if rotation % 180 else 0
     pixels = upright
     for axis, kept in ((first, _KEPT), (1 - first, -_KEPT)):
@@ -68,11 +68,11 @@ def resize_and_crop(image: np.ndarray, preprocessing: Preprocessing, size: tuple
 
 
 def _weights(source: int, resized: int, offset: int, size: int, preprocessing: Preprocessing) -> np.ndarray:
-    """Of which source pixels each pixel along an axis is made, in 1/16384: int64 [size, source].
+    """Returns the weight of each source pixel in each pixel along an axis, in 1/16384: int64 [size, source].
 
     Args:
       source: pixels of the axis.
-      resized: pixels that it's resized to, of which `size` are taken from `offset` on.
+      resized: pixels after resizing, of which `size` are kept from `offset` on.
     """
     step = source / resized
     widening = max(step, 1.0) if preprocessing.antialias else 1.0
@@ -95,7 +95,7 @@ def _weights(source: int, resized: int, offset: int, size: int, preprocessing: P
 
 
 def _rounded(weights: list[float]) -> list[int]:
-    """Whole numbers of the same proportions; what rounding leaves over goes to the largest."""
+    """Returns integers in the same proportions; the remainder of rounding goes to the largest."""
     total = 0.0
     for weight in weights:  # not sum(): since Python 3.12 it rounds otherwise
         total += weight

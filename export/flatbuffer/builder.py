@@ -1,9 +1,9 @@
 """Builds small .tflite models without a converter: random weights, float or int8."""
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from export.flatbuffer import packed
 from export.flatbuffer.graph import Graph, Quantization
 
 FLOAT, INT8 = schema.TensorType.FLOAT32, schema.TensorType.INT8
@@ -16,9 +16,7 @@ def _empty() -> Graph:
     model.version, model.description = 3, "test"
     model.buffers, model.operatorCodes, model.subgraphs = [schema.BufferT()], [], [schema.SubGraphT()]
     model.subgraphs[0].operators = []
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    graph = Graph(bytes(builder.Output()))
+    graph = Graph(packed.pack(model))
     graph.model.operatorCodes, graph.model.buffers = [], [schema.BufferT()]
     graph.subgraph.tensors, graph.subgraph.operators = [], []
     graph.subgraph.inputs, graph.subgraph.outputs = [], []
@@ -27,9 +25,9 @@ def _empty() -> Graph:
 
 def options(kind: type, **fields):
     """Returns an options object of the schema with these fields."""
-    made = kind()
-    vars(made).update(fields)
-    return made
+    result = kind()
+    vars(result).update(fields)
+    return result
 
 
 class Net:

@@ -20,8 +20,8 @@ def bypass(graph: Graph, operator: schema.OperatorT, source: int | None = None) 
         producer = graph.producers().get(x)
         if producer is None or len(graph.consumers()[x]) != 1 or x in graph.outputs:
             return False
-        made = graph.operators[producer]
-        made.outputs = [y if int(t) == x else int(t) for t in made.outputs]
+        maker = graph.operators[producer]
+        maker.outputs = [y if int(t) == x else int(t) for t in maker.outputs]
         x = y
     remove(graph, operator)
     redirect(graph, y, x)

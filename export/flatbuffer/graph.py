@@ -1,15 +1,15 @@
-"""A .tflite model as passes see it: operators by name, constants as arrays, tensors and operators to be added."""
+"""The graph of a .tflite model, to be read and changed: operators by name, constants as arrays."""
 
+import copy
 import dataclasses
 import math
 from collections.abc import Sequence
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.flatbuffer import prune
-from export.flatbuffer.packed import IDENTIFIER, parse
+from export.flatbuffer.packed import pack, parse
 
 _KINDS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 CODES = {name: code for code, name in _KINDS.items()}
@@ -24,7 +24,7 @@ _DTYPES = {
     schema.TensorType.BOOL: np.dtype("?"),
 }
 _TYPES = {dtype: type_ for type_, dtype in _DTYPES.items()}
-LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}  # value of a quantized type
+LOWEST = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}  # value that a quantized type can hold
 # Operators whose first version knows floats only.
 _INT8_VERSION = {"SLICE": 2, "CONCATENATION": 2, "DEQUANTIZE": 2, "AVERAGE_POOL_2D": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3}
 
@@ -46,10 +46,10 @@ class Quantization:
 
 
 class Graph:
-    """The main subgraph of a model, ready to be changed; `pack` makes the file's bytes of it.
+    """The main subgraph of a model; `pack` returns the bytes of the changed model.
 
     Args:
-      data: a .tflite file that `structure.check` has accepted.
+      data: a .tflite file that `validation.parse` has accepted.
     """
 
     def __init__(self, data: bytes):
@@ -63,6 +63,11 @@ class Graph:
             for o in self.operators
             if self.kind(o) == "DEQUANTIZE" and self.type(int(o.inputs[0])) == schema.TensorType.FLOAT16
         }
+
+    def copy(self) -> "Graph":
+        """Returns a graph that can be changed apart from this one; both share the values of constants, which don't change."""
+        shared = [buffer.data for buffer in self.model.buffers] + list(self._constants.values())
+        return copy.deepcopy(self, {id(values): values for values in shared if values is not None})
 
     def become(self, other: "Graph") -> None:
         """Takes the place of another graph."""
@@ -121,10 +126,16 @@ class Graph:
         zero_point = (0,) if q.zeroPoint is None or len(q.zeroPoint) == 0 else tuple(int(z) for z in q.zeroPoint)
         return Quantization(tuple(float(s) for s in q.scale), zero_point, q.quantizedDimension)
 
+    def set_quantization(self, tensor: int, quantization: Quantization) -> None:
+        """Sets the quantization of a tensor that has one."""
+        q = self.subgraph.tensors[tensor].quantization
+        q.scale, q.zeroPoint = np.array(quantization.scale, np.float32), np.array(quantization.zero_point, np.int64)
+        q.quantizedDimension, q.min, q.max = quantization.dimension, None, None
+
     def constant(self, tensor: int) -> np.ndarray | None:
         """Returns the values of a constant tensor, or None where it is computed, absent (-1) or of an unusual type.
 
-        What DEQUANTIZE makes of a constant in half precision counts as a constant, of type float.
+        The output of a DEQUANTIZE of a constant in half precision counts as a constant, of type float.
         """
         if tensor < 0:
             return None
@@ -152,6 +163,11 @@ class Graph:
             for t in dict.fromkeys(int(t) for t in (() if operator.inputs is None else operator.inputs) if t >= 0):
                 consumers.setdefault(t, []).append(i)
         return consumers
+
+    def computed_inputs(self, operator: schema.OperatorT) -> list[int]:
+        """Returns the tensors that an operator reads and that are no constants, each once."""
+        read = (int(t) for t in operator.inputs)
+        return list(dict.fromkeys(t for t in read if t >= 0 and self.constant(t) is None))
 
     def add_tensor(self, shape: Sequence[int], type_: int, name: str, quantization: Quantization | None = None) -> int:
         """Adds a tensor that an operator computes and returns its index."""
@@ -221,13 +237,11 @@ class Graph:
         self.operators = [*self._prologue, *self.operators]
         self._prologue = []
         self.drop_dead_operators()
-        prune.tensors(self)
+        prune.tensors(self.model)
         prune.buffers(self.model)
         self._constants.clear()
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self.model.Pack(builder), file_identifier=IDENTIFIER)
-        return bytes(builder.Output())
+        return pack(self.model)
 
     def drop_dead_operators(self) -> None:
         """Removes the operators whose results nobody reads."""
-        prune.operators(self)
+        self.operators = prune.live_operators(self.operators, self.outputs, self.kind)

@@ -1,4 +1,4 @@
-"""What a .tflite file consists of: its graph, the multiply-adds in it, and what the delegate takes of it."""
+"""Inspects a .tflite file: its graph, its multiply-adds, and the operators that the delegate takes."""
 
 import math
 import os
@@ -56,8 +56,8 @@ def multiply_adds(graph: Graph) -> int:
 
 def layers(graph: Graph) -> dict[int, tuple[str, str]]:
     """Returns (name, kind) of the convolutions and fully connected layers by output tensor, in the order of execution."""
-    found = {int(o.outputs[0]): graph.kind(o) for o in graph.operators if graph.kind(o) in _LAYERS}
-    return {tensor: (graph.name(tensor), kind) for tensor, kind in found.items()}
+    kinds = {int(o.outputs[0]): graph.kind(o) for o in graph.operators if graph.kind(o) in _LAYERS}
+    return {tensor: (graph.name(tensor), kind) for tensor, kind in kinds.items()}
 
 
 def is_quantized(graph: Graph) -> bool:
@@ -74,18 +74,18 @@ def delegation(interpreter: Any) -> tuple[int, dict[str, int]]:
     Args:
       interpreter: of LiteRT, its tensors allocated.
     """
-    nodes = interpreter._get_ops_details()  # the only account that Python gets
+    nodes = interpreter._get_ops_details()  # the only place where Python can read it
     delegates = [node for node in nodes if "delegate" in node["op_name"].lower()]
     originals = [node for node in nodes if "delegate" not in node["op_name"].lower()]
     maker = {int(tensor): i for i, node in enumerate(originals) for tensor in node["outputs"]}
     inside: set[int] = set()
     for node in delegates:
-        reached, found = {int(tensor) for tensor in node["inputs"]}, [int(tensor) for tensor in node["outputs"]]
-        while found:
-            tensor = found.pop()
+        reached, pending = {int(tensor) for tensor in node["inputs"]}, [int(tensor) for tensor in node["outputs"]]
+        while pending:
+            tensor = pending.pop()
             if tensor not in reached and tensor in maker:
                 inside.add(maker[tensor])
-                found += [int(source) for source in originals[maker[tensor]]["inputs"]]
+                pending += [int(source) for source in originals[maker[tensor]]["inputs"]]
             reached.add(tensor)
     outside = Counter(node["op_name"] for i, node in enumerate(originals) if i not in inside)
     return len(delegates), dict(outside.most_common())

@@ -1,7 +1,7 @@
 """Standard TFLite metadata, so that MediaPipe and Android Studio take the file as it is; labels are packed in it.
 
 The layout is that of TensorFlow Lite's metadata_schema.fbs (identifier M001). Its generated Python code comes only with
-MediaPipe; the few tables that an image classifier needs are written here field by field.
+MediaPipe, so the few tables that an image classifier needs are written here field by field.
 """
 
 import json
@@ -115,7 +115,7 @@ def _write(builder: flatbuffers.Builder, value: object) -> int:
 
 
 def _set_buffer(graph: Graph, content: bytes) -> None:
-    """Puts metadata into the model, in place of what was there."""
+    """Replaces the metadata in the model."""
     others = [entry for entry in graph.model.metadata or [] if entry.name not in (BUFFER, BUFFER.encode())]
     buffer = schema.BufferT()
     buffer.data = bytearray(content)

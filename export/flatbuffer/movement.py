@@ -1,4 +1,4 @@
-"""Operators that only move values, carried out on arrays of names instead of values."""
+"""Runs operators that only move values on arrays of names instead of values."""
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -40,7 +40,7 @@ def data_inputs(graph: Graph, operator: schema.OperatorT) -> list[int] | None:
 
 
 def move(graph: Graph, operator: schema.OperatorT, arrays: list[np.ndarray]) -> list[np.ndarray] | None:
-    """Returns what `operator` makes of `arrays`, its data inputs, or None where its arguments are not constant."""
+    """Returns the outputs of `operator` for `arrays`, its data inputs, or None where its arguments are not constant."""
     outputs = [graph.shape(int(t)) for t in operator.outputs]
     try:
         moved = _MOVES[graph.kind(operator)](graph, operator, arrays)
@@ -52,10 +52,10 @@ def move(graph: Graph, operator: schema.OperatorT, arrays: list[np.ndarray]) -> 
 
 
 def _constants(graph: Graph, operator: schema.OperatorT, *positions: int) -> list[np.ndarray]:
-    found = [graph.constant(int(operator.inputs[p])) for p in positions]
-    if any(c is None for c in found):
+    constants = [graph.constant(int(operator.inputs[p])) for p in positions]
+    if any(c is None for c in constants):
         raise ValueError("not constant")
-    return found
+    return constants
 
 
 def _reshape(graph, operator, arrays):

@@ -1,9 +1,10 @@
-"""The bytes of a .tflite file as objects, with what it keeps behind the flatbuffer brought inside.
+"""Parses and packs the bytes of a .tflite file; weights that stand behind the flatbuffer are moved into it.
 
 Converters write large weights behind the flatbuffer, which then holds only where they stand (`Buffer.offset` and `size`,
 `Operator.largeCustomOptionsOffset`): a flatbuffer itself can't grow beyond 2 GB.
 """
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -23,8 +24,8 @@ def parse(data: bytes) -> schema.ModelT:
     """Returns the model of a .tflite file, every weight within it.
 
     Raises:
-      Misplaced: something is said to stand where it can't be.
-      Exception: whatever else damaged bytes lead the parser to.
+      Misplaced: weights have an impossible position.
+      Exception: any other, where the parser meets damaged bytes.
     """
     model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
     outside = list(_outside(model))
@@ -45,6 +46,13 @@ def parse(data: bytes) -> schema.ModelT:
         setattr(owner, offset, 0)
         setattr(owner, length, 0)
     return model
+
+
+def pack(model: schema.ModelT) -> bytes:
+    """Returns the model as a flatbuffer, every weight within it."""
+    builder = flatbuffers.Builder(1 << 16)  # the first size; it grows
+    builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
+    return bytes(builder.Output())
 
 
 def _outside(model: schema.ModelT):

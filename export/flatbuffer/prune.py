@@ -1,15 +1,10 @@
-"""What a graph no longer needs, removed before it is written: operators, tensors and buffers that nothing reads."""
+"""Removes what a model no longer needs before it is written: operators, tensors and buffers that nothing reads."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Sequence
 
 from ai_edge_litert import schema_py_generated as schema
 
-if TYPE_CHECKING:
-    from export.flatbuffer.graph import Graph
-
-# What may be dropped where nobody reads the result: operators whose only effect is their output.
+# Operators whose only effect is their output: they may be dropped if no operator reads it.
 _PURE_NAMES = """
     ABS ADD AVERAGE_POOL_2D BROADCAST_TO CAST CEIL CONCATENATION CONV_2D COS DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV
     ELU EXP EXPAND_DIMS FILL FLOOR FULLY_CONNECTED GATHER GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D MEAN
@@ -20,25 +15,34 @@ _PURE_NAMES = """
 _PURE = frozenset(_PURE_NAMES.split())
 
 
-def operators(graph: Graph) -> None:
-    """Removes the operators whose results nobody reads."""
-    needed, kept = set(graph.outputs), []
-    for operator in reversed(graph.operators):
-        outputs = [int(t) for t in operator.outputs]
-        # Whoever has no output, or changes a variable, works by side effect.
-        if not outputs or needed.intersection(outputs) or graph.kind(operator) not in _PURE:
+def live_operators(
+    operators: Sequence[schema.OperatorT], outputs: Collection[int], kind: Callable[[schema.OperatorT], str]
+) -> list[schema.OperatorT]:
+    """Returns the operators whose results are needed, in order.
+
+    Args:
+      operators: of a graph, in the order of execution.
+      outputs: tensors that the graph returns.
+      kind: returns an operator's name in the schema.
+    """
+    needed, kept = set(outputs), []
+    for operator in reversed(operators):
+        results = [int(t) for t in operator.outputs]
+        # An operator without outputs, or one that changes a variable, works by side effect.
+        if not results or needed.intersection(results) or kind(operator) not in _PURE:
             needed.update(int(t) for t in operator.inputs)
             kept.append(operator)
-    graph.operators = kept[::-1]
+    return kept[::-1]
 
 
-def tensors(graph: Graph) -> None:
-    """Removes the tensors that no operator and no signature names, and numbers the others anew."""
-    lists = [("inputs", graph.subgraph), ("outputs", graph.subgraph)]
-    lists += [(key, o) for o in graph.operators for key in ("inputs", "outputs", "intermediates")]
+def tensors(model: schema.ModelT) -> None:
+    """Removes the tensors of the main subgraph that no operator and no signature names, and numbers the others anew."""
+    subgraph = model.subgraphs[0]
+    lists = [("inputs", subgraph), ("outputs", subgraph)]
+    lists += [(key, o) for o in subgraph.operators for key in ("inputs", "outputs", "intermediates")]
     signatures = [
         entry
-        for signature in graph.model.signatureDefs or []
+        for signature in model.signatureDefs or []
         if signature.subgraphIndex == 0
         for entry in (*(signature.inputs or []), *(signature.outputs or []))
     ]
@@ -47,7 +51,7 @@ def tensors(graph: Graph) -> None:
     used.discard(-1)
     renumbered = {old: new for new, old in enumerate(sorted(used))}
     renumbered[-1] = -1
-    graph.subgraph.tensors = [graph.subgraph.tensors[t] for t in sorted(used)]
+    subgraph.tensors = [subgraph.tensors[t] for t in sorted(used)]
     for key, owner in lists:
         if getattr(owner, key) is not None:
             setattr(owner, key, [renumbered[int(t)] for t in getattr(owner, key)])

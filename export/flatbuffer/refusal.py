@@ -1,10 +1,10 @@
-"""Why LiteRT refuses a quantized model: scales that no kernel computes with, told by operator, tensor and number."""
+"""Why LiteRT refuses a quantized model: names the operator, the tensor and the scale that no kernel computes with."""
 
 import numpy as np
 
 from export.flatbuffer.graph import LOWEST, Graph
 
-# Limits of XNNPACK's kernels, which end with an error that names neither (LiteRT 2.3, tried one by one).
+# Limits of XNNPACK's kernels, whose error message names no tensor and no scale (LiteRT 2.3, tried one by one).
 _PRODUCT_LIMIT = 256.0  # input scale * weight scale / output scale, of whatever multiplies by weights
 _LEAST = float(np.finfo(np.float32).tiny)
 # The integer kernel of sums works with 20 more bits, and aborts the process where they aren't enough.
@@ -50,12 +50,12 @@ def _quantized(graph: Graph, tensors: list[int]) -> bool:
 def _product_fault(graph: Graph, x: int, weights: int, y: int) -> tuple[int, str] | None:
     if not _quantized(graph, [x, weights, y]):
         return None
-    read, made = graph.quantization(x).scale[0], graph.quantization(y).scale[0]
-    ratio = read * max(graph.quantization(weights).scale) / made
+    input_scale, output_scale = graph.quantization(x).scale[0], graph.quantization(y).scale[0]
+    ratio = input_scale * max(graph.quantization(weights).scale) / output_scale
     if ratio < _PRODUCT_LIMIT:
         return None
     # The farther from 1 of the two; that of the weights is what their values make it.
-    blamed = x if abs(np.log(read)) > abs(np.log(made)) else y
+    blamed = x if abs(np.log(input_scale)) > abs(np.log(output_scale)) else y
     return blamed, f"so that input * weight / output scale is {ratio:.3g}, where less than {_PRODUCT_LIMIT:.0f} can be computed"
 
 
@@ -63,8 +63,8 @@ def _sum_fault(graph: Graph, inputs: list[int], y: int) -> tuple[int, str] | Non
     if not _quantized(graph, [*inputs, y]):
         return None
     largest = max(inputs, key=lambda t: graph.quantization(t).scale[0])
-    read, made = graph.quantization(largest).scale[0], graph.quantization(y).scale[0]
-    if made * 2**_SUM_BITS > np.finfo(np.float32).max or 2 * read >= made * 2**_SUM_BITS:
-        blamed = largest if abs(np.log(read)) > abs(np.log(made)) else y
-        return blamed, f"so that input / output scale is {read / made:.3g}, where the sum can't be computed"
+    input_scale, output_scale = graph.quantization(largest).scale[0], graph.quantization(y).scale[0]
+    if output_scale * 2**_SUM_BITS > np.finfo(np.float32).max or 2 * input_scale >= output_scale * 2**_SUM_BITS:
+        blamed = largest if abs(np.log(input_scale)) > abs(np.log(output_scale)) else y
+        return blamed, f"so that input / output scale is {input_scale / output_scale:.3g}, where the sum can't be computed"
     return None

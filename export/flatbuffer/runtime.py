@@ -1,52 +1,48 @@
-"""Runs two graphs on the same random inputs and says by how much their outputs differ."""
+"""Runs .tflite models under LiteRT: interpreters, and random inputs for them."""
 
-import dataclasses
+import os
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-# Of float outputs, relative to the largest value (at least 1): another order of summation. A network that magnifies
-# rounding shows it in the difference between two sets of kernels too; `LIMIT` is far below one quantum of anything.
-TOLERANCE, LIMIT = 1e-5, 1e-4
+# Kernels that a model may run on: XNNPACK's where its delegate takes an operator; LiteRT's own, so that every operator runs
+# as the file has it; the reference kernels, which are slow and simple.
+XNNPACK = OpResolverType.AUTO
+BUILTIN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+REFERENCE = OpResolverType.BUILTIN_REF
 
 
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """The largest differences of outputs.
+def interpreter(
+    model: bytes | str | os.PathLike,
+    threads: int = 1,
+    kernels: OpResolverType = XNNPACK,
+    keep_tensors: bool = False,
+    input_shapes: Mapping[int, Sequence[int]] | None = None,
+) -> Interpreter:
+    """Returns an interpreter with memory allocated.
 
-    Attributes:
-      quanta: of integer outputs, in units of the last place.
-      relative: of float outputs, relative to the largest value of the tensor (at least 1).
-      inputs: number of random inputs tried.
-      noise: relative difference of the first model's own outputs with XNNPACK and with the reference kernels.
-    """
-
-    quanta: int
-    relative: float
-    inputs: int
-    noise: float = 0.0
-
-    @property
-    def tolerable(self) -> bool:
-        return self.quanta == 0 and self.relative <= min(LIMIT, max(TOLERANCE, 10 * self.noise))
-
-    def __str__(self) -> str:
-        if self.quanta == 0 and self.relative == 0:
-            return f"bit-identical on {self.inputs} random inputs"
-        quanta = f"{self.quanta} quanta, " if self.quanta else ""
-        return f"differs by at most {quanta}{self.relative:.1e} on {self.inputs} random inputs"
-
-
-def interpreter(model: bytes, threads: int = 1, delegate: bool = True) -> Interpreter:
-    """Returns an interpreter with memory allocated, with XNNPACK or with the reference kernels.
+    Args:
+      model: content of a .tflite file, or its path.
+      threads: of the interpreter.
+      kernels: `XNNPACK`, `BUILTIN` or `REFERENCE`.
+      keep_tensors: whether each tensor can be read after a run; `XNNPACK` hides those within a partition.
+      input_shapes: input tensor -> its shape, for inputs of open shape.
 
     Raises:
       ValueError, RuntimeError: the runtime refuses the model.
     """
-    resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_REF
-    made = Interpreter(model_content=model, num_threads=threads, experimental_op_resolver_type=resolver)
-    made.allocate_tensors()
-    return made
+    source = {"model_content": model} if isinstance(model, bytes) else {"model_path": os.fspath(model)}
+    result = Interpreter(
+        **source,
+        num_threads=threads,
+        experimental_op_resolver_type=kernels,
+        experimental_preserve_all_tensors=keep_tensors,
+    )
+    for tensor, shape in (input_shapes or {}).items():
+        result.resize_tensor_input(tensor, shape)
+    result.allocate_tensors()
+    return result
 
 
 def random_inputs(runner: Interpreter, count: int, seed: int = 0) -> list[list[np.ndarray]]:
@@ -73,35 +69,3 @@ def run(runner: Interpreter, inputs: list[np.ndarray]) -> list[np.ndarray]:
         runner.set_tensor(detail["index"], values)
     runner.invoke()
     return [runner.get_tensor(detail["index"]).copy() for detail in runner.get_output_details()]
-
-
-def compare(before: bytes, after: bytes, count: int = 8, threads: int = 1, reference: bool = True) -> Difference:
-    """Returns the difference of two models on `count` random inputs, the first of them with the `reference` kernels too.
-
-    Raises:
-      ValueError, RuntimeError: the runtime refuses the second model, or inputs and outputs do not correspond.
-    """
-    quanta, relative, firsts = 0, 0.0, []
-    for delegate, n in ((True, count), (False, 1))[: 1 + reference]:
-        one, other = interpreter(before, threads, delegate), interpreter(after, threads, delegate)
-        for i, inputs in enumerate(random_inputs(one, n)):
-            outputs = run(one, inputs)
-            if i == 0:
-                firsts.append(outputs)
-            for a, b in zip(outputs, run(other, inputs), strict=True):
-                if a.shape != b.shape or a.dtype != b.dtype:
-                    raise ValueError("outputs of another shape")
-                if a.dtype.kind in "iub":
-                    quanta = max(quanta, int(np.abs(a.astype(np.int64) - b.astype(np.int64)).max(initial=0)))
-                else:
-                    relative = max(relative, _relative(a.astype(np.float64), b.astype(np.float64)))
-    floats = [(a, b) for a, b in zip(firsts[0], firsts[-1], strict=True) if a.dtype.kind == "f"]
-    noise = max((_relative(a.astype(np.float64), b.astype(np.float64)) for a, b in floats), default=0.0)
-    return Difference(quanta, relative, count, noise)
-
-
-def _relative(a: np.ndarray, b: np.ndarray) -> float:
-    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
-        return np.inf
-    a, b = np.nan_to_num(a), np.nan_to_num(b)
-    return float(np.abs(a - b).max(initial=0) / max(1.0, np.abs(a).max(initial=0)))

@@ -34,12 +34,12 @@ def parse(data: bytes) -> schema.ModelT:
     if len(data) < 16 or data[4:8] != packed.IDENTIFIER:
         raise InvalidModel("it doesn't begin like a .tflite file")
     if compiled := compiled_for(data):
-        raise InvalidModel(f"it is {compiled}, and nobody else can read its operators: give the file that it was compiled from")
+        raise InvalidModel(f"it is {compiled} (what can be read is the file that it was compiled from)")
     try:
         model = packed.parse(data)
     except packed.Misplaced as error:
         raise InvalidModel(str(error)) from None
-    except Exception:  # whatever random bytes may lead the parser to
+    except Exception:  # damaged bytes can make the parser raise anything
         raise InvalidModel("it's damaged or cut off") from None
     try:
         _check(model)
@@ -81,24 +81,24 @@ def _check_subgraph(model: schema.ModelT, subgraph: schema.SubGraphT) -> int:
     tensors, operators = subgraph.tensors or [], subgraph.operators or []
     _require(bool(operators) and len(_ints(subgraph.outputs)) > 0, "it computes nothing")
     total = sum(_check_tensor(model, tensor) for tensor in tensors)
-    made = {t for t, tensor in enumerate(tensors) if tensor.isVariable or len(_data(model, tensor))}
+    computed = {t for t, tensor in enumerate(tensors) if tensor.isVariable or len(_data(model, tensor))}
     _require(
         all(0 <= t < len(tensors) for t in (*_ints(subgraph.inputs), *_ints(subgraph.outputs))), "an index is out of range"
     )
     inputs = _ints(subgraph.inputs)
-    _require(len(set(inputs)) == len(inputs) and not made.intersection(inputs), "an input of the graph is a constant")
-    made.update(inputs)
+    _require(len(set(inputs)) == len(inputs) and not computed.intersection(inputs), "an input of the graph is a constant")
+    computed.update(inputs)
     # Tensors without elements have no data either, and nobody makes them.
-    made.update(t for t, tensor in enumerate(tensors) if 0 in _ints(tensor.shape))
+    computed.update(t for t, tensor in enumerate(tensors) if 0 in _ints(tensor.shape))
     for operator in operators:
         _require(0 <= operator.opcodeIndex < len(model.operatorCodes), "an operator is of no known kind")
         read, written = _ints(operator.inputs), _ints(operator.outputs)
         _require(all(-1 <= t < len(tensors) for t in (*read, *_ints(operator.intermediates))), "an index is out of range")
         _require(all(0 <= t < len(tensors) for t in written), "an index is out of range")
-        _require(all(t < 0 or t in made for t in read), "an operator reads what is not there yet")
-        _require(not made.intersection(written) and len(set(written)) == len(written), "a tensor is made twice")
-        made.update(written)
-    _require(made.issuperset(_ints(subgraph.outputs)), "an output is never computed")
+        _require(all(t < 0 or t in computed for t in read), "an operator reads what is not there yet")
+        _require(not computed.intersection(written) and len(set(written)) == len(written), "a tensor is made twice")
+        computed.update(written)
+    _require(computed.issuperset(_ints(subgraph.outputs)), "an output is never computed")
     return total
 
 

@@ -1,1 +1,1 @@
-"""What a .tflite file does: time, memory, agreement with the original, noise of its layers."""
+"""Measurements of .tflite files: time, memory, agreement with the original, noise of each layer."""

@@ -1,4 +1,4 @@
-"""How far the answers of one classifier are from those of another: figures, images, and how they are told."""
+"""How far the answers of one classifier are from those of another: figures, and the images that differ most."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from export.measure.layer_noise import Layer
+from export.measure.layer_noise import LayerNoise
+from export.measure.logit_metrics import kl_divergence
 from shufflenet_tf.evaluation.metrics import SMALLEST_PROBABILITY, evaluate
 
 WORST = 6  # images that are kept of each file
@@ -49,7 +50,7 @@ class Comparison:
 
     name: str
     path: str
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerNoise, ...]
     layers_against: str
     worst: tuple[WorstImage, ...]
     top1: float | None
@@ -79,8 +80,8 @@ class Comparison:
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-    """What `verify` found.
+class Verification:
+    """How several .tflite files compare with the reference.
 
     Attributes:
       name: of the reference.
@@ -124,7 +125,7 @@ class Tally:
         logs = [np.log(np.maximum(x.astype(np.float64), SMALLEST_PROBABILITY)) for x in (p, q)]
         self.same += int((first == other).sum())
         self.error += difference.mean(axis=1).sum()
-        self.divergence += (p * (logs[0] - logs[1])).sum()
+        self.divergence += kl_divergence(p, *logs).sum()
         self.largest = max(self.largest, float(largest.max()))
         self.worst += [
             WorstImage(
@@ -152,36 +153,5 @@ class Tally:
         }
 
 
-def markdown(report: Report) -> str:
-    """Returns the report as a fragment of Markdown: a table, and for int8 files the layers with most noise."""
-    lines = [
-        "| model | top-1 | top-5 | agreement | max error | mean error | divergence (nats) |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines.append(f"| {report.name} | {_percent(report.top1)} | {_percent(report.top5)} | | | | |")
-    lines += [
-        f"| {c.name} | {_percent(c.top1)} | {_percent(c.top5)} | {_percent(c.agreement)} | {c.max_error:.2g} "
-        f"| {c.mean_error:.2g} | {c.divergence:.2g} |"
-        for c in report.comparisons
-    ]
-    accuracy = "" if report.top1 is not None else " The images have no labels of the model's, so there is no accuracy."
-    lines.append(f"\n{report.images:,} images; errors are of probabilities.{accuracy}")
-    for c in report.comparisons:
-        if c.layers:
-            poorest = sorted(c.layers, key=lambda layer: layer.sqnr)[:3]
-            listed = ", ".join(f"`{layer.short_name}` {layer.sqnr:.1f} dB" for layer in poorest)
-            lines.append(
-                f"\n{c.name}: signal to quantization noise of {len(c.layers)} layers, against {c.layers_against}, "
-                f"is lowest in {listed}."
-            )
-        elif c.layers_against:
-            lines.append(f"\n{c.name}: {c.layers_against}")
-    return "\n".join(lines)
-
-
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _percent(fraction: float | None) -> str:
-    return "" if fraction is None else f"{fraction:.2%}"

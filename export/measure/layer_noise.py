@@ -6,16 +6,16 @@ import re
 
 import numpy as np
 
-from export.flatbuffer import inspection
+from export.flatbuffer import inspection, runtime
 from export.flatbuffer.graph import Graph
 from shufflenet_tf.tflite_classifier import LiteClassifier, _real
 
-_OPERATORS = re.compile("conv|depthwise|matmul", re.IGNORECASE)  # how converters call what layers compute
+_OPERATORS = re.compile("conv|depthwise|matmul", re.IGNORECASE)  # names that converters give to layers' operators
 
 
 @dataclasses.dataclass(frozen=True)
-class Layer:
-    """A convolution or fully connected layer of a quantized graph.
+class LayerNoise:
+    """The noise of a convolution or fully connected layer of a quantized graph.
 
     Attributes:
       name: of its output tensor.
@@ -33,10 +33,10 @@ class Layer:
 
 
 def short_name(tensor: str) -> str:
-    """Returns a layer's own name within its output tensor's, which lists all operators that were fused into it."""
+    """Returns a layer's name within its output tensor's, which lists all operators that were fused into it."""
     paths = [part.split("/") for part in tensor.split(";") if "/" in part]
-    own = next((path for path in paths if _OPERATORS.match(path[-1])), paths[0] if paths else [tensor, ""])
-    return re.sub(r"_\d+$", "", own[-2])  # Keras counts the calls of a layer
+    path = next((path for path in paths if _OPERATORS.match(path[-1])), paths[0] if paths else [tensor, ""])
+    return re.sub(r"_\d+$", "", path[-2])  # Keras counts the calls of a layer
 
 
 def matching_layers(reference: Graph, quantized: Graph) -> list[tuple[int, int, str, str]]:
@@ -48,17 +48,17 @@ def matching_layers(reference: Graph, quantized: Graph) -> list[tuple[int, int, 
     known: dict[tuple, list[int]] = {}
     for tensor, (name, kind) in inspection.layers(reference).items():
         known.setdefault((_plain(name), kind, reference.shape(tensor)), []).append(tensor)
-    found = []
+    matches = []
     for tensor, (name, kind) in inspection.layers(quantized).items():
         others = known.get((_plain(name), kind, quantized.shape(tensor)))
         if others:
             other = others.pop(0)  # layers of one name come in the same order
             if _same_order(_bias(reference, other), _bias(quantized, tensor)):
-                found.append((other, tensor, name, kind))
-    return found
+                matches.append((other, tensor, name, kind))
+    return matches
 
 
-def layer_noise(reference: str | os.PathLike, quantized: str | os.PathLike, pixels: np.ndarray) -> list[Layer]:
+def layer_noise(reference: str | os.PathLike, quantized: str | os.PathLike, pixels: np.ndarray) -> list[LayerNoise]:
     """Measures the noise of every layer that two files share, with the built-in kernels.
 
     Noise adds up along the network: where the ratio falls steeply from one layer to the next is where to look.
@@ -87,20 +87,16 @@ def layer_noise(reference: str | os.PathLike, quantized: str | os.PathLike, pixe
             noise[i] += np.square(true - probes[1].values(rounded)).sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(noise > 0, 10 * np.log10(signal / noise), np.inf)
-    return [Layer(name, kind, float(ratio)) for (*_, name, kind), ratio in zip(matches, ratios, strict=True)]
+    return [LayerNoise(name, kind, float(ratio)) for (*_, name, kind), ratio in zip(matches, ratios, strict=True)]
 
 
 class _Probe:
     """An interpreter that keeps every tensor."""
 
     def __init__(self, path: str):
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
         self._classifier = LiteClassifier(path)  # knows how pixels are fed
-        # Without a delegate, as what happens inside of one is not to be seen.
-        kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        self._interpreter = Interpreter(path, experimental_op_resolver_type=kernels, experimental_preserve_all_tensors=True)
-        self._interpreter.allocate_tensors()
+        # Without a delegate, which hides the tensors within a partition.
+        self._interpreter = runtime.interpreter(path, kernels=runtime.BUILTIN, keep_tensors=True)
         self._details = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
 
     def run(self, image: np.ndarray) -> None:

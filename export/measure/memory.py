@@ -1,4 +1,4 @@
-"""Memory of a .tflite model, measured in a process of its own, which also keeps its crashes to itself."""
+"""Memory of a .tflite model, measured in a separate process, so that a crash stays there too."""
 
 import os
 import pathlib
@@ -40,7 +40,7 @@ def peak(path: str | os.PathLike, threads: int = 1) -> int | None:
     """Returns by how many bytes a process grows that opens and runs a .tflite file.
 
     It's the peak of resident memory less what was resident before: the file's pages, weights packed by the delegate, the
-    arena of activations, and the runtime's own code that comes into use.
+    arena of activations, and the code of the runtime that it uses.
 
     Args:
       path: the file.

@@ -54,4 +54,4 @@ def medians(models: Sequence[bytes], threads: int) -> list[float]:
     clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
     (first, *_) = take_turns(interpreters, 1, 1, clock)
     rounds = int(np.clip(_SECONDS * 1e3 / (max(first[0], 1e-3) * len(models)), *_ROUNDS))
-    return [float(np.median(own)) for own in take_turns(interpreters, rounds, 1, clock)]
+    return [float(np.median(times)) for times in take_turns(interpreters, rounds, 1, clock)]

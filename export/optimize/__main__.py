@@ -3,58 +3,61 @@
   python -m export.optimize model.tflite -o fast.tflite
   python -m export.optimize model.tflite -o fast.tflite --target=host --threads=2
 
-The model may be anybody's, float or int8. Channel shuffles, splits and concatenations are worked into the weights of the
-convolutions around them, and operators that XNNPACK does not take are replaced by ones that it does. Each step is
-checked on random inputs and undone where the outputs differ or where it would be slower; what each did is printed, one line
-a step. Where nothing helps, the file comes back byte by byte.
+The model may come from any converter, float or int8. Channel shuffles, splits and concatenations move into the weights of the
+convolutions around them, and operators that XNNPACK does not take are replaced by ones that it takes. Each step is checked
+on random inputs, and undone if the outputs differ or the graph would be slower; a line for each step says what it did.
+If nothing helps, the file is copied byte by byte.
 
-Which of two equal graphs is faster depends on the processor: --target says for which one to choose. "phone" and its kin are
-modelled, nothing of them was measured on a phone; "host" is this machine, measured (export.calibrate), and there a measurement
-of the best candidates has the last word.
+Which of two equal graphs is faster depends on the processor: see --target. The phones are modelled, not measured;
+"host" is this machine, measured by export.calibrate, and there the best candidates are timed.
 """
 
-import os
 import pathlib
+import shlex
 import sys
+from collections.abc import Sequence
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from absl import app, flags
+from absl import flags
 
 from export.optimize import optimize, summary
-from export.optimize.targets import HOST, PHONE, names
+from export.optimize.target_flag import define_target
+from shufflenet_tf import cli
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.files import atomic_path
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("output", None, "The .tflite file to write.", short_name="o", required=True)
-flags.DEFINE_integer("threads", 1, "Choose what is fastest with this many threads of the interpreter.", lower_bound=1)
-flags.DEFINE_string(
-    "target", PHONE, f"Processor to choose for: {', '.join(names())}, {HOST}, or a .json file of export.calibrate."
-)
+FLAGS = cli.flag_values()
+flags.DEFINE_string("output", None, "The .tflite file to write.", short_name="o", flag_values=FLAGS)
+cli.define_threads(FLAGS)
+define_target(FLAGS)
 
 
-def main(argv: list[str]) -> None:
-    """Optimizes the file that `argv` names and writes the result."""
-    from shufflenet_tf.errors import UserError
-    from shufflenet_tf.files import atomic_path
-
-    if len(argv) != 2:
-        raise UserError(
-            f"{len(argv) - 1} input files were given, and one is needed: python -m export.optimize in.tflite -o out.tflite"
-        )
-    source = pathlib.Path(argv[1])
+def main(arguments: list[str]) -> None:
+    """Optimizes the file that `arguments` names, writes the result and prints what was done."""
+    if len(arguments) != 1:
+        example = "python -m export.optimize in.tflite -o out.tflite"
+        raise UserError(f"{len(arguments)} input files were given, and one is needed: {example}")
+    if FLAGS.output is None:
+        raise UserError("There is no file to write: give --output=FILE.tflite.")
+    source = pathlib.Path(arguments[0])
     if not source.is_file():
         raise UserError(f"There is no file {source}: give a .tflite model.")
     data = source.read_bytes()
-    result = optimize(data, threads=FLAGS.threads, target=FLAGS.target)
+    optimized = optimize(data, threads=FLAGS.threads, target=FLAGS.target)
     with atomic_path(FLAGS.output) as path:
-        path.write_bytes(result.model)
-    for name, told in result.steps:
-        print(f"{name}: {told}")
-    print(f"before: {_counts(result.before)}; {len(data):,} bytes")
-    print(f"after:  {_counts(result.after)}; {len(result.model):,} bytes")
-    print("\n".join(summary.lines(result)))
-    if result.model == data:
+        path.write_bytes(optimized.model)
+    for step in optimized.steps:
+        print(step)
+    print(f"before: {_counts(optimized.before)}; {len(data):,} bytes")
+    print(f"after:  {_counts(optimized.after)}; {len(optimized.model):,} bytes")
+    print("\n".join(summary.lines(optimized)))
+    if optimized.model == data:
         print("Nothing helps: the file is as it came, byte by byte.")
+    before, after = shlex.quote(str(source)), shlex.quote(FLAGS.output)
+    steps = [
+        ("Compare the speed", f"python -m export.benchmark {before} {after}"),
+        ("See it on a phone", f'make android MODEL="{after}"'),
+    ]
+    print(cli.next_steps(steps))
 
 
 def _counts(counts: dict[str, int]) -> str:
@@ -62,32 +65,11 @@ def _counts(counts: dict[str, int]) -> str:
     return f"{sum(counts.values())} operators: {listed}"
 
 
-def _complain(sentence: str, status: int) -> int:
-    print(f"export.optimize: {sentence}", file=sys.stderr)
-    return status
-
-
-def run(argv: list[str]) -> int:
-    """Runs `main` and returns the exit status; what a person gets wrong is told in one sentence."""
-    from shufflenet_tf.errors import UserError
-
-    try:
-        main(argv)
-    except UserError as error:
-        return _complain(str(error), 2)
-    except OSError as error:
-        return _complain(f"{error.strerror or error} ({error.filename or FLAGS.output}).", 1)
-    except KeyboardInterrupt:
-        return _complain("Interrupted; nothing was written.", 130)
-    return 0
-
-
-def _parse(argv: list[str]) -> list[str]:
-    try:
-        return FLAGS(argv)
-    except flags.Error as error:
-        sys.exit(_complain(" ".join(str(error).split()), 2))
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit status."""
+    interrupted = "Interrupted; nothing was written."
+    return cli.run("export.optimize", __doc__, FLAGS, main, argv, path=lambda: FLAGS.output, interrupted=interrupted)
 
 
 if __name__ == "__main__":
-    app.run(lambda argv: sys.exit(run(argv)), flags_parser=_parse)
+    sys.exit(run())

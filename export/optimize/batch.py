@@ -1,10 +1,10 @@
-"""An open batch closed: most converters leave it so, and only a graph whose sizes are known can be planned."""
+"""Sets an open batch to 1: most converters leave it open, and passes need a graph whose sizes are known."""
 
 import math
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import Interpreter
 
 from export.flatbuffer import runtime
 from export.flatbuffer.graph import Graph
@@ -27,30 +27,30 @@ def is_open(graph: Graph) -> bool:
 
 
 def close(data: bytes) -> tuple[bytes | None, str]:
-    """Returns the model for a batch of one and what is to be said about it; None where it can't be had.
+    """Returns the model for a batch of one, or None where there is none, and what was done, as text.
 
     Args:
-      data: a model with an input of which sides are unknown, which can be run.
+      data: a model that can be run, with an input whose size is not fixed.
     """
     graph = Graph(data)
     shapes = {t: _closed(graph, t) for t in graph.inputs}
-    told = ", ".join(str(_signature(graph, t)) for t in graph.inputs if graph.shape(t) is None)
+    signatures = ", ".join(str(_signature(graph, t)) for t in graph.inputs if graph.shape(t) is None)
     if None in shapes.values():
         return (
             None,
-            f"left alone: the input {told} has other open sides than the batch: convert it with a fixed height and width",
+            f"left alone: the input {signatures} has other open sides than the batch: convert it with a fixed height and width",
         )
     kinds = {graph.kind(o) for o in graph.operators}
     if kinds & _OPEN:
-        return None, f"left alone: the input {told} is open, and what {min(kinds & _OPEN)} returns has no known size"
+        return None, f"left alone: the input {signatures} is open, and what {min(kinds & _OPEN)} returns has no known size"
     folded = _foldable(graph)
     for operator in graph.operators:
         numbers = [int(t) for t in operator.inputs if t >= 0 and graph.type(int(t)) in _INTEGERS]
         computed = [t for t in numbers if t not in folded and graph.constant(t) is None]
         if graph.kind(operator) in _SIZED and computed:
-            return None, f"left alone: the input {told} is open, and {graph.kind(operator)} computes its size from values"
+            return None, f"left alone: the input {signatures} is open, and {graph.kind(operator)} computes its size from values"
     _fix(graph, _run(data, shapes), folded)
-    return graph.pack(), f"taken as 1, where the input {told} leaves it open"
+    return graph.pack(), f"taken as 1, where the input {signatures} leaves it open"
 
 
 def _signature(graph: Graph, tensor: int) -> list[int]:
@@ -67,15 +67,8 @@ def _closed(graph: Graph, tensor: int) -> list[int] | None:
 
 
 def _run(data: bytes, shapes: dict[int, list[int]]) -> Interpreter:
-    """Returns an interpreter that has run the model once, with every tensor at hand."""
-    runner = Interpreter(
-        model_content=data,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        experimental_preserve_all_tensors=True,
-    )
-    for tensor, shape in shapes.items():
-        runner.resize_tensor_input(tensor, shape)
-    runner.allocate_tensors()
+    """Returns an interpreter that has run the model once, which keeps every tensor."""
+    runner = runtime.interpreter(data, kernels=runtime.BUILTIN, keep_tensors=True, input_shapes=shapes)
     runtime.run(runner, runtime.random_inputs(runner, 1)[0])
     return runner
 

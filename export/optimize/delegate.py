@@ -1,4 +1,4 @@
-"""What XNNPACK's delegate takes of a graph, and in how many pieces (LiteRT 2.3, tried one by one)."""
+"""Predicts which operators XNNPACK's delegate takes, and in how many partitions (LiteRT 2.3, tried one by one)."""
 
 from ai_edge_litert import schema_py_generated as schema
 
@@ -21,10 +21,10 @@ _OUTPUTS, _MOST_INPUTS = (2, 3, 4), 5  # of SPLIT and of CONCATENATION
 
 
 def partitions(graph: Graph) -> int:
-    """Returns how many pieces the delegate runs of the graph, as far as its operators tell.
+    """Returns the number of partitions that the delegate runs.
 
-    LiteRT gathers in turn all operators that can be computed by then and that the delegate takes, and all that it doesn't
-    take, whatever stands between them in the file.
+    LiteRT takes turns: it gathers all operators that can be computed by then and that the delegate takes, then all that it
+    doesn't take, in whatever order the file has them.
     """
     waiting = [(operator, not is_left_out(graph, operator)) for operator in graph.operators]
     unknown = {int(t) for operator in graph.operators for t in operator.outputs}

@@ -1,4 +1,4 @@
-"""Predicts what a whole graph costs on a target, operator by operator."""
+"""Predicts the cost of a graph on a target, operator by operator."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ _FREE = ("EXPAND_DIMS", "SQUEEZE")
 
 
 def account(graph: Graph, model: CostModel) -> Account:
-    """Returns what `graph` asks of the processor of `model`."""
+    """Returns the predicted cost of `graph` on the processor of `model`."""
     cost = sum(operator_cost(graph, operator, model) for operator in graph.operators)
     cost += model.target.partition * partitions(graph)
     constants = {int(t) for o in graph.operators for t in inputs_of(o) if t >= 0 and graph.constant(int(t)) is not None}

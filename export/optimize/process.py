@@ -1,4 +1,4 @@
-"""Runs the worker, and ends it where it takes longer for a step than it may."""
+"""Runs the worker, and ends it if a step takes too long."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def work(model: bytes, arguments: list[str], limit: Callable[[str], float], dead
 
 
 def _read(pipe: BinaryIO, limit: Callable[[str], float], deadline: float) -> tuple[bytes, bool]:
-    """Returns all that comes, and whether it came in time."""
+    """Returns the whole answer, and whether it came in time."""
     answer, read, until = bytearray(), 0, deadline
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)

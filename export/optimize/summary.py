@@ -1,10 +1,10 @@
-"""What an optimization gained, in words: predictions and measurements kept apart."""
+"""Says what an optimization gained: multiply-adds and weights, the predicted and the measured time."""
 
-from export.optimize import Result
+from export.optimize import Optimized
 
 
-def lines(result: Result) -> list[str]:
-    """Returns a line each about multiply-adds and weights, the predicted time on the target and the measured time here."""
+def lines(result: Optimized) -> list[str]:
+    """Returns three lines: multiply-adds and weights, the predicted time on the target, and the measured time here."""
     if result.predicted is None:
         return []
     before, after = result.predicted

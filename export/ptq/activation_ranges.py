@@ -1,14 +1,15 @@
-"""Ranges of activations: what a float graph's values are on photos, and which part of it int8 is to cover."""
+"""Ranges of activations: the float graph's values on photos are recorded, and the range that int8 covers is chosen."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
-from export.ptq.activations import observe
-from export.ptq.graph_pair import LEVELS, Pair
+from export.ptq.execution import run_float_graph
+from export.ptq.graph_pair import LEVELS, GraphPair
 from shufflenet_tf.errors import UserError
 
-KINDS = ("minmax", "percentile", "mse", "entropy")
+METHODS = ("minmax", "percentile", "mse", "entropy")
 PERCENTILE = 99.99  # of the values of an activation
 _SAMPLES = 1000  # values of each activation and image
 _BINS = 2048
@@ -16,13 +17,13 @@ _SMALLEST = 1e-6  # range of an activation that is always zero
 
 
 @dataclasses.dataclass
-class Activation:
-    """What was seen of an activation of the float graph.
+class ActivationStatistics:
+    """The values of an activation of the float graph on photos.
 
     Attributes:
       low, high: of each channel, [C].
-      samples: some of its values, [N].
-      channels: of which channels those are, int [N].
+      samples: some of the values, [N].
+      channels: the channel of each sample, int [N].
     """
 
     low: np.ndarray
@@ -35,57 +36,67 @@ class Activation:
         """Largest absolute value of each channel, [C]."""
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
-    def divided(self, factors: np.ndarray) -> "Activation":
-        """Returns it with channels divided by factors [C]."""
+    def divided(self, factors: np.ndarray) -> "ActivationStatistics":
+        """Returns those of the activation with channels divided by factors [C]."""
         return dataclasses.replace(
             self, low=self.low / factors, high=self.high / factors, samples=self.samples / factors[self.channels]
         )
 
 
-def activations(pair: Pair, images: np.ndarray, threads: int = 1) -> dict[int, Activation]:
-    """Returns what the float graph's activations are on images, uint8 [N, H, W, 3].
+def record_statistics(pair: GraphPair, images: np.ndarray, threads: int = 1) -> dict[int, ActivationStatistics]:
+    """Returns the statistics of the float graph's activations, by tensor, on images, uint8 [N, H, W, 3].
 
     Raises:
       UserError: one of them is not finite.
     """
-    seen: dict[int, Activation] = {}
+    statistics: dict[int, ActivationStatistics] = {}
     random = np.random.default_rng(0)
 
-    def note(tensor: int, values: np.ndarray) -> None:
+    def record(tensor: int, values: np.ndarray) -> None:
         # Over images first: NumPy is slow at reducing to few columns.
         ends = (end(end(values.reshape(len(values), -1), 0).reshape(-1, values.shape[-1]), 0) for end in (np.min, np.max))
         low, high = (end.astype(np.float64) for end in ends)
         if not np.isfinite(low + high).all():
-            raise UserError(
-                f"The float graph gives no numbers at {pair.real.name(tensor)}: its training diverged, or the file is damaged."
-            )
+            name = pair.float_graph.name(tensor)
+            raise UserError(f"The float graph gives no numbers at {name}: its training diverged, or the file is damaged.")
         drawn = random.integers(0, values.size, min(values.size, _SAMPLES * len(values)))
-        seen[tensor] = Activation(low, high, values.reshape(-1)[drawn].astype(np.float64), drawn % values.shape[-1])
+        samples = values.reshape(-1)[drawn].astype(np.float64)
+        statistics[tensor] = ActivationStatistics(low, high, samples, drawn % values.shape[-1])
 
-    observe(pair, images, note, threads)
-    return seen
+    run_float_graph(pair, images, record, threads)
+    return statistics
 
 
-def choose(low: float, high: float, samples: np.ndarray, kind: str = "minmax") -> tuple[float, float]:
-    """Returns which range int8 is to cover.
+def set_scales(pair: GraphPair, statistics: Mapping[int, ActivationStatistics], method: str = "minmax") -> None:
+    """Sets the scales of the int8 graph's activations from the float graph's statistics; see `choose_range`."""
+    for group in pair.groups:
+        tensors = (pair.float_tensor_of[t] for t in group)
+        of_group = [statistics[t] for t in tensors if t in statistics]
+        low, high = min(s.low.min() for s in of_group), max(s.high.max() for s in of_group)
+        chosen = choose_range(low, high, np.concatenate([s.samples for s in of_group]), method)
+        pair.set_scale(group, *scale_and_zero_point(*chosen, pair.type))
+
+
+def choose_range(low: float, high: float, samples: np.ndarray, method: str = "minmax") -> tuple[float, float]:
+    """Returns the range that int8 covers.
 
     Args:
       low, high: of all values.
       samples: some of them, [N].
-      kind: "minmax": all; "percentile": all but 0.01 %; "mse": with the smallest squared error; "entropy": with the
+      method: "minmax": all; "percentile": all but 0.01 %; "mse": with the smallest squared error; "entropy": with the
         distribution that differs least from the original one (Kullback and Leibler).
     """
-    if kind == "percentile":
+    if method == "percentile":
         low = max(low, np.percentile(samples, 100 - PERCENTILE))
         high = min(high, np.percentile(samples, PERCENTILE))
-    elif kind != "minmax":
-        loss = {"mse": _squared_error, "entropy": _divergence}[kind]
+    elif method != "minmax":
+        loss = {"mse": _squared_error, "entropy": _divergence}[method]
         candidates = [(low * part, high * part) for part in np.linspace(1, 0.3, 36)]
         low, high = min(candidates, key=lambda ends: loss(*ends, samples))
     return float(low), float(high)
 
 
-def scale_of(low: float, high: float, type_: type = np.int8) -> tuple[float, int]:
+def scale_and_zero_point(low: float, high: float, type_: type = np.int8) -> tuple[float, int]:
     """Returns scale and zero point of np.int8, or np.int16, that covers a range, and zero in any case."""
     low, high = min(low, 0.0), max(high, 0.0)
     high = max(high, low + _SMALLEST)
@@ -96,16 +107,16 @@ def scale_of(low: float, high: float, type_: type = np.int8) -> tuple[float, int
 
 
 def _squared_error(low: float, high: float, samples: np.ndarray) -> float:
-    scale, zero = scale_of(low, high)
+    scale, zero = scale_and_zero_point(low, high)
     stored = np.clip(np.round(samples / scale) + zero, -128, 127)
     return float(np.square((stored - zero) * scale - samples).mean())
 
 
 def _divergence(low: float, high: float, samples: np.ndarray) -> float:
-    """Kullback-Leibler divergence of the values' histogram from the one with what int8 keeps of it."""
+    """Kullback-Leibler divergence of the histogram of the rounded values from that of the values."""
     counts, edges = np.histogram(samples, _BINS)
     centers = (edges[1:] + edges[:-1]) / 2
-    scale, zero = scale_of(low, high)
+    scale, zero = scale_and_zero_point(low, high)
     stored = (np.clip(np.round(centers / scale) + zero, -128, 127) + 128).astype(int)
     # A level's count spreads evenly over the bins that it came from and that are not empty; what was cut off is in the
     # outermost ones, far from where it was.

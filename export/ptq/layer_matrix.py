@@ -1,4 +1,4 @@
-"""Convolutions and fully connected layers as matrix products, and what they read."""
+"""Convolutions and fully connected layers as matrix products, and the inputs that they multiply."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.flatbuffer.graph import Graph
-from export.ptq.graph_pair import Step
+from export.ptq.graph_pair import OperatorPair
 
 SAMPLES = 32  # outputs of a layer that are looked at, of each image
 
 
-class Layer:
+class LayerMatrix:
     """A layer of a float graph as G matrix products [O, K] · [K].
 
     Attributes:
@@ -20,21 +20,21 @@ class Layer:
       bias: [G, O].
     """
 
-    def __init__(self, graph: Graph, step: Step):
-        self.input, w, b = (int(t) for t in (*step.real.inputs, -1)[:3])
-        self._options = step.real.builtinOptions
+    def __init__(self, graph: Graph, operator: OperatorPair):
+        self.input, w, b = (int(t) for t in (*operator.float_op.inputs, -1)[:3])
+        self._options = operator.float_op.builtinOptions
         self._kernel = graph.constant(w)
-        self._depthwise = step.kind == "DEPTHWISE_CONV_2D"
-        self._outputs = graph.shape(int(step.real.outputs[0]))
-        channels, made = graph.shape(self.input)[-1], self._outputs[-1]
+        self._depthwise = operator.kind == "DEPTHWISE_CONV_2D"
+        self._outputs = graph.shape(int(operator.float_op.outputs[0]))
+        channels, outputs = graph.shape(self.input)[-1], self._outputs[-1]
         # A fully connected layer may read a map as one row.
         self._groups = channels if self._depthwise else max(1, channels // self._kernel.shape[-1])
         kernel = np.moveaxis(self._kernel[0], -1, 0) if self._depthwise else self._kernel
-        self.weights = kernel.reshape(self._groups, made // self._groups, -1).astype(np.float64)
-        bias = np.zeros(made) if b < 0 else graph.constant(b)
+        self.weights = kernel.reshape(self._groups, outputs // self._groups, -1).astype(np.float64)
+        bias = np.zeros(outputs) if b < 0 else graph.constant(b)
         self.bias = bias.reshape(self._groups, -1).astype(np.float64)
 
-    def places(self, images: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def sample_positions(self, images: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Draws image, row and column of outputs, int [P] each; of a fully connected layer the image only."""
         if self._kernel.ndim == 2:
             return (np.arange(images),)
@@ -43,14 +43,20 @@ class Layer:
         image = np.repeat(np.arange(images), drawn.shape[1])
         return image, drawn.ravel() // width, drawn.ravel() % width
 
-    def inputs(self, x: np.ndarray, where: tuple[np.ndarray, ...], zero_point: int = 0) -> np.ndarray:
-        """Returns what is read for these outputs, float32 [G, P, K], of an input [N, ..., C] with this zero point."""
-        if len(where) == 1:
+    def inputs(self, x: np.ndarray, positions: tuple[np.ndarray, ...], zero_point: int = 0) -> np.ndarray:
+        """Returns the inputs of the outputs at these positions, float32 [G, P, K].
+
+        Args:
+          x: the layer's input [N, ..., C].
+          positions: of outputs, as `sample_positions` returns them.
+          zero_point: of `x`.
+        """
+        if len(positions) == 1:
             return x.reshape(1, -1, self._kernel.shape[1]).astype(np.float32) - zero_point
         x = x.astype(np.int16) - np.int16(zero_point) if x.dtype == np.int8 else x
-        read = _patches(x, where, self._kernel.shape[1:3], self._outputs[1:3], self._options).astype(np.float32)
-        taps = read.reshape(*read.shape[:2], self._groups, -1)  # [P, taps, G, channels of a group]
-        return np.ascontiguousarray(taps.transpose(2, 0, 1, 3)).reshape(self._groups, len(read), -1)
+        patches = _patches(x, positions, self._kernel.shape[1:3], self._outputs[1:3], self._options).astype(np.float32)
+        taps = patches.reshape(*patches.shape[:2], self._groups, -1)  # [P, taps, G, channels of a group]
+        return np.ascontiguousarray(taps.transpose(2, 0, 1, 3)).reshape(self._groups, len(patches), -1)
 
     def kernel(self, weights: np.ndarray) -> np.ndarray:
         """Returns weights [G, O, K] in the shape and order of the graph's constant."""
@@ -60,13 +66,13 @@ class Layer:
 
 
 def _patches(
-    x: np.ndarray, where: tuple[np.ndarray, ...], kernel: Sequence[int], outputs: Sequence[int], options
+    x: np.ndarray, positions: tuple[np.ndarray, ...], kernel: Sequence[int], outputs: Sequence[int], options
 ) -> np.ndarray:
-    """Returns what a convolution reads for some of its outputs.
+    """Returns the inputs of some outputs of a convolution.
 
     Args:
       x: its input [N, H, W, C].
-      where: image, row and column of each output, int [P] each.
+      positions: image, row and column of each output, int [P] each.
       kernel, outputs: height and width of the kernel and of the output.
       options: the operator's: strides, dilation and padding.
 
@@ -79,11 +85,11 @@ def _patches(
     if options.padding == schema.Padding.SAME:
         sides = zip(outputs, strides, kernel, dilations, x.shape[1:3], strict=True)
         before = [max(0, (o - 1) * s + (k - 1) * d + 1 - side) // 2 for o, s, k, d, side in sides]
-    image, *places = where
-    found = []
+    image, *places = positions
+    patches = []
     for tap in np.ndindex(*kernel):
         at = [p * s + t * d - b for p, s, t, d, b in zip(places, strides, tap, dilations, before, strict=True)]
         inside = np.logical_and.reduce([(a >= 0) & (a < side) for a, side in zip(at, x.shape[1:3], strict=True)])
         read = x[image, np.clip(at[0], 0, x.shape[1] - 1), np.clip(at[1], 0, x.shape[2] - 1)]
-        found.append(np.where(inside[:, None], read, 0))
-    return np.stack(found, 1)
+        patches.append(np.where(inside[:, None], read, 0))
+    return np.stack(patches, 1)

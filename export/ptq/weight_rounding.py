@@ -1,4 +1,4 @@
-"""Weights to int8: to the nearest, or so that the errors of a layer's weights cancel on the inputs that it has.
+"""Rounds weights to int8: to the nearest, or so that the errors of a layer's weights cancel on its inputs.
 
 Layers are G groups of O outputs with K inputs each; inputs were seen in P places.
 """
@@ -28,37 +28,38 @@ def covariance(inputs: np.ndarray, others: np.ndarray | None = None) -> np.ndarr
     return (centered[0].transpose(0, 2, 1) @ centered[1]).astype(np.float64) / inputs.shape[1]
 
 
-def enough(inputs: np.ndarray) -> bool:
+def has_enough_samples(inputs: np.ndarray) -> bool:
     """Whether inputs [G, P, K] were seen in enough places to know their covariance."""
     return inputs.shape[1] >= 4 * inputs.shape[2]
 
 
-def refitted(
-    weights: np.ndarray, bias: np.ndarray, wanted: np.ndarray, given: np.ndarray, covariances: np.ndarray
+def refit(
+    weights: np.ndarray, bias: np.ndarray, float_inputs: np.ndarray, int8_inputs: np.ndarray, covariances: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Adapts weights to inputs with errors: ridge regression of the float outputs on these inputs, about the given weights.
 
     Args:
       weights: [G, O, K].
       bias: [G, O].
-      wanted, given: inputs without and with errors, in the same places, [G, P, K].
-      covariances: of `given`, [G, K, K].
+      float_inputs, int8_inputs: inputs without and with errors, in the same places, [G, P, K].
+      covariances: of `int8_inputs`, [G, K, K].
 
     Returns:
-      Weights, and the bias that keeps the means of the outputs on `wanted`.
+      Weights, and the bias that keeps the means of the outputs on `float_inputs`.
     """
     system = _damped(covariances, RESTRAINT)
-    moved = np.linalg.solve(system, covariance(given, wanted - given))  # [G, K, K]: errors that the inputs tell of
-    adapted = weights + weights @ moved.transpose(0, 2, 1)
-    return adapted, bias + ((weights - adapted) @ mean(wanted)[..., None])[..., 0]
+    # [G, K, K]: the part of the errors that the inputs predict
+    correction = np.linalg.solve(system, covariance(int8_inputs, float_inputs - int8_inputs))
+    adapted = weights + weights @ correction.transpose(0, 2, 1)
+    return adapted, bias + ((weights - adapted) @ mean(float_inputs)[..., None])[..., 0]
 
 
-def nearest(weights: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def round_to_nearest(weights: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Returns weights [G, O, K] in units of their scale [G, O], as whole numbers."""
     return np.clip(np.round(weights / scale[..., None]), -_TOP, _TOP)
 
 
-def compensated(weights: np.ndarray, scale: np.ndarray, covariances: np.ndarray) -> np.ndarray:
+def round_with_compensation(weights: np.ndarray, scale: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     """Rounds one weight of each output after the other, the remaining ones taking over the error in the layer's output.
 
     This is greedy least squares (Frantar et al., "GPTQ", 2022; Hassibi and Stork, "Optimal Brain Surgeon", 1993), with the

@@ -1,4 +1,4 @@
-"""Quantization-aware training: a trained network learns to be int8, from labels or from its own float self.
+"""Quantization-aware training: a trained network learns to be int8, from labels or from its float version.
 
     python -m export.qat --model=runs/v2 --dataset=shapes
 

@@ -1,10 +1,9 @@
-"""How tensorflow-model-optimization is told to round our layers: quantizers, one QuantizeConfig, and the scheme.
+"""Fake quantization of our layers by tensorflow-model-optimization: quantizers, one QuantizeConfig, and the scheme.
 
-Its own configurations give every layer a range for itself, depthwise kernels one for all channels, and know neither splits
-nor grouped convolutions.
+The library's own configurations give every layer a separate range and depthwise kernels one for all channels, and they know
+neither splits nor grouped convolutions.
 """
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -13,8 +12,8 @@ import tensorflow_model_optimization as tfmot
 from tensorflow_model_optimization.python.core.quantization.keras import quantize_layout_transform
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_registry
 
-from export.qat.graph_weights import Layer, Start, into_graph
-from shufflenet_tf import startup
+from export.convert.converter import run_converter
+from export.qat.graph_weights import LayerWeights, Start, into_graph
 from shufflenet_tf.models.kernels import register
 from shufflenet_tf.models.layers import HardSigmoid
 
@@ -138,7 +137,7 @@ class _AsItIs(quantize_layout_transform.QuantizeLayoutTransform):
 
 
 class Scheme(qat.QuantizeScheme):
-    """Only what the annotations say."""
+    """Quantizes as annotated, and nothing else."""
 
     def get_layout_transformer(self):
         return _AsItIs()
@@ -148,7 +147,7 @@ class Scheme(qat.QuantizeScheme):
 
 
 def rounded(model: tf.keras.Model, start: Start) -> tf.keras.Model:
-    """Returns a copy of a `network.folded` model in which everything is rounded as in int8.
+    """Returns a copy of a `folding.folded` model in which everything is rounded as in int8.
 
     Args:
       model: the network.
@@ -188,29 +187,23 @@ def to_tflite(model: tf.keras.Model, output: str = "uint8") -> bytes:
         traced = classify.get_concrete_function()
     finally:
         ChannelQuantizer.converting = False
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced])
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.inference_input_type = tf.uint8
-    converter.inference_output_type = getattr(tf, output)
-    with startup.held_back(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # notes to the converter's authors
-        content = converter.convert()
-    numbers = {name: Layer(*(v.numpy() for v in variables)) for name, variables in _layers(model).items()}
-    return into_graph(content, numbers)
+    content = run_converter(traced, "int8", input_type=tf.uint8, output_type=tf.as_dtype(output))
+    weights = {name: LayerWeights(*(v.numpy() for v in variables)) for name, variables in _layers(model).items()}
+    return into_graph(content, weights)
 
 
 def _layers(model: tf.keras.Model) -> dict[str, tuple[tf.Variable, tf.Variable, tf.Variable]]:
     """Returns kernel, bias and limits of each layer of a `rounded` model that has them."""
-    found = {}
+    named = {}
     for wrapper in model.layers:
         if isinstance(wrapper, qat.QuantizeWrapperV2) and wrapper._weight_vars:
             ((kernel, _, variables),) = wrapper._weight_vars
-            found[wrapper.layer.name] = kernel, wrapper.layer.bias, variables["limits"]
-    return found
+            named[wrapper.layer.name] = kernel, wrapper.layer.bias, variables["limits"]
+    return named
 
 
 def named_variables(model: tf.keras.Model) -> dict[str, tf.Variable]:
-    """Returns what learns in a `rounded` model: "<layer>/kernel", "<layer>/bias", "<range>/low" and "<range>/high"."""
+    """Returns what a `rounded` model learns: "<layer>/kernel", "<layer>/bias", "<range>/low" and "<range>/high"."""
     named = {}
     for name, (kernel, bias, _) in _layers(model).items():
         named |= {f"{name}/kernel": kernel, f"{name}/bias": bias}

@@ -1,4 +1,4 @@
-"""Numbers of an int8 graph: into the network that trains, and out of it again into a graph, to the last bit."""
+"""Weights and scales of an int8 graph: into the network that trains, and out of it again into a graph, to the last bit."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from export.flatbuffer.graph import Graph
 from export.measure.layer_noise import short_name
-from export.ptq.graph_pair import _SAME_SCALE, WEIGHTED
-from export.ptq.layer_tuning import write
+from export.ptq.graph_pair import SAME_SCALE, WEIGHTED
+from export.ptq.layer_tuning import write_layer
 from export.qat.learned_ranges import Range, rounding_layer
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import HardSigmoid
@@ -21,8 +21,8 @@ _WITHIN = 0.4  # steps from a whole number that a weight starts at, at most: at 
 
 
 @dataclasses.dataclass(frozen=True)
-class Layer:
-    """A convolution or fully connected layer.
+class LayerWeights:
+    """The weights of a convolution or fully connected layer.
 
     Attributes:
       kernel: in Keras's layout.
@@ -45,40 +45,40 @@ class Start:
     """
 
     ranges: Mapping[str, Range]
-    layers: Mapping[str, Layer]
+    layers: Mapping[str, LayerWeights]
 
 
-def of_float(model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
-    """Returns what a `network.folded` model has, with ranges of `ranges.calibrate`; weights span -127 to 127."""
-    found = {}
+def start_from_float(model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
+    """Returns the weights of a `folding.folded` model, with ranges of `learned_ranges.calibrate`; they span -127 to 127."""
+    weights = {}
     for layer in model.layers:
         if layer.weights:
             kernel, bias = layer.get_weights()
             channels = -2 if isinstance(layer, tf.keras.layers.DepthwiseConv2D) else -1
             largest = np.abs(np.moveaxis(kernel, channels, -1)).reshape(-1, len(bias)).max(0)
             # A channel without weights gets a range too, as its bias is in steps of it.
-            found[layer.name] = Layer(kernel, bias, np.maximum(largest, max(1e-4 * largest.max(), 1e-8)))
-    return Start(ranges, found)
+            weights[layer.name] = LayerWeights(kernel, bias, np.maximum(largest, max(1e-4 * largest.max(), 1e-8)))
+    return Start(ranges, weights)
 
 
-def of_graph(int8_model: bytes, float_model: bytes, model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
-    """Returns what an int8 graph has, its weights as near to the float graph's as leaves their rounding as it is.
+def start_from_graph(int8_model: bytes, float_model: bytes, model: tf.keras.Model, ranges: Mapping[str, Range]) -> Start:
+    """Returns the weights of an int8 graph, as close to the float graph's as keeps their rounding.
 
-    So weights that may as well be rounded the other way have it near, and others have it far.
+    So a weight that lies near the middle between two int8 values stays near it, and training can flip its rounding.
 
     Args:
-      int8_model: .tflite file that the converter has made of the network, and `ptq.quantize` improved.
+      int8_model: .tflite file of the converter, improved by `ptq.quantize`.
       float_model: that it's the int8 version of, layer by layer.
-      model: the same network of `network.folded`.
-      ranges: of `ranges.calibrate`, for what the graph does in another way.
+      model: the same network of `folding.folded`.
+      ranges: of `learned_ranges.calibrate`, for tensors that the graph doesn't have.
 
     Raises:
       UserError: the graph is another network's.
     """
-    graph, ends, found, real = Graph(int8_model), {}, {}, _kernels(float_model)
+    graph, ends, weights, real = Graph(int8_model), {}, {}, _kernels(float_model)
     for operator in graph.operators:
         kind, output = graph.kind(operator), int(operator.outputs[0])
-        layer = None if kind in _SAME_SCALE else rounding_layer(model, ranges, graph.name(output))
+        layer = None if kind in SAME_SCALE else rounding_layer(model, ranges, graph.name(output))
         if layer and ranges[layer].learns and graph.type(output) == schema.TensorType.INT8:
             q, group = graph.quantization(output), ranges[layer].group
             low, high = ((end - q.zero_point[0]) * q.scale[0] for end in (_LOWEST, _HIGHEST))
@@ -93,32 +93,32 @@ def of_graph(int8_model: bytes, float_model: bytes, model: tf.keras.Model, range
             name, whole = short_name(graph.name(output)), _from_graph(graph.constant(w), kind).astype(np.float64)
             spread = scale[:, None] if kind == "DEPTHWISE_CONV_2D" else scale
             kernel = np.clip(real[name] / spread, whole - _WITHIN, whole + _WITHIN)
-            found[name] = Layer(kernel * spread, bias, scale * TOP)
+            weights[name] = LayerWeights(kernel * spread, bias, scale * TOP)
     for layer in model.layers:
-        if layer.weights and (layer.name not in found or found[layer.name].kernel.shape != layer.get_weights()[0].shape):
-            raise UserError(f"{layer.name} isn't in the int8 graph to start with: give one that was made of this network.")
+        if layer.weights and (layer.name not in weights or weights[layer.name].kernel.shape != layer.get_weights()[0].shape):
+            raise UserError(f"{layer.name} isn't in the int8 graph to start with: give a conversion of this network.")
     started = {
         name: dataclasses.replace(r, low=ends[r.group][0], high=ends[r.group][1]) if r.group in ends else r
         for name, r in ranges.items()
     }
-    return Start(started, found)
+    return Start(started, weights)
 
 
 def _kernels(float_model: bytes) -> dict[str, np.ndarray]:
     """Returns the kernel of each layer of a .tflite file, in Keras's layout."""
-    graph, found = Graph(float_model), {}
+    graph, kernels = Graph(float_model), {}
     for operator in graph.operators:
         if (kind := graph.kind(operator)) in WEIGHTED:
             kernel = graph.constant(int(operator.inputs[1]))
-            found[short_name(graph.name(int(operator.outputs[0])))] = _from_graph(kernel, kind)
-    return found
+            kernels[short_name(graph.name(int(operator.outputs[0])))] = _from_graph(kernel, kind)
+    return kernels
 
 
-def into_graph(content: bytes, layers: Mapping[str, Layer]) -> bytes:
-    """Returns an int8 .tflite file with these layers' numbers, whose scales the converter would have chosen in its own way.
+def into_graph(content: bytes, layers: Mapping[str, LayerWeights]) -> bytes:
+    """Returns an int8 .tflite file with the weights and scales of these layers in place of the converter's.
 
     Args:
-      content: of `rounding.to_tflite`'s converter.
+      content: of the converter; see `fake_quantization.to_tflite`.
       layers: all that have weights.
     """
     graph = Graph(content)
@@ -129,7 +129,7 @@ def into_graph(content: bytes, layers: Mapping[str, Layer]) -> bytes:
             scale = layer.limits.astype(np.float64) / TOP
             steps = layer.kernel / (scale[:, None] if kind == "DEPTHWISE_CONV_2D" else scale)
             whole = np.clip(np.round(steps), -TOP, TOP).astype(np.int8)
-            write(graph, operator, _to_graph(whole, kind), scale, layer.bias)
+            write_layer(graph, operator, _to_graph(whole, kind), scale, layer.bias)
     return graph.pack()
 
 

@@ -1,4 +1,4 @@
-"""Which tensors of a network are rounded, which of them share a range, and what the ranges are to begin with.
+"""Quantized tensors of a network: which of them share a range, and where the ranges start.
 
 A tensor that an operator only moves or picks values of keeps its range, or int8 would be rescaled on the way. So the inputs
 of a concatenation share one; and as each unit of ShuffleNet V2 passes half of its input on into the next unit's
@@ -47,7 +47,7 @@ class Range:
 
 
 def groups(model: tf.keras.Model) -> dict[str, str]:
-    """Returns the range's name of each layer of a `network.folded` model whose output is rounded, in order.
+    """Returns the range's name of each layer of a `folding.folded` model whose output is rounded, in order.
 
     A convolution or addition before a ReLU is one operator with it, and only the result is rounded.
     """
@@ -102,7 +102,7 @@ def rounding_layer(model: tf.keras.Model, ranges: Mapping[str, Range], tensor: s
     """Returns the layer of `ranges` that makes a tensor of a converted graph, or None.
 
     Args:
-      model: of `network.folded`.
+      model: of `folding.folded`.
       ranges: of `calibrate`.
       tensor: its name, which lists the operators that were fused into it, the last one first: "network/unit/layer/Relu;…".
     """
@@ -120,7 +120,7 @@ def calibrate(model: tf.keras.Model, batches: Iterable[np.ndarray]) -> Mapping[s
     """Returns the range of each layer whose output is rounded: from the smallest to the largest value on some photos.
 
     Args:
-      model: of `network.folded`.
+      model: of `folding.folded`.
       batches: uint8 [N, H, W, 3].
 
     Raises:
@@ -135,11 +135,11 @@ def calibrate(model: tf.keras.Model, batches: Iterable[np.ndarray]) -> Mapping[s
     low, high = np.zeros(len(grouped)), np.zeros(len(grouped))
     count = 0
     for pixels in batches:
-        found = np.array(extremes(tf.cast(pixels, tf.float32)))
-        for name, values in zip(grouped, found, strict=True):
+        batch = np.array(extremes(tf.cast(pixels, tf.float32)))
+        for name, values in zip(grouped, batch, strict=True):
             if not np.isfinite(values).all():
                 raise UserError(_NO_NUMBERS.format(name, "gives values"))
-        low, high = np.minimum(low, found[:, 0]), np.maximum(high, found[:, 1])
+        low, high = np.minimum(low, batch[:, 0]), np.maximum(high, batch[:, 1])
         count += len(pixels)
     if not count:
         raise UserError("There are no photos to take ranges from: give a dataset that has some.")

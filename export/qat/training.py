@@ -9,55 +9,53 @@ import tensorflow as tf
 
 from export.qat.fake_quantization import named_variables
 from export.qat.graph_weights import Start
+from shufflenet_tf.options import check, option
 from shufflenet_tf.training.schedules import Schedule
 
 _BETAS = (0.9, 0.99)  # the second one short, as the runs are
 _EPSILON = 1e-12
-_AVERAGE = 0.95  # decay of the moving average of what learns
+_AVERAGE = 0.95  # decay of the moving average of the variables
 WARMUP = 10  # one in so many steps: the first ones of full size would undo what post-training quantization has done
 # How much faster biases and ranges move than weights, which are many and stray if they follow every batch.
 PACES = {"kernel": 1, "bias": 5, "low": 5, "high": 5}
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class QatSettings:
     """How to train.
 
-    Attributes:
-      distill: whether the float network alone teaches, or half of the loss is the labels'.
-      steps, batch_size: of the run, and images in each.
-      steps_per_epoch: between two evaluations; 0: a fifth of `steps`.
-      test_images: for each evaluation, at most.
-      learning_rate: the highest; a step moves a weight by at most about this part of its channel's limit, of which int8 has
-        127 steps; biases and ranges move faster by `PACES`. It rises for a tenth of the steps and falls to zero along a
-        cosine.
-      temperature: of both networks' probabilities in distillation.
-      checkpoint_steps: between two checkpoints.
-      seed: of order and augmentation.
+    A step moves a weight by at most about `learning_rate` times its channel's limit, of which int8 has 127 steps; biases and
+    ranges move faster by `PACES`. The rate rises for a tenth of the steps and falls to zero along a cosine.
+
+    Raises:
+      UserError: a value out of range.
     """
 
-    distill: bool = True
-    steps: int = 300
-    batch_size: int = 32
-    steps_per_epoch: int = 0
-    test_images: int = 500
-    learning_rate: float = 1e-5
-    temperature: float = 1.0
-    checkpoint_steps: int = 100
-    seed: int = 0
+    distill: bool = True  # whether the float network teaches alone; else half of the loss is the labels'
+    steps: int = option(300, "Training steps.", 1)
+    batch_size: int = option(32, "Images a step.", 1)
+    steps_per_epoch: int = option(0, "Steps between two evaluations; 0: a fifth of --steps.", 0)
+    test_images: int = option(500, "Largest number of test images for each evaluation and the report.", 1)
+    learning_rate: float = option(1e-5, "Largest part of its channel's range by which a step moves a weight.", 1e-8, 0.1)
+    temperature: float = option(1.0, "Temperature of the probabilities in distillation.", 0.1, 100)
+    checkpoint_steps: int = option(100, "Steps between two checkpoints.", 1)
+    seed: int = option(0, "Seed of order and augmentation.", 0)
+
+    def __post_init__(self):
+        check(self)
 
 
 class Training:
     """A student, its teacher, and the optimizer's state.
 
     Args:
-      student: of `rounding.rounded`.
-      teacher: of `network.folded`: the same network in float.
+      student: of `fake_quantization.rounded`.
+      teacher: of `folding.folded`: the same network in float.
       start: that the student began with.
       settings: how to train.
     """
 
-    def __init__(self, student: tf.keras.Model, teacher: tf.keras.Model, start: Start, settings: Settings):
+    def __init__(self, student: tf.keras.Model, teacher: tf.keras.Model, start: Start, settings: QatSettings):
         self.settings = settings
         self.student = tf.keras.Model(student.input, student.get_layer("linear").output)
         self.teacher = tf.keras.Model(teacher.input, teacher.get_layer("linear").output)
@@ -102,6 +100,7 @@ class Training:
         """Kullback-Leibler divergences of the student from the teacher [N], and the logits of both."""
         logits, taught = self.student(images, training=training), self.teacher(images, training=False)
         t = self.settings.temperature
+        # Not `logit_metrics.kl_divergence`, which is NumPy's: gradients flow through this one.
         log_p, log_q = tf.nn.log_softmax(taught / t), tf.nn.log_softmax(logits / t)
         return t * t * tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), -1), logits, taught
 
@@ -110,7 +109,7 @@ class Training:
         losses, logits, taught = self._divergences(images, training)
         targets = tf.argmax(taught, -1) if self.settings.distill else labels
         if not self.settings.distill:
-            # By labels alone, a network that has learnt them already strays from what it knows.
+            # Labels alone would lead a network that has already learnt them astray.
             losses = (losses + tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)) / 2
         return losses, tf.cast(tf.argmax(logits, -1) == targets, tf.float32)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from papers.chart.points import FAMILIES, Point, pareto_front
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.evaluation.pictures import INK, QUIET, _headline, _picture
+from shufflenet_tf.evaluation.figure import INK, QUIET, headline, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +34,8 @@ def draw(points: Sequence[Point], path: str | os.PathLike) -> None:
     if not points or min(point.milliseconds for point in points) <= 0:
         raise UserError("The chart needs measurements of one or more files, in milliseconds above 0.")
     kinds = sorted({point.kind for point in points}, reverse=True)
-    with _picture(path, 2 + 5.5 * len(kinds), 6.4) as figure:
-        _headline(figure, "Published accuracy against latency here; the line joins the networks that no other beats in both")
+    with picture(path, 2 + 5.5 * len(kinds), 6.4) as figure:
+        headline(figure, "Published accuracy against latency here; the line joins the networks that no other beats in both")
         panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
         for axes, kind in zip(panels, kinds, strict=True):
             _panel(axes, [point for point in points if point.kind == kind])

@@ -65,7 +65,7 @@ def breakdown(content: bytes, threads: int = 1, runs: int = 30, cpu_time: bool =
       content: of the file.
       threads: of the interpreter.
       runs: timed runs of each; the fastest counts.
-      cpu_time: see `export.benchmark.benchmark`.
+      cpu_time: see `export.measure.benchmarking.benchmark`.
     """
     graph = Graph(content)
     kinds = [graph.kind(operator) for operator in graph.operators]

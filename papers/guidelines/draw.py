@@ -8,7 +8,7 @@ import numpy as np
 from papers.guidelines.breakdown import CATEGORIES, OTHER, Breakdown
 from papers.guidelines.experiments import Experiment
 from papers.guidelines.verdicts import Ratios, means, verdict
-from shufflenet_tf.evaluation.pictures import INK, QUIET, TEST, WRONG, _headline, _picture
+from shufflenet_tf.evaluation.figure import INK, QUIET, TEST, WRONG, headline, picture
 
 # The paper's bars are grey: what is measured here is what the eye should find.
 _BARS = {"paper, GPU": "#D0D0D0", "paper, ARM": "#A0A0A0", "here, float32": TEST, "here, int8": WRONG}
@@ -28,10 +28,8 @@ def guidelines(experiments: Sequence[Experiment], measured: Ratios, path: str | 
       UserError: matplotlib is not installed.
     """
     rows = -(-len(experiments) // 2)
-    with _picture(path, 12, 3.7 * rows + 0.6) as figure:
-        _headline(
-            figure, "ShuffleNet V2's guidelines: time relative to the recommended variant (bars: means; dots: the widths)"
-        )
+    with picture(path, 12, 3.7 * rows + 0.6) as figure:
+        headline(figure, "ShuffleNet V2's guidelines: time relative to the recommended variant (bars: means; dots: the widths)")
         panels = list(figure.subplots(rows, min(2, len(experiments)), squeeze=False).flat)
         for axes in panels[len(experiments) :]:
             axes.axis("off")
@@ -76,8 +74,8 @@ def breakdowns(found: Mapping[str, Breakdown], path: str | os.PathLike) -> None:
     Raises:
       UserError: matplotlib is not installed.
     """
-    with _picture(path, 11, 1.3 + 0.36 * len(found)) as figure:
-        _headline(figure, "Where the time goes, by kind of operator")
+    with picture(path, 11, 1.3 + 0.36 * len(found)) as figure:
+        headline(figure, "Where the time goes, by kind of operator")
         axes = figure.add_subplot()
         left = np.zeros(len(found))
         for name, colour in _PARTS.items():

@@ -5,13 +5,12 @@ added; G4's bottleneck is ResNet's, 1x1 to a quarter of the channels, 3x3, 1x1 b
 """
 
 import itertools
-import warnings
 
 import numpy as np
 import tensorflow as tf
 
+from export.convert.converter import run_converter
 from papers.guidelines.experiments import Experiment, Variant
-from shufflenet_tf import startup
 from shufflenet_tf.models.kernels import GroupedConv2D
 
 KINDS = ("float32", "int8")
@@ -72,17 +71,11 @@ def convert(model: tf.keras.Model, kind: str) -> bytes:
     """Returns the network as a .tflite file's content, of which input and output are of `kind`, "float32" or "int8"."""
     spec = tf.TensorSpec(model.input_shape, tf.float32, "x")
     traced = tf.function(model, input_signature=[spec]).get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced])
-    if kind == "int8":
-        random = np.random.default_rng(0)
-        samples = [random.normal(size=model.input_shape).astype(np.float32) for _ in range(2)]
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([sample] for sample in samples)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.int8
-    with startup.held_back(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # notes to the converter's authors
-        return converter.convert()
+    if kind == "float32":
+        return run_converter(traced)
+    random = np.random.default_rng(0)
+    samples = [random.normal(size=model.input_shape).astype(np.float32) for _ in range(2)]
+    return run_converter(traced, kind, lambda: ([sample] for sample in samples), tf.int8, tf.int8)
 
 
 def keys(experiments, columns: int) -> list[tuple[Experiment, Variant, int, str]]:

@@ -13,42 +13,32 @@ paper, equation 1. Errors are the published ones. Times in brackets are relative
 A dash: not printed, not measured, or not registered. Counting takes about 3 seconds a network.
 """
 
-import argparse
-import os
+import pathlib
 import sys
 from collections.abc import Sequence
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import pathlib
+from absl import flags
 
 from papers.tables import TABLES, latency, report
-from shufflenet_tf.cli import run_and_report
+from shufflenet_tf import cli
 from shufflenet_tf.files import atomic_path, check_writable
 
 SUFFIXES = {"markdown": ".md", "csv": ".csv"}
 
 
-def _parser() -> argparse.ArgumentParser:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m papers.tables", description=__doc__, formatter_class=form)
-    parser.add_argument("--table", action="append", choices=list(TABLES), help="which one; again for more; default: all")
-    parser.add_argument("--format", choices=list(SUFFIXES), default="markdown", help="default: markdown")
-    parser.add_argument("--output", metavar="FOLDER", help="write a file a table there, not to the screen")
-    parser.add_argument("--latency", metavar="FILE.csv", help="add the times in this file of papers.latency")
-    return parser
+FLAGS = cli.flag_values()
+flags.DEFINE_multi_enum("table", None, list(TABLES), "Which one; again for more; without it, all.", flag_values=FLAGS)
+flags.DEFINE_enum("format", "markdown", list(SUFFIXES), "How to write them.", flag_values=FLAGS)
+cli.define_output(FLAGS, "Folder to write a file a table to; without it, the screen.")
+flags.DEFINE_string("latency", None, "A .csv file of papers.latency, whose times are added.", flag_values=FLAGS)
 
 
-def run(argv: Sequence[str]) -> int:
-    """Runs the program with its arguments and returns its exit status."""
-    args = _parser().parse_args(argv)
-    return run_and_report("papers.tables", lambda: _main(args))
-
-
-def _main(args: argparse.Namespace) -> None:
-    tables = [TABLES[key] for key in dict.fromkeys(args.table or TABLES)]
-    measured = latency.read(args.latency) if args.latency else []
-    folder = args.output and pathlib.Path(args.output)
+def main(arguments: list[str]) -> None:
+    """Prints or writes the tables."""
+    cli.refuse_arguments(arguments)
+    tables = [TABLES[key] for key in dict.fromkeys(FLAGS.table or TABLES)]
+    measured = latency.read(FLAGS.latency) if FLAGS.latency else []
+    folder = pathlib.Path(FLAGS.output) if FLAGS.output else None
     if folder:
         check_writable(folder)
     counts = report.Counts()
@@ -58,9 +48,9 @@ def _main(args: argparse.Namespace) -> None:
         counts[name, size]  # counted here, so that progress is seen
     for table in tables:
         rows = report.records(table, counts, measured)
-        text = report.markdown(table, rows) if args.format == "markdown" else report.as_csv(rows)
+        text = report.markdown(table, rows) if FLAGS.format == "markdown" else report.as_csv(rows)
         if folder:
-            with atomic_path(folder / f"{table.key}{SUFFIXES[args.format]}") as temporary:
+            with atomic_path(folder / f"{table.key}{SUFFIXES[FLAGS.format]}") as temporary:
                 temporary.write_text(text, encoding="utf-8")
         else:
             print(text)
@@ -68,5 +58,10 @@ def _main(args: argparse.Namespace) -> None:
         print(f"{len(tables)} table{'s are' if len(tables) > 1 else ' is'} in {folder}.")
 
 
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit status."""
+    return cli.run("papers.tables", __doc__, FLAGS, main, argv)
+
+
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run())

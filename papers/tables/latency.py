@@ -62,19 +62,19 @@ def read(path: str | os.PathLike) -> list[Latency]:
         raise UserError(f"{os.fspath(path)} can't be read ({getattr(error, 'strerror', None) or error}): {remedy}") from None
     if not lines:
         raise UserError(f"{os.fspath(path)} has no measurements: {remedy}")
-    found = []
+    latencies = []
     for number, line in enumerate(lines, 2):
         line["target"] = line.get("target") or ""  # tables from before there were targets lack it
         if missing := [name for name in COLUMNS if line.get(name) is None]:
             raise UserError(f"{os.fspath(path)}, line {number}, has no {missing[0]}: {remedy}")
         try:
-            own = Latency(**{name: _NUMBERS.get(name, str)(line[name]) for name in COLUMNS})
+            latency = Latency(**{name: _NUMBERS.get(name, str)(line[name]) for name in COLUMNS})
         except ValueError as error:
             raise UserError(f"{os.fspath(path)}, line {number}: {error}; {remedy}") from None
-        if own.kind not in KINDS or not 0 < own.min_ms < float("inf"):
-            raise UserError(f"{os.fspath(path)}, line {number}: {own.kind}, {own.min_ms} ms is no latency; {remedy}")
-        found.append(own)
-    return found
+        if latency.kind not in KINDS or not 0 < latency.min_ms < float("inf"):
+            raise UserError(f"{os.fspath(path)}, line {number}: {latency.kind}, {latency.min_ms} ms is no latency; {remedy}")
+        latencies.append(latency)
+    return latencies
 
 
 def order(times: Sequence[float | None], others: Sequence[float | None]) -> tuple[int, int]:
@@ -92,9 +92,9 @@ def ratios(times: Sequence[float | None]) -> list[float | None]:
 
 def undelegated(lines: Sequence[Latency]) -> Mapping[str, str]:
     """Returns by kind what keeps a network from running as one partition, for the kinds where something does."""
-    found = {}
+    texts = {}
     for line in lines:
         if line.partitions != 1 or line.outside:
             pieces = f"{line.partitions} partition{'' if line.partitions == 1 else 's'}"
-            found[line.kind] = f"{pieces}{f', {line.outside} not delegated' if line.outside else ''}"
-    return found
+            texts[line.kind] = f"{pieces}{f', {line.outside} not delegated' if line.outside else ''}"
+    return texts

@@ -81,8 +81,8 @@ def records(table: Table, counts: Counts, latencies: Sequence[Latency] = ()) -> 
         for record, time, ratio in zip(rows, times, ratios(times), strict=True):
             record |= {f"{name}_ms": time, f"{name}_ratio": ratio}
     for row, record in zip(table.rows, rows, strict=True):
-        own = [line for line in latencies if (line.network, line.size) == (row.network, row.size)]
-        apart = "; ".join(f"{kind}: {pieces}" for kind, pieces in undelegated(own).items())
+        matching = [line for line in latencies if (line.network, line.size) == (row.network, row.size)]
+        apart = "; ".join(f"{kind}: {pieces}" for kind, pieces in undelegated(matching).items())
         record["why"] = "; ".join(filter(None, (record["why"], apart)))
     return rows
 
@@ -95,10 +95,10 @@ def _times(table: Table, latencies: Sequence[Latency]) -> Iterator[tuple[str, li
     # A row at a size of its own (0.4 MobileNet v2 at 160 px) stands in the columns of 224 px, as it does in the paper.
     sizes = [SQUARE, *sorted({line.size for line in latencies} - {row.size for row in table.rows} - {SQUARE})]
     for size in sizes:
-        own = [row.size if size == SQUARE else size for row in table.rows]
-        columns = {"paper": [row.milliseconds.get(at) for row, at in zip(table.rows, own, strict=True)]}
+        sizes = [row.size if size == SQUARE else size for row in table.rows]
+        columns = {"paper": [row.milliseconds.get(at) for row, at in zip(table.rows, sizes, strict=True)]}
         for kind in KINDS:
-            columns[kind] = [measured.get((row.network, at, kind)) for row, at in zip(table.rows, own, strict=True)]
+            columns[kind] = [measured.get((row.network, at, kind)) for row, at in zip(table.rows, sizes, strict=True)]
         for name, times in columns.items():
             if any(time is not None for time in times):
                 yield f"{name}_{size[0]}x{size[1]}", times

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import os
 
 from shufflenet_tf.data.source import Source, Split
 from shufflenet_tf.errors import UserError
@@ -16,7 +17,8 @@ def open_source(spec: str, *, data_dir: str | None = None, seed: int = 0, strict
 
     Args:
       spec: "shapes" (embedded, drawn on first use; "shapes/tiny": 300 images of it), "tfds:NAME" (anything in TensorFlow
-        Datasets), or "folder:PATH" (own photos: PATH/train/<class>/* with PATH/test or PATH/val, or just PATH/<class>/*).
+        Datasets), or "folder:PATH" or an existing folder (PATH/train/<class>/* with PATH/test or PATH/val, or just
+        PATH/<class>/*).
       data_dir: where TFDS datasets are prepared; None: TFDS's default.
       seed: of a folder's division in train and test.
       strict: stop at a file that can't be used instead of skipping it.
@@ -29,6 +31,8 @@ def open_source(spec: str, *, data_dir: str | None = None, seed: int = 0, strict
 
 def _opened(spec: str, data_dir: str | None, seed: int, strict: bool) -> Source:
     kind, _, rest = spec.partition(":")
+    if not rest and os.path.isdir(spec):
+        kind, rest = "folder", spec
     if kind == "folder" and rest:
         from shufflenet_tf.data.folder import open_folder
 

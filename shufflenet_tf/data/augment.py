@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from shufflenet_tf.errors import UserError
+from shufflenet_tf import options
+from shufflenet_tf.options import option
 from shufflenet_tf.preprocessing import Preprocessing
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: grey of R, G, B
@@ -23,33 +24,25 @@ _PCA_DIRECTIONS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5
 class Augmentation:
     """What happens to a training image.
 
-    Attributes:
-      min_area: smallest part of the image's area that a crop may take; 1: centre crop as in evaluation.
-      aspect: range of a crop's width / height, before it is resized.
-      jitter: strength of brightness, contrast and saturation: factors from 1 - jitter to 1 + jitter.
-      lighting: standard deviation of the noise along the principal components of colour.
-      flip: mirror every second image.
-      rand_augment: magnitude of keras-cv's RandAugment, 0 to 10; 0: none.
-      mixup, cutmix: alpha of keras-cv's MixUp and CutMix; 0: none. With both, each batch gets one of them.
+    `aspect` is the range of a crop's width / height, before it is resized. With MixUp and CutMix, each batch gets one of them.
 
     Raises:
       UserError: a value out of range.
     """
 
-    min_area: float = 0.08
+    min_area: float = option(0.08, "Smallest part of an image that a crop takes; 1: no random crop.", 0.01, 1)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
-    jitter: float = 0.4
-    lighting: float = 0.1
-    flip: bool = True
-    rand_augment: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
+    jitter: float = option(
+        0.4, "Strength of random brightness, contrast and saturation: factors from 1 - this to 1 + this.", 0, 1
+    )
+    lighting: float = option(0.1, "Strength of the random shift along ImageNet's main colours.", 0, 1)
+    flip: bool = option(True, "Mirror every second image.")
+    rand_augment: float = option(0.0, "Magnitude of keras-cv's RandAugment; 0: none.", 0, 10)
+    mixup: float = option(0.0, "Alpha of keras-cv's MixUp; 0: none.", 0, 10)
+    cutmix: float = option(0.0, "Alpha of keras-cv's CutMix; 0: none.", 0, 10)
 
     def __post_init__(self):
-        limits = {"min_area": (0.01, 1), "jitter": (0, 1), "lighting": (0, 1), "rand_augment": (0, 10)}
-        for field, (low, high) in {**limits, "mixup": (0, 10), "cutmix": (0, 10)}.items():
-            if not low <= getattr(self, field) <= high:
-                raise UserError(f"Augmentation {field}={getattr(self, field)} is out of range: give {low} to {high}.")
+        options.check(self)
 
     @property
     def stateless(self) -> bool:

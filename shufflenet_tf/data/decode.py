@@ -49,9 +49,20 @@ def decode(encoded: tf.Tensor, orientation: tf.Tensor | int | None = None) -> tf
     Raises:
       tf.errors.InvalidArgumentError: the content cannot be decoded.
     """
-    image = upright(decode_stored(encoded), read(encoded) if orientation is None else orientation)
+    if orientation is None:
+        orientation = (_orientation if tf.executing_eagerly() else read)(encoded)
+    return (_compiled if tf.executing_eagerly() else _decode)(encoded, orientation)
+
+
+def _decode(encoded: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    image = upright(decode_stored(encoded), orientation)
     image.set_shape([None, None, 3])
     return image
+
+
+# So many small operations take tens of milliseconds if they are run one by one.
+_compiled = tf.function(_decode, input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)], autograph=False)
+_orientation = tf.function(read, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Window, target: tuple[int, int]) -> tf.Tensor:
@@ -131,14 +142,18 @@ def examine(path: str | os.PathLike) -> tuple[int, bool]:
                 # JPEG: all bytes are read but only one pixel of 64 is computed; TensorFlow refuses what Pillow refuses.
                 image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
                 image.load()
-            return int(_orientation(content)), plain
+            return _orientation_or_upright(content), plain
     except UndecodableError:
         raise
     except Exception as error:  # a damaged file can raise anything inside Pillow
         raise UndecodableError(_reason(error, head)) from error
 
 
-_orientation = tf.function(read, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+def _orientation_or_upright(content: tf.Tensor) -> int:
+    try:
+        return int(_orientation(content))
+    except tf.errors.DataLossError:  # a damaged text; the pixels may be sound
+        return 1
 
 
 def _open(path: str | os.PathLike) -> Image.Image:
@@ -198,10 +213,11 @@ def _is_plain(image: Image.Image, content: tf.Tensor) -> bool:
     try:
         if image.format in _JPEG:
             tf.io.extract_jpeg_shape(content)
-            arithmetic = any(marker in content.numpy() for marker in (b"\xff\xc9", b"\xff\xca"))
-            return image.mode in ("L", "RGB", "CMYK") and not (arithmetic and not tf.io.decode_jpeg(content, ratio=8).shape)
+            if any(marker in content.numpy() for marker in (b"\xff\xc9", b"\xff\xca")):  # perhaps of arithmetic coding
+                tf.io.decode_jpeg(content, ratio=8)
+            return image.mode in ("L", "RGB", "CMYK")
         if image.format == "PNG" and image.width * image.height <= MAX_DECODED_PIXELS:
-            decode_stored(content)
+            tf.io.decode_png(content, channels=4)
             return True
     except tf.errors.OpError:  # stricter than Pillow: wrong checksums, for one, which a sound image can have
         return False

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from shufflenet_tf.data.checked_photos import CheckedPhoto, check_photos, split_of
 from shufflenet_tf.data.labels import normalize, printable
-from shufflenet_tf.data.photos import entries, folders, say_ignored, walk
+from shufflenet_tf.data.photos import entries, folders, is_photo, say_ignored, walk
 from shufflenet_tf.data.source import Source
 from shufflenet_tf.errors import UserError
 
@@ -110,6 +110,8 @@ def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str,
         """Whether a folder holds the dataset once more: folders that are named as the classes are, at once or one below."""
         levels = [inner := folders(entry), *map(folders, inner)]
         is_one = any(len({folder.name for folder in level} & (names - {entry.name})) >= 2 for level in levels)
+        # A class may have photos beside a copy that lies in it.
+        is_one = is_one and not any(is_photo(file) for file in entries(entry) if not os.path.isdir(file))
         copies.extend([entry] * is_one)
         return is_one
 

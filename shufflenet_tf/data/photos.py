@@ -103,12 +103,13 @@ def find(folder: str | os.PathLike, log: Callable[[str], None] = lambda _: None)
       log: called with a line on the folders that were left out.
     """
     ignored: list[pathlib.Path] = []
-    found = [path for path in map(pathlib.Path, walk(pathlib.Path(folder), ignored.append)) if _is_photo(path)]
+    found = [path for path in map(pathlib.Path, walk(pathlib.Path(folder), ignored.append)) if is_photo(path)]
     say_ignored(ignored, log)
     return found
 
 
-def _is_photo(path: pathlib.Path) -> bool:
+def is_photo(path: pathlib.Path) -> bool:
+    """Returns whether a file is a photo by its content or its name."""
     if path.suffix.lower() in SUFFIXES:
         return True
     try:

@@ -38,12 +38,7 @@ def training_batches(
       Dataset of (images float32 [batch_size, height, width, 3], one-hot labels float32 [batch_size, classes]).
     """
     seed = fold(seed)
-    start_epoch, start_example = divmod(start_step * batch_size, split.size)
-    epochs = tf.data.Dataset.range(start_epoch, tf.int64.max)
-    # A prime apart, the epochs' seeds don't meet those of another run's next ones.
-    examples = epochs.flat_map(lambda epoch: split.examples(seed * 1_000_003 + epoch)).skip(start_example)
-    examples = examples.enumerate(start_step * batch_size)
-
+    examples = _shuffled(split, seed, start_step * batch_size)
     randomize, mix = augment.rand_augment(augmentation), augment.mixing(augmentation)
 
     def read(index, example):
@@ -72,6 +67,15 @@ def training_batches(
     batches = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
     batches = batches.enumerate(start_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _shuffled(split: Split, seed: int, start: int) -> tf.data.Dataset:
+    """Returns (index, example) of all epochs from example `start` on, each epoch in an order of its own."""
+    start_epoch, start_example = divmod(start, split.size)
+    epochs = tf.data.Dataset.range(start_epoch, tf.int64.max)
+    # A prime apart, the epochs' seeds don't meet those of another run's next ones.
+    examples = epochs.flat_map(lambda epoch: split.examples(seed * 1_000_003 + epoch)).skip(start_example)
+    return examples.enumerate(start)
 
 
 def evaluation_images(split: Split, preprocessing: Preprocessing, size: tuple[int, int]) -> tf.data.Dataset:

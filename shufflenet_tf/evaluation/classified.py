@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.evaluation.figure import QUIET, TEST, TRAIN, headline, picture
 from shufflenet_tf.evaluation.metrics import shorten
-from shufflenet_tf.evaluation.pictures import QUIET, TEST, TRAIN, _headline, _picture
 
 MAX_SHOWN, PHOTOS_A_ROW = 48, 6
 _WIDTH, _BAR = 2.1, 0.21  # inches
@@ -44,9 +44,9 @@ def classified(
     height, width = images[0].shape[:2]
     heights = (_WIDTH * min(height / width, 2), _BAR * bars)
     # One or two photos would leave no room for the headline.
-    with _picture(path, max(_WIDTH * columns, 3.4) + 0.3, (sum(heights) + 0.4) * rows + 0.5) as figure:
+    with picture(path, max(_WIDTH * columns, 3.4) + 0.3, (sum(heights) + 0.4) * rows + 0.5) as figure:
         figure.get_layout_engine().set(h_pad=0.02, hspace=0)
-        _headline(figure, f"{shown} of {total:,} photos" if shown < total else "1 photo" if total == 1 else f"{total} photos")
+        headline(figure, f"{shown} of {total:,} photos" if shown < total else "1 photo" if total == 1 else f"{total} photos")
         grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=heights * rows)
         for axes in grid.flat:
             axes.axis("off")

@@ -3,59 +3,19 @@
 matplotlib is imported when a picture is drawn, not before, and only its object-oriented side: no display, no pyplot.
 """
 
-import contextlib
 import os
-import pathlib
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.evaluation.figure import INK, QUIET, TEST, TRAIN, WRONG, headline, picture
 from shufflenet_tf.evaluation.metrics import shorten
-from shufflenet_tf.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-TRAIN, TEST, WRONG, QUIET, INK = "#E69F00", "#0072B2", "#D55E00", "#8A8A8A", "#222222"
-STYLE = {
-    "figure.dpi": 120,
-    "savefig.dpi": 120,
-    "font.size": 9,
-    "text.color": INK,
-    "text.parse_math": False,  # a label such as "$5 or $10" is no formula
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.formatter.useoffset": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4,
-}
-# DejaVu Sans, which comes with matplotlib, has no East Asian glyphs; those of these that are installed fill in.
-FALLBACK_FONTS = (
-    "Noto Sans CJK JP",
-    "Noto Sans CJK SC",
-    "Hiragino Sans",
-    "PingFang SC",
-    "Microsoft YaHei",
-    "Yu Gothic",
-    "Malgun Gothic",
-    "WenQuanYi Zen Hei",
-    "Arial Unicode MS",
-)
 MAX_ANNOTATED, MAX_NAMED = 20, 60  # classes whose counts, and whose names, are readable in a confusion matrix
 MAX_PAIRS = 20
 MAX_TILES, TILES_A_ROW = 96, 8
@@ -89,8 +49,8 @@ def training_curves(history: Sequence[Mapping[str, float]], path: str | os.PathL
     }
     panels = {title: [line for line in lines if np.isfinite(columns[line[0]]).any()] for title, lines in panels.items()}
     panels = {title: lines for title, lines in panels.items() if lines}
-    with _picture(path, 1.0 + 3.6 * max(len(panels), 1), 3.6) as figure:
-        _headline(figure, _training_result(epochs, columns))
+    with picture(path, 1.0 + 3.6 * max(len(panels), 1), 3.6) as figure:
+        headline(figure, _training_result(epochs, columns))
         for position, (title, lines) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot(1, len(panels), position)
             axes.set(title=title, xlabel="epoch")
@@ -126,14 +86,14 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], path: str | os.PathLike
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1) * 100
     pairs = _most_confused(matrix)
     side = 3.6 + 0.42 * classes if classes <= MAX_ANNOTATED else 9.0 if classes <= MAX_NAMED else 8.0
-    with _picture(path, max(side + 1, 5.5) + (5 if classes > MAX_NAMED else 0), side) as figure:
+    with picture(path, max(side + 1, 5.5) + (5 if classes > MAX_NAMED else 0), side) as figure:
         total, right = int(matrix.sum()), int(np.trace(matrix))
         result = f"top-1 {right / total:.1%}: {right:,} of {total:,} right" if total else "no examples"
         if pairs:
             count, true, predicted = pairs[0]
             names = f"{shorten(labels[true], 20)} taken for {shorten(labels[predicted], 20)}"
             result += f"\nmost often confused: {names} ({count:,}×)"
-        _headline(figure, result)
+        headline(figure, result)
         if classes > MAX_NAMED:
             axes, bars = figure.subplots(1, 2, width_ratios=(8, 3))
             _draw_pairs(bars, pairs, matrix, labels)
@@ -177,7 +137,7 @@ def mistakes(
             f"{len(probabilities)} probabilities; give as many of each."
         )
     if not total:
-        with _picture(path, 6, 1.2) as figure:
+        with picture(path, 6, 1.2) as figure:
             figure.text(0.5, 0.5, "No mistakes: every image was classified correctly.", ha="center", va="center")
         return
     shown = min(total, MAX_TILES)
@@ -185,9 +145,9 @@ def mistakes(
     rows = -(-shown // columns)
     height, width = images[0].shape[:2]
     tile_height = 1.5 * min(height / width, 2) + 0.45
-    with _picture(path, 1.5 * columns + 0.2, tile_height * rows + 0.5) as figure:
+    with picture(path, 1.5 * columns + 0.2, tile_height * rows + 0.5) as figure:
         number = f"{shown} of {total} mistakes" if shown < total else "1 mistake" if total == 1 else f"{total} mistakes"
-        _headline(figure, f"{number}, predicted above, true class below")
+        headline(figure, f"{number}, predicted above, true class below")
         for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
             axes.axis("off")
             if index < shown:
@@ -203,31 +163,6 @@ def mistakes(
                     fontsize=8,
                     transform=axes.transAxes,
                 )
-
-
-@contextlib.contextmanager
-def _picture(path: str | os.PathLike, width: float, height: float) -> Iterator["Figure"]:
-    """A figure of so many inches in the house style, written to `path` at the end."""
-    try:
-        from matplotlib import font_manager, style
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise UserError("Pictures need matplotlib, which is not installed; run `pip install matplotlib`.") from None
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    fonts = {"font.family": ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]}
-    # "default" first: the user's own matplotlibrc would change sizes that are tuned to each other here.
-    with style.context(["default", STYLE, fonts]), warnings.catch_warnings():
-        # One warning a character and drawing; a box in place of the glyph says as much.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=pathlib.Path(path).suffix[1:] or "png")
-
-
-def _headline(figure: "Figure", text: str) -> None:
-    figure.suptitle(text, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 
 def _column(history: Sequence[Mapping[str, float]], key: str) -> np.ndarray:

@@ -6,13 +6,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from shufflenet_tf import keras_settings
+from shufflenet_tf import imagenet, keras_settings
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import INITIALIZER, register
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.weights import canonical, published
 from shufflenet_tf.wiring import Wiring
 
+CLASSIFIER = "linear"  # name of the layer that returns logits
 MIN_SIZE = 32  # pixels: five halvings leave one
 
 
@@ -33,7 +34,8 @@ class ImageClassifier(tf.keras.Model):
       weights: None (random), a path (a tensorpack .npz, a torchvision .pth, a megvii .pth.tar, a canonical .npz), or
         "imagenet": torchvision's, downloaded once. Without include_top their classifier is left out.
       pooling: None, "avg" or "max": only where include_top is False.
-      classes: number of classes.
+      classes: number of classes; None: that of `weights`, else 1000. Where it is another than that of `weights`, the classifier
+        is new and random, and everything else is theirs.
       classifier_activation: "softmax", or None for logits.
       wiring: a name ("tensorpack", "megvii", "torchvision") or a Wiring; None: that of `weights`, else the class's default.
       labels: names of the classes in order, which are saved with the model; None: those of `weights`, else unknown.
@@ -63,7 +65,7 @@ class ImageClassifier(tf.keras.Model):
         include_top: bool = True,
         weights: str | os.PathLike | None = None,
         pooling: str | None = None,
-        classes: int = 1000,
+        classes: int | None = None,
         classifier_activation: str | None = "softmax",
         wiring: str | Wiring | Mapping[str, Any] | None = None,
         labels: Sequence[str] | None = None,
@@ -71,12 +73,15 @@ class ImageClassifier(tf.keras.Model):
     ):
         keras_settings.check()
         checkpoint = published.find(weights, network)
+        new_classifier = checkpoint is not None and include_top and classes not in (None, checkpoint.classes)
         if checkpoint is not None:
             if include_top:
                 checkpoint.check_classifier()
             wiring = wiring or checkpoint.wiring
             preprocessing = preprocessing or checkpoint.preprocessing
-            labels = labels or (checkpoint.labels if include_top else None)
+            labels = labels or (checkpoint.labels if include_top and not new_classifier else None)
+        if classes is None:
+            classes = (checkpoint and checkpoint.classes) or imagenet.CLASSES
         wiring = Wiring.of(wiring or self.default_wiring)
         input_shape = self._checked_shape(input_shape)
         labels = list(labels) if labels is not None else None
@@ -84,16 +89,11 @@ class ImageClassifier(tf.keras.Model):
         inputs = tf.keras.Input(input_shape, name="image")
         maps = dict(trunk(inputs, wiring))
         x = maps.pop("features") if "features" in maps else maps[max(maps)]
-        if include_top and pool:
-            x = pool()(x)
-        elif include_top or pooling == "avg":
-            x = tf.keras.layers.GlobalAveragePooling2D(name="gap")(x)
-        elif pooling == "max":
-            x = tf.keras.layers.GlobalMaxPooling2D(name="gmp")(x)
+        x = _pooled(x, pooling, pool if include_top else None, include_top)
         if include_top:
             x = head(x) if head else x
             dense = {"use_bias": wiring.classifier_bias, "kernel_initializer": INITIALIZER, "dtype": "float32"}
-            linear = classifier(classes) if classifier else tf.keras.layers.Dense(classes, name="linear", **dense)
+            linear = classifier(classes) if classifier else tf.keras.layers.Dense(classes, name=CLASSIFIER, **dense)
             x = linear(x)
             if classifier_activation is not None:
                 x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
@@ -113,7 +113,46 @@ class ImageClassifier(tf.keras.Model):
             "name": self.name,
         }
         if checkpoint is not None:
-            canonical.assign(self, checkpoint.arrays if include_top else checkpoint.without_top(self), checkpoint.path)
+            self._assign(checkpoint, include_top, new_classifier)
+
+    def _assign(self, checkpoint: published.Checkpoint, include_top: bool, new_classifier: bool) -> None:
+        arrays = checkpoint.arrays if include_top else checkpoint.without_top(self)
+        if new_classifier:
+            random = {name: array for name, array in canonical.arrays(self).items() if name.startswith(f"{CLASSIFIER}/")}
+            arrays = {name: array for name, array in arrays.items() if not name.startswith(f"{CLASSIFIER}/")} | random
+        try:
+            canonical.assign(self, arrays, checkpoint.path)
+        except UserError as error:
+            # The classes of all families are loaded, see the package's __init__.
+            for family in ImageClassifier.__subclasses__():
+                if arguments := family.arguments_of(checkpoint):
+                    call = f"{family.__name__}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+                    raise UserError(f"{str(error).rstrip('.')}; use {call}.") from None
+            raise
+
+    @classmethod
+    def arguments_of(cls, checkpoint: published.Checkpoint) -> dict[str, Any] | None:
+        """Returns the arguments of this class that build a checkpoint's network; None: it is not known to be of this class."""
+        return None
+
+    @classmethod
+    def fill(
+        cls, weights: str | os.PathLike | published.Checkpoint | None, **given: Any
+    ) -> tuple[str | published.Checkpoint | None, list[Any]]:
+        """Completes arguments by what a file of weights says of its network.
+
+        Args:
+          weights: the argument of the constructor.
+          **given: arguments, in order; None: not given.
+
+        Returns:
+          The weights, read where they are a file, and the arguments, those still None that the file doesn't tell.
+        """
+        if weights is None or (isinstance(weights, str) and weights == "imagenet"):
+            return weights, list(given.values())
+        checkpoint = published.find(weights, cls.__name__)
+        known = cls.arguments_of(checkpoint) or {}
+        return checkpoint, [known.get(key) if value is None else value for key, value in given.items()]
 
     def features(self) -> tf.keras.Model:
         """Returns a model of the same weights from images to {"stride4": [N, H/4, W/4, C], …, "stride32"}, for detectors.
@@ -143,6 +182,14 @@ class ImageClassifier(tf.keras.Model):
         if len(shape) != 3 or shape[2] != 3 or any(side is not None and side < least for side in shape[:2]):
             raise UserError(f"Input shape {shape} will not do: give (height, width, 3) with sides of {least} or more.")
         return shape
+
+
+def _pooled(x, pooling: str | None, pool: Callable[[], tf.keras.layers.Layer] | None, include_top: bool):
+    if pool:
+        return pool()(x)
+    if include_top or pooling == "avg":
+        return tf.keras.layers.GlobalAveragePooling2D(name="gap")(x)
+    return tf.keras.layers.GlobalMaxPooling2D(name="gmp")(x) if pooling == "max" else x
 
 
 def _check_head(include_top: bool, pooling: str | None, classes: int, labels: list[str] | None) -> None:

@@ -143,8 +143,8 @@ class HardSwish(tf.keras.layers.Layer):
 
 def activation(kind: str, **kwargs) -> tf.keras.layers.Layer:
     """Returns the layer of "hard_swish", "hard_sigmoid" or one of Keras's own names."""
-    own = {"hard_swish": HardSwish, "hard_sigmoid": HardSigmoid}
-    return own[kind](**kwargs) if kind in own else tf.keras.layers.Activation(kind, **kwargs)
+    classes = {"hard_swish": HardSwish, "hard_sigmoid": HardSigmoid}
+    return classes[kind](**kwargs) if kind in classes else tf.keras.layers.Activation(kind, **kwargs)
 
 
 @register

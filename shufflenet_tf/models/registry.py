@@ -102,9 +102,9 @@ def identify(checkpoint: Checkpoint) -> str:
       UserError: its widths are those of none that is registered.
     """
     config = checkpoint.config or {}
-    for own in (config.get("name"), config.get("network")):
-        if own in MODELS:  # some have the same widths
-            return own
+    for name in (config.get("name"), config.get("network")):
+        if name in MODELS:  # some have the same widths
+            return name
     for name, constructor in MODELS.items():
         if _layout(constructor) == (checkpoint.family, checkpoint.channels, checkpoint.groups):
             return name

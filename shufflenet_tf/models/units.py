@@ -89,8 +89,8 @@ class _Unit(Composite):
         middle = self.filters // 2
         self.main = [self._depthwise("dconv0")] if self.branch.star else []
         if self.branch.separable:
-            for i, made in ((1, middle), (2, middle), (3, filters)):
-                self.main += [self._depthwise(f"dconv{i}", strides if i == 1 else 1), self._pointwise(f"conv{i}", made)]
+            for i, channels in ((1, middle), (2, middle), (3, filters)):
+                self.main += [self._depthwise(f"dconv{i}", strides if i == 1 else 1), self._pointwise(f"conv{i}", channels)]
         else:
             self.main += [
                 self._pointwise("conv1", middle),

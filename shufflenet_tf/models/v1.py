@@ -14,6 +14,7 @@ Table 1 of the paper, with the channels of 1.0x in `CHANNELS`:
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from shufflenet_tf.models.layers import (
     max_pool,
     register,
 )
+from shufflenet_tf.weights.published import Checkpoint
 from shufflenet_tf.wiring import Wiring
 
 CHANNELS = {
@@ -40,6 +42,7 @@ CHANNELS = {
     4: 272,
     8: 384,
 }  # paper, table 1: stage 2 by groups; stages 3 and 4: twice, four times
+WIDTHS = (0.25, 0.5, 1.0, 1.5, 2.0)  # that are published
 STEM = 24
 REPEATS = (4, 8, 4)
 
@@ -115,8 +118,8 @@ class ShuffleNetV1Unit(Composite):
         order = self.wiring.shuffle_order
         self.mix = ChannelShuffle(self.groups, order, name=f"{self.name}.shuffle", **common) if mixes else None
         self.dconv = DepthwiseConvBN(strides=self.strides, padding=padding, name=f"{self.name}.dconv", **common)
-        made = self.filters if added else self.filters - c
-        self.conv2 = GroupedConvBN(made, groups=self.groups, name=f"{self.name}.conv2", **common)
+        channels_of_branch = self.filters if added else self.filters - c
+        self.conv2 = GroupedConvBN(channels_of_branch, groups=self.groups, name=f"{self.name}.conv2", **common)
         self.excite = SqueezeExcite(self.reduction, name=f"{self.name}.se", **common) if self.reduction else None
         self.relu = tf.keras.layers.Activation("relu", name=f"{self.name}.relu", **common)
         if added:
@@ -157,9 +160,9 @@ class ShuffleNetV1Unit(Composite):
 def stage(x, name: str, filters: int, repeats: int, group_first: bool = True, strides: int = 2, **given):
     """Returns symbolic `x` behind `repeats` units, of which the first has `strides`; `given`: see ShuffleNetV1Unit."""
     for i in range(repeats):
-        own = {"group_first": group_first or i > 0, "strides": 1 if i else strides, "name": f"{name}.block{i}"}
-        own["project"] = i == 0 and strides == 1
-        x = ShuffleNetV1Unit(filters, **own, **given)(x)
+        unit = {"group_first": group_first or i > 0, "strides": 1 if i else strides, "name": f"{name}.block{i}"}
+        unit["project"] = i == 0 and strides == 1
+        x = ShuffleNetV1Unit(filters, **unit, **given)(x)
     return x
 
 
@@ -168,8 +171,9 @@ class ShuffleNetV1(ImageClassifier):
     """ShuffleNet V1 (paper, table 1), from normalised images to class probabilities.
 
     Args:
-      alpha: width, as a multiple of 1.0x; the paper's are 0.25, 0.5 and 1.0, megvii's also 1.5 and 2.0.
-      groups: 1, 2, 3, 4 or 8.
+      alpha: width, as a multiple of 1.0x; the paper's are 0.25, 0.5 and 1.0, megvii's also 1.5 and 2.0; None: that of
+        `weights`, else 1.0.
+      groups: 1, 2, 3, 4 or 8; None: those of `weights`, else 3.
       shuffle: False for the ablation without channel shuffle (paper, table 3).
       reduction: of squeeze-and-excitation in all units (paper, table 5: 16 gives the 527M of 2.0x); 0: there is none.
       repeats: units of stages 2, 3 and 4; None: the paper's 4, 8, 4.
@@ -182,13 +186,16 @@ class ShuffleNetV1(ImageClassifier):
     def __init__(
         self,
         input_shape: Sequence[int | None] = (224, 224, 3),
-        alpha: float = 1.0,
-        groups: int = 3,
+        alpha: float | None = None,
+        groups: int | None = None,
         shuffle: bool = True,
         reduction: int = 0,
         repeats: Sequence[int] | None = None,
+        weights: str | os.PathLike | Checkpoint | None = None,
         **kwargs,
     ):
+        weights, (alpha, groups) = self.fill(weights, alpha=alpha, groups=groups)
+        alpha, groups = 1.0 if alpha is None else alpha, 3 if groups is None else groups
         stem, *stages = channels(alpha, groups)
 
         def trunk(images, wiring):
@@ -206,5 +213,15 @@ class ShuffleNetV1(ImageClassifier):
             input_shape=input_shape,
             network=f"shufflenet_v1_{alpha}x_g{groups}{suffix}",
             config={**config, "repeats": list(repeats) if repeats else None},
+            weights=weights,
             **kwargs,
         )
+
+    @classmethod
+    def arguments_of(cls, checkpoint: Checkpoint) -> dict[str, Any] | None:
+        """Returns width and groups of the network that a checkpoint is of; None: it is no ShuffleNet V1 of a known width."""
+        if checkpoint.family != "v1" or checkpoint.groups not in CHANNELS:
+            return None
+        widths = [width for width in WIDTHS if channels(width, checkpoint.groups) == checkpoint.channels]
+        widths += [checkpoint.config["alpha"]] if "alpha" in (checkpoint.config or {}) else []
+        return {"alpha": widths[0], "groups": checkpoint.groups} if widths else None

@@ -16,6 +16,7 @@ Table 5 of the paper, with the channels of 0.5x, 1.0x, 1.5x and 2.0x in `CHANNEL
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.models.layers import ConvBNReLU, max_pool, register
 from shufflenet_tf.models.units import Branch, ShufflenetStage
+from shufflenet_tf.weights.published import Checkpoint
 
 # Paper, table 5: stages 2, 3, 4 and conv5. They are no multiples of one another.
 CHANNELS = {
@@ -50,7 +52,8 @@ class ShuffleNetV2(ImageClassifier):
     """ShuffleNet V2 (paper, table 5), from normalised images to class probabilities.
 
     Args:
-      alpha: width, as a multiple of 1.0x: 0.5, 1.0, 1.5 and 2.0 are the paper's, any other is derived.
+      alpha: width, as a multiple of 1.0x: 0.5, 1.0, 1.5 and 2.0 are the paper's, any other is derived. None: that of `weights`,
+        else 1.0.
       branch: what its units convolve how; None: the paper's.
       Others: see ImageClassifier.
 
@@ -61,10 +64,13 @@ class ShuffleNetV2(ImageClassifier):
     def __init__(
         self,
         input_shape: Sequence[int | None] = (224, 224, 3),
-        alpha: float = 1.0,
+        alpha: float | None = None,
         branch: Branch | Mapping[str, Any] | None = None,
+        weights: str | os.PathLike | Checkpoint | None = None,
         **kwargs,
     ):
+        weights, (alpha,) = self.fill(weights, alpha=alpha)
+        alpha = 1.0 if alpha is None else alpha
         branch = Branch.of(branch)
         *stages, last = channels(alpha)
 
@@ -81,5 +87,15 @@ class ShuffleNetV2(ImageClassifier):
             input_shape=input_shape,
             network=f"shufflenet_v2_{alpha}x{branch.suffix}",
             config={"alpha": alpha, "branch": dataclasses.asdict(branch)},
+            weights=weights,
             **kwargs,
         )
+
+    @classmethod
+    def arguments_of(cls, checkpoint: Checkpoint) -> dict[str, Any] | None:
+        """Returns the width of the network that a checkpoint is of; None: it is no ShuffleNet V2 of a known width."""
+        if checkpoint.family != "v2":
+            return None
+        widths = [alpha for alpha in CHANNELS if (STEM, *channels(alpha)[:-1]) == checkpoint.channels]
+        widths += [checkpoint.config["alpha"]] if "alpha" in (checkpoint.config or {}) else []
+        return {"alpha": widths[0]} if widths else None

@@ -1,6 +1,5 @@
 """What happens between the steps: checkpoints, the best model, averaged weights in evaluation, an end to lost runs."""
 
-import csv
 import math
 import pathlib
 import time
@@ -9,13 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.files import atomic_path
 from shufflenet_tf.training import checkpoint
 from shufflenet_tf.training.schedules import Schedule
 from shufflenet_tf.weights import canonical
 
 BEST = "best.npz"
-HISTORY = "history.csv"
 _COLUMNS = ("epoch", "step", "learning_rate", "loss", "top1", "top5", "val_loss", "val_top1", "val_top5", "seconds")
 
 
@@ -71,7 +68,7 @@ class Keeper(tf.keras.callbacks.Callback):
             # A finite loss may have made weights that are none: the last good checkpoint is not given up for them.
             if not np.isfinite(np.asarray(variable)).all():
                 self._stop_if_lost(math.nan)
-        checkpoint.save(self.model, self.progress, self.folder)
+        checkpoint.save(self.model.state(), self.progress, self.folder)
 
     def _stop_if_lost(self, loss):
         """Raises Diverged for a `loss` that is no number: what is saved from then on would be lost too."""
@@ -99,10 +96,7 @@ class Keeper(tf.keras.callbacks.Callback):
         }
         row["learning_rate"] = float(self.schedule(self.progress.step - 1))
         self.progress.history = [old for old in self.progress.history if old["epoch"] <= epoch] + [row]
-        with atomic_path(self.folder / HISTORY) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, _COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.progress.history)
+        checkpoint.write_history(self.progress, _COLUMNS, self.folder)
         if row.get("val_top1", -1) > self.progress.best:
             self.progress.best = row["val_top1"]
             with self.model.averaged_weights():

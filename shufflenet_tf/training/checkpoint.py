@@ -1,8 +1,13 @@
-"""The state of a run in one file that is replaced whole, so that a killed run finds the last one or the one before."""
+"""How a run survives being killed: its state in one file that is replaced whole, its history, and how it goes on.
 
+Training and quantization-aware training (`export.qat`) share this.
+"""
+
+import csv
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +15,9 @@ import numpy as np
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, open_npz
 from shufflenet_tf.training.trainer import Trainer
-from shufflenet_tf.weights.canonical import named_variables
 
-NAME = "checkpoint.npz"
+NAME, HISTORY = "checkpoint.npz", "history.csv"
+REMEDY = "give another --output, or --overwrite to start afresh."
 _REMEDY = "remove it, or start afresh with --overwrite."
 
 
@@ -33,23 +38,13 @@ class Progress:
     run: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def _variables(trainer: Trainer) -> dict[str, Any]:
-    """Returns everything that a step reads and writes, by name."""
-    named = {f"weights/{name}": variable for name, variable in named_variables(trainer.network).items()}
-    named |= {f"optimizer/{i}": variable for i, variable in enumerate(trainer.optimizer.variables)}
-    named |= {f"average/{i}": variable for i, variable in enumerate(trainer.averages)}
-    # With these an interrupted epoch's figures are still those of the whole epoch.
-    named |= {f"{metric.name}/{i}": variable for metric in trainer.metrics for i, variable in enumerate(metric.variables)}
-    return named
-
-
-def save(trainer: Trainer, progress: Progress, folder: pathlib.Path) -> None:
-    """Writes the state of `trainer` and `progress`.
+def save(state: Mapping[str, Any], progress: Progress, folder: pathlib.Path) -> None:
+    """Writes the variables of a run, by name, and `progress`.
 
     Raises:
       OSError: the folder can't be written, or the disk is full; the previous file is then still there.
     """
-    arrays = {name: np.asarray(variable) for name, variable in _variables(trainer).items()}
+    arrays = {name: np.asarray(variable) for name, variable in state.items()}
     text = json.dumps(dataclasses.asdict(progress))
     with atomic_path(folder / NAME) as temporary, open(temporary, "wb") as file:
         np.savez(file, progress=np.frombuffer(text.encode(), np.uint8), **arrays)
@@ -68,29 +63,80 @@ def read_progress(folder: pathlib.Path) -> Progress | None:
         return Progress(**json.loads(bytes(file["progress"]).decode()))
 
 
-def restore(trainer: Trainer, folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """Sets `trainer` to the saved state.
+def resume(
+    folder: pathlib.Path,
+    run: Mapping[str, Any],
+    steps: int,
+    say: Callable[[str], None],
+    fixed: Collection[str] | None = None,
+) -> Progress:
+    """Returns where the run in `folder` stands, or the beginning of one.
+
+    Args:
+      folder: of the run.
+      run: what makes it this run and no other, of types that JSON knows.
+      steps: of the whole run.
+      say: called with each line about a run that goes on.
+      fixed: keys of `run` that may not have changed; None: all of them.
+
+    Raises:
+      UserError: the folder holds another run, or its file can't be read.
+    """
+    run = json.loads(json.dumps(run))
+    progress = read_progress(folder)
+    if progress is None:
+        return Progress(run=run)
+    changed = [key for key in run if progress.run.get(key) != run[key]]
+    for key in run if fixed is None else fixed:
+        if key in changed:
+            raise UserError(f"The run in {folder} has {_difference(key, progress.run.get(key), run[key])}: {REMEDY}")
+    say(f"Going on at step {progress.step} of {steps} of the run in {folder}.")
+    for key in changed:
+        say(f"  changed since: {key} from {progress.run.get(key)} to {run[key]}")
+    progress.run = run
+    return progress
+
+
+def _difference(key: str, old: Any, new: Any) -> str:
+    if key == "labels":
+        old = old or []
+        differing = sorted(set(old) ^ set(new))[:3] or ["their order"]
+        return f"{len(old)} labels and this dataset {len(new)}, differing in {', '.join(differing)}"
+    if isinstance(old, dict):
+        old, new = ({k: v for k, v in side.items() if old.get(k) != new.get(k)} for side in (old, new))
+    return f"another {key} ({old}, now {new})"
+
+
+def write_history(progress: Progress, columns: Sequence[str], folder: pathlib.Path) -> None:
+    """Writes history.csv."""
+    with atomic_path(folder / HISTORY) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(progress.history)
+
+
+def restore(state: Mapping[str, Any], folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Sets the variables of a run, by name, to the saved state.
 
     Returns:
-      The metrics' state by name, which Keras resets when it begins an epoch: see `restore_metrics`.
+      The saved state by name.
 
     Raises:
       UserError: the file is damaged or of another network.
     """
     path = folder / NAME
-    variables = _variables(trainer)
     with open_npz(path, _REMEDY) as file:
-        for name, variable in variables.items():
+        for name, variable in state.items():
             if name not in file or file[name].shape != tuple(variable.shape):
-                raise UserError(f"{path} does not fit this run at {name}: give another --output_dir or --overwrite.")
-        arrays = {name: file[name] for name in variables}
-    for name, variable in variables.items():
+                raise UserError(f"{path} does not fit this run at {name}: {REMEDY}")
+        arrays = {name: file[name] for name in state}
+    for name, variable in state.items():
         variable.assign(arrays[name])
     return arrays
 
 
 def restore_metrics(trainer: Trainer, arrays: dict[str, np.ndarray]) -> None:
-    """Sets the running figures of the epoch to the saved state."""
+    """Sets the running figures of the epoch, which Keras resets when it begins one, to the saved state."""
     for metric in trainer.metrics:
         for i, variable in enumerate(metric.variables):
             variable.assign(arrays[f"{metric.name}/{i}"])

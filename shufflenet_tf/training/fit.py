@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import pathlib
 import sys
@@ -14,55 +13,18 @@ import tensorflow as tf
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.data.pipeline import evaluation_batches, training_batches
-from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.models.kernels import LEGACY_KERAS
 from shufflenet_tf.training import checkpoint
 from shufflenet_tf.training.callbacks import BEST, Keeper
 from shufflenet_tf.training.schedules import Schedule
+from shufflenet_tf.training.settings import Settings
 from shufflenet_tf.training.trainer import Trainer
 from shufflenet_tf.training.transfer import freeze
 from shufflenet_tf.weights import canonical
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How to train.
-
-    Attributes:
-      batch_size: images a step, over all replicas.
-      steps: of the whole run.
-      steps_per_epoch: between two evaluations; 0: the images once.
-      schedule, learning_rate, warmup_steps: see `Schedule`.
-      momentum: Nesterov's.
-      weight_decay, label_smoothing, ema: see `Trainer`.
-      checkpoint_steps: between two checkpoints.
-      seed: of order and augmentation.
-      tensorboard: whether to write its event files.
-      weights: path of the weights that the network starts with, for the record; "": random.
-      freeze: which layers don't learn, see `transfer.freeze`.
-      backbone_rate: see `Trainer`.
-    """
-
-    batch_size: int = 64
-    steps: int = 1000
-    steps_per_epoch: int = 0
-    schedule: str = "linear"
-    learning_rate: float = 0.1
-    warmup_steps: int = 0
-    momentum: float = 0.9
-    weight_decay: float = 4e-5
-    label_smoothing: float = 0.0
-    ema: float = 0.0
-    checkpoint_steps: int = 500
-    seed: int = 0
-    tensorboard: bool = True
-    weights: str = ""
-    freeze: str = "none"
-    backbone_rate: float = 1.0
-
-
-def train(
+def fit(
     network: ImageClassifier,
     source: Source,
     settings: Settings,
@@ -86,47 +48,25 @@ def train(
     Raises:
       UserError: the folder holds another run, there are fewer images than a batch, or the training diverged.
     """
-    if source.train.size < settings.batch_size:
-        raise UserError(
-            f"{source.name} has {source.train.size} training images, fewer than a batch of {settings.batch_size}: "
-            "give a smaller --batch_size."
-        )
-    size = network.input_shape[1:3]
-    classes = len(source.labels)
+    settings = settings.for_images(source.train.size, source.name)
     steps_per_epoch = settings.steps_per_epoch or source.train.size // settings.batch_size
-    epochs = math.ceil(settings.steps / steps_per_epoch)
     run = _identity(network, source, settings, augmentation)
-    progress = _resumed(folder, run)
-
+    progress = checkpoint.resume(folder, run, settings.steps, _say, fixed=("labels", "model", "keras"))
     freeze(network, settings.freeze)
+    schedule = Schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps)
     with strategy.scope() if strategy else contextlib.nullcontext():
-        schedule = Schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps)
-        trainer = Trainer(network, settings.weight_decay, settings.label_smoothing, settings.ema, settings.backbone_rate)
-        optimizer = tf.keras.optimizers.SGD(schedule, momentum=settings.momentum, nesterov=settings.momentum > 0)
-        trainer.compile(optimizer=optimizer, jit_compile=False)
-        trainer.optimizer.build(network.trainable_variables)
-        arrays = checkpoint.restore(trainer, folder) if progress.step else None
+        trainer = _trainer(network, settings, schedule)
+        arrays = checkpoint.restore(trainer.state(), folder) if progress.step else None
 
-    test = evaluation_batches(source.test, network.preprocessing, size, settings.batch_size, classes)
-
-    def fit(first_epoch: int, last_epoch: int, steps: int, metrics: dict[str, np.ndarray] | None = None) -> None:
-        batches = training_batches(
-            source.train,
-            network.preprocessing,
-            augmentation,
-            size,
-            settings.batch_size,
-            classes,
-            settings.seed,
-            progress.step,
-        )
+    def run_epochs(first: int, last: int, steps: int, metrics: dict[str, np.ndarray] | None = None) -> None:
         callbacks = [Keeper(folder, progress, schedule, settings.checkpoint_steps, steps_per_epoch, metrics)]
         if settings.tensorboard:
             callbacks.append(tf.keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
+        training, test = _batches(network, source, settings, augmentation, progress.step)
         trainer.fit(
-            batches,
-            initial_epoch=first_epoch,
-            epochs=last_epoch,
+            training,
+            initial_epoch=first,
+            epochs=last,
             steps_per_epoch=steps,
             validation_data=test,
             callbacks=callbacks,
@@ -136,20 +76,38 @@ def train(
 
     done, within = divmod(progress.step, steps_per_epoch)
     if within and progress.step < settings.steps:
-        fit(done, done + 1, steps_per_epoch - within, arrays)
+        run_epochs(done, done + 1, steps_per_epoch - within, arrays)
         done += 1
     if progress.step < settings.steps:
-        fit(done, epochs, steps_per_epoch)
+        run_epochs(done, math.ceil(settings.steps / steps_per_epoch), steps_per_epoch)
     if (folder / BEST).exists():
         canonical.load(network, folder / BEST)
     freeze(network, "none")
     return progress
 
 
+def _trainer(network: ImageClassifier, settings: Settings, schedule: Schedule) -> Trainer:
+    trainer = Trainer(network, settings.weight_decay, settings.label_smoothing, settings.ema, settings.backbone_rate)
+    optimizer = tf.keras.optimizers.SGD(schedule, momentum=settings.momentum, nesterov=settings.momentum > 0)
+    trainer.compile(optimizer=optimizer, jit_compile=False)
+    trainer.optimizer.build(network.trainable_variables)
+    return trainer
+
+
+def _batches(
+    network: ImageClassifier, source: Source, settings: Settings, augmentation: Augmentation, step: int
+) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    """Returns the batches to train on from `step` on, and those to test on."""
+    size, classes = network.input_shape[1:3], len(source.labels)
+    rest = (size, settings.batch_size, classes)
+    training = training_batches(source.train, network.preprocessing, augmentation, *rest, settings.seed, step)
+    return training, evaluation_batches(source.test, network.preprocessing, *rest)
+
+
 def _identity(network: ImageClassifier, source: Source, settings: Settings, augmentation: Augmentation) -> dict[str, Any]:
-    """Returns what makes a run this run and no other, as JSON types."""
+    """Returns what makes a run this run and no other."""
     config = {key: value for key, value in network.get_config().items() if key != "labels"}
-    run = {
+    return {
         "model": config,
         "labels": source.labels,
         "dataset": source.name,
@@ -157,31 +115,7 @@ def _identity(network: ImageClassifier, source: Source, settings: Settings, augm
         **dataclasses.asdict(settings),
         **dataclasses.asdict(augmentation),
     }
-    return json.loads(json.dumps(run))
 
 
-def _resumed(folder: pathlib.Path, run: dict[str, Any]) -> checkpoint.Progress:
-    """Returns where the run in `folder` stands; one of other images or of another network is not gone on with."""
-    progress = checkpoint.read_progress(folder)
-    if progress is None:
-        return checkpoint.Progress(run=run)
-    changed = [key for key in run if progress.run.get(key) != run[key]]
-    remedy = "give another --output_dir, or --overwrite to start afresh."
-    if "labels" in changed:
-        old, new = progress.run.get("labels", []), run["labels"]
-        differing = sorted(set(old) ^ set(new))[:3] or ["their order"]
-        raise UserError(
-            f"The run in {folder} has {len(old)} labels and this dataset {len(new)}, "
-            f"differing in {', '.join(differing)}: {remedy}"
-        )
-    for key in ("model", "keras"):
-        if key in changed:
-            old, new = progress.run.get(key), run[key]
-            if isinstance(old, dict):
-                old, new = ({k: v for k, v in side.items() if old.get(k) != new.get(k)} for side in (old, new))
-            raise UserError(f"The run in {folder} has another {key} ({old}, now {new}): {remedy}")
-    print(f"Going on at step {progress.step} of {run['steps']} of the run in {folder}.", flush=True)
-    for key in changed:
-        print(f"  changed since: {key} from {progress.run.get(key)} to {run[key]}", flush=True)
-    progress.run = run
-    return progress
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -88,8 +88,8 @@ def _images(source: Source, network: ImageClassifier, indices: np.ndarray) -> np
     size = network.input_shape[1:3]
     wanted = set(indices.tolist())
     images = evaluation_images(source.test, network.preprocessing, size).enumerate()
-    found = {int(i): image.numpy() for i, (image, _) in images if int(i) in wanted} if wanted else {}
-    return np.stack([found[i] for i in indices.tolist()]) if wanted else np.zeros((0, *size, 3), np.uint8)
+    by_index = {int(i): image.numpy() for i, (image, _) in images if int(i) in wanted} if wanted else {}
+    return np.stack([by_index[i] for i in indices.tolist()]) if wanted else np.zeros((0, *size, 3), np.uint8)
 
 
 def _write_text(path: pathlib.Path, text: str) -> None:

@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
 from shufflenet_tf.models.kernels import LEGACY_KERAS
+from shufflenet_tf.weights.canonical import named_variables
 
 
 class Trainer(tf.keras.Model):
@@ -45,6 +47,15 @@ class Trainer(tf.keras.Model):
     @property
     def metrics(self):
         return self.tracked
+
+    def state(self) -> dict[str, Any]:
+        """Returns everything that a step reads and writes, variables by name."""
+        named = {f"weights/{name}": variable for name, variable in named_variables(self.network).items()}
+        named |= {f"optimizer/{i}": variable for i, variable in enumerate(self.optimizer.variables)}
+        named |= {f"average/{i}": variable for i, variable in enumerate(self.averages)}
+        # With these an interrupted epoch's figures are still those of the whole epoch.
+        named |= {f"{metric.name}/{i}": variable for metric in self.metrics for i, variable in enumerate(metric.variables)}
+        return named
 
     def call(self, images, training=False):
         return self.logits(images, training=training)

@@ -4,11 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.models.image_classifier import ImageClassifier
+from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
 from shufflenet_tf.weights import canonical
 from shufflenet_tf.weights.published import Checkpoint
 
-CLASSIFIER = "linear"
 FREEZE = ("none", "stage4", "backbone")
 
 

@@ -1,9 +1,9 @@
-"""Says what a checkpoint is, checks it against the original's outputs, and converts it.
+"""Describes a checkpoint, checks it against the original's outputs, and converts it.
 
-What is it?
+Which network is it?
   python -m shufflenet_tf.weights shufflenetv2_x1-5666bf0f80.pth
 
-Does it compute what the original computes? Give outputs of the original, and what it was fed with:
+Does it compute the same as the original? Give outputs of the original, and the inputs that gave them:
   python -m shufflenet_tf.weights FILE --reference=outputs.npz --inputs=inputs.npz --photos=FOLDER
 
 Into a canonical .npz, which both generations of Keras read, or a .pth that torchvision's own model loads:
@@ -13,48 +13,47 @@ Into a canonical .npz, which both generations of Keras read, or a .pth that torc
 FILE is a tensorpack or canonical .npz, a torchvision .pth, a megvii .pth.tar, or a .keras file of this project.
 """
 
-import argparse
-import os
 import pathlib
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import sys
+from collections.abc import Sequence
 
 import numpy as np
+from absl import flags
 
 import shufflenet_tf as st
+from shufflenet_tf import cli
+from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import open_npz
 from shufflenet_tf.weights import canonical, compare, layouts, torch_file
 
 SUFFIXES = (".npz", ".pth")
+FLAGS = cli.flag_values()
+cli.define_output(FLAGS, f"Write the weights to this file: {' or '.join(SUFFIXES)}.")
+flags.DEFINE_string(
+    "reference", None, "A .npz of the original's outputs: logits [N, classes], and inner ones by name.", flag_values=FLAGS
+)
+flags.DEFINE_string("inputs", None, "A .npz of the inputs that gave these outputs.", flag_values=FLAGS)
+flags.DEFINE_string("photos", None, "Folder of the photos behind --inputs, to compare the resizing too.", flag_values=FLAGS)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m shufflenet_tf.weights", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("file", metavar="FILE", help="the checkpoint")
-    parser.add_argument("--reference", help="a .npz of the original's outputs: logits [N, classes], and inner ones by name")
-    parser.add_argument("--inputs", help="a .npz of what the original was fed with")
-    parser.add_argument("--photos", type=pathlib.Path, help="folder of the photos behind --inputs, to compare the resizing too")
-    parser.add_argument("--output", type=pathlib.Path, help=f"write the weights to this file: {' or '.join(SUFFIXES)}")
-    args = parser.parse_args()
-    if args.output and args.output.suffix not in SUFFIXES:
-        parser.error(f"--output={args.output} has no known ending: give a name that ends with {' or '.join(SUFFIXES)}.")
-    if bool(args.reference) != bool(args.inputs):
-        parser.error("--reference and --inputs belong together: what came out, and what went in.")
-    try:
-        checkpoint = st.loading.checkpoint(args.file)
-        print(checkpoint.describe(st.registry.identify(checkpoint)), flush=True)
-        if args.reference:
-            rows = compare.compare(st.load(args.file).model, _arrays(args.reference), _arrays(args.inputs), args.photos)
-            print("\nlargest differences", *rows, sep="\n")
-        if args.output:
-            _save(st.load(args.file).model, args.output)
-            print(f"written: {args.output}")
-    except st.UserError as error:
-        parser.error(str(error))
-    except OSError as error:
-        parser.exit(1, f"{parser.prog}: {error.strerror or error} ({error.filename}).\n")
+def main(arguments: Sequence[str]) -> None:
+    """Describes, compares and converts the file that `arguments` name."""
+    if len(arguments) != 1:
+        raise UserError(f"{len(arguments)} files were given, and one is needed: --help shows examples.")
+    if FLAGS.output and pathlib.Path(FLAGS.output).suffix not in SUFFIXES:
+        raise UserError(f"--output={FLAGS.output} has no known ending: give a name that ends with {' or '.join(SUFFIXES)}.")
+    if bool(FLAGS.reference) != bool(FLAGS.inputs):
+        raise UserError("--reference and --inputs belong together: give outputs of the original, and the inputs of it.")
+    (path,) = arguments
+    checkpoint = st.loading.checkpoint(path)
+    print(checkpoint.describe(st.registry.identify(checkpoint)), flush=True)
+    if FLAGS.reference:
+        photos = pathlib.Path(FLAGS.photos) if FLAGS.photos else None
+        rows = compare.compare(st.load(path).model, _arrays(FLAGS.reference), _arrays(FLAGS.inputs), photos)
+        print("\nlargest differences", *rows, sep="\n")
+    if FLAGS.output:
+        _save(st.load(path).model, pathlib.Path(FLAGS.output))
+        print(f"written: {FLAGS.output}")
 
 
 def _save(model: st.ImageClassifier, path: pathlib.Path) -> None:
@@ -62,10 +61,10 @@ def _save(model: st.ImageClassifier, path: pathlib.Path) -> None:
         canonical.save(model, path)
         return
     theirs = st.Wiring.of("torchvision").to_config()
-    own = model.get_config()["wiring"]
-    if differing := [key for key, value in own.items() if value != theirs[key]]:
+    wiring = model.get_config()["wiring"]
+    if differing := [key for key, value in wiring.items() if value != theirs[key]]:
         raise st.UserError(
-            f"The network's {differing[0]} is {own[differing[0]]!r}, and torchvision's model would compute something else: "
+            f"The network's {differing[0]} is {wiring[differing[0]]!r}, and torchvision's model would compute something else: "
             "train with --wiring=torchvision."
         )
     torch_file.write(path, layouts.to_torchvision(canonical.arrays(model)))
@@ -76,5 +75,10 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
         return dict(file)
 
 
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit status."""
+    return cli.run("weights", __doc__, FLAGS, main, argv)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(run())

@@ -50,9 +50,9 @@ def imagenet_file(network: str, address: str | None = None) -> pathlib.Path:
             f"Downloading {address}{name} ({size:.1f} MiB, torchvision's weights, BSD-3) to {path}", file=sys.stderr, flush=True
         )
         _download(f"{address}{name}", path, round(size * 2**20))
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not found.startswith(prefix):
-        raise UserError(f"{path} has the SHA-256 {found[:16]}… and not {prefix}…, so it isn't what was published: delete it.")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not digest.startswith(prefix):
+        raise UserError(f"{path} has the SHA-256 {digest[:16]}… and not {prefix}…, so it isn't what was published: delete it.")
     return path
 
 

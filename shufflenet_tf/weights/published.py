@@ -203,12 +203,12 @@ def _checked(array: np.ndarray, name: str, source: str) -> np.ndarray:
 
 
 def _recognised(path: str, source: str, arrays: Mapping[str, np.ndarray], config: Mapping[str, Any] | None) -> Checkpoint:
-    def made(layer: str) -> int:
+    def output_channels(layer: str) -> int:
         """Returns how many channels a layer makes."""
         name = f"{layer}/W"
         if name not in arrays or arrays[name].ndim < 2 or 0 in arrays[name].shape:
-            found = f"has shape {arrays[name].shape}" if name in arrays else "is missing"
-            raise UserError(f"{path} is no complete ShuffleNet: {name} {found}.")
+            state = f"has shape {arrays[name].shape}" if name in arrays else "is missing"
+            raise UserError(f"{path} is no complete ShuffleNet: {name} {state}.")
         return arrays[name].shape[-1]
 
     family, channels, groups = "", (), 1
@@ -217,14 +217,17 @@ def _recognised(path: str, source: str, arrays: Mapping[str, np.ndarray], config
     elif "stage2/block0/shortcut_conv/W" in arrays:
         family = "v2_plus" if "last_se/squeeze/W" in arrays else "v2"
         blocks = [f"stage{stage}/block0" for stage in ((1, 2, 3, 4) if family == "v2_plus" else (2, 3, 4))]
-        channels = (made("conv1"), *(made(f"{block}/shortcut_conv") + made(f"{block}/conv2") for block in blocks))
+        channels = (
+            output_channels("conv1"),
+            *(output_channels(f"{block}/shortcut_conv") + output_channels(f"{block}/conv2") for block in blocks),
+        )
     elif "stage2/block0/conv2_bn/gamma" in arrays:
         family = "v1"
-        channels = (made("conv1"), *(made(f"stage{stage}/block1/conv2") for stage in (2, 3, 4)))
+        channels = (output_channels("conv1"), *(output_channels(f"stage{stage}/block1/conv2") for stage in (2, 3, 4)))
         # A kernel's third axis is what each group reads, and the bottleneck is a quarter of the output.
         groups = max(1, channels[1] // 4 // arrays["stage2/block1/conv2/W"].shape[-2])
     else:
-        channels = (made("conv1"),)
+        channels = (output_channels("conv1"),)
     try:
         wiring = Wiring.of(config["wiring"] if config and "wiring" in config else WIRINGS.get(source, "tensorpack"))
         preprocessing = Preprocessing.of(config["preprocessing"] if config else PREPROCESSINGS[source])
@@ -241,7 +244,7 @@ def _recognised(path: str, source: str, arrays: Mapping[str, np.ndarray], config
         family=family,
         channels=channels,
         groups=groups,
-        classes=made("linear") if "linear/W" in arrays else 0,
+        classes=output_channels("linear") if "linear/W" in arrays else 0,
         wiring=wiring,
         preprocessing=preprocessing,
         arrays=arrays,

@@ -1,4 +1,4 @@
-"""The Android app is compiled, packed and signed, and its screens run with Android's own classes, all without a phone."""
+"""Builds and signs the Android app, and runs its screens with real Android classes on the JVM, without a phone."""
 
 import fcntl
 import pathlib
@@ -21,7 +21,7 @@ import toolchain
 
 @pytest.fixture
 def alone():
-    """Nobody else builds: tests may run side by side."""
+    """Holds the build lock: tests may run in parallel."""
     folder = assemble.DEMO / "app/target"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -31,7 +31,7 @@ def alone():
 
 @pytest.fixture
 def tools(alone):
-    """Everything that the build needs, fetched."""
+    """Downloads everything that the build needs."""
     _or_skip(toolchain.require_programs)
     _or_skip(toolchain.build_core, False)
     _or_skip(toolchain.find_files, "-Probolectric")
@@ -46,18 +46,19 @@ def _or_skip(step, *arguments) -> None:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A uint8 model with labels, that tells colours apart."""
+    """A uint8 model with labels that recognizes colours."""
     return write(tmp_path_factory.mktemp("model") / "colours.tflite", colour_model("uint8"), UINT8)
 
 
 def test_core(alone):
-    """Its own tests: equal to Python's golden tensors to the last bit, bad files, ten thousand frames from several threads."""
+    """Runs core's tests: bit-equal to Python's golden tensors, damaged files, ten thousand frames from several threads."""
     _or_skip(toolchain.require_programs, "java", "mvn")
     _or_skip(toolchain.build_core)
 
 
+@pytest.mark.long
 def test_package(tools, model, tmp_path):
-    """The signed APK holds app, runtime and model, in their places, and says of itself what it should."""
+    """The signed APK contains app, runtime and model in the right places, and its manifest is as declared."""
     package = tmp_path / "app.apk"
     assemble.assemble(package, [model], tmp_path / "debug.keystore")
     with zipfile.ZipFile(package) as content:
@@ -76,13 +77,14 @@ def test_package(tools, model, tmp_path):
     assert "application-debuggable" in badging and "locales: '--_--' 'de'" in badging
 
 
+@pytest.mark.long
 def test_screens(tools, model, tmp_path):
-    """The top 3 of a photo that lies on its side are those that Python finds in the upright one."""
+    """The top 3 of a photo rotated by EXIF equal Python's for the upright photo."""
     upright = np.empty((60, 48, 3), np.uint8)
     upright[:30] = 150, 120, 100
     upright[30:] = 20, 40, 250
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
+    exif[0x0112] = 6  # rotate by 90 degrees
     Image.fromarray(np.rot90(upright)).save(tmp_path / "photo.jpg", exif=exif, quality=95)
     report = app_test.run_tests(app_test.compile_tests(), model, tmp_path / "photo.jpg", list(COLOURS), None)
     assert re.search(r"OK \(\d\d tests\)", report)
@@ -107,7 +109,7 @@ def test_missing_model_is_a_sentence(capsys):
     with pytest.raises(SystemExit) as stop:
         assemble.main(["nowhere.tflite"])
     assert stop.value.code == 2
-    assert "nowhere.tflite is no file" in capsys.readouterr().err
+    assert "nowhere.tflite is not a file" in capsys.readouterr().err
 
 
 def test_missing_program_is_a_sentence(monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""The Android app's manifest, resources and sources: what a lint tool would say, and what the app promises."""
+"""Checks the Android app's manifest, resources and sources: lint rules, and the app's promises."""
 
 import pathlib
 import re
@@ -22,7 +22,7 @@ def strings(folder: str) -> dict[str, list[str]]:
 
 
 def places(text: str) -> list[str]:
-    """Returns the places of a format's arguments, such as 1$s."""
+    """Returns a format's placeholders, such as 1$s."""
     return sorted(re.findall(r"%(\d+\$[^a-z]*[a-z]|d)", text.replace("\\$", "$")))
 
 
@@ -35,7 +35,7 @@ def test_translations_are_complete(language):
 
 
 def test_core_s_sentences_are_strings():
-    keys = dict(re.findall(r'^ {8}([A-Z_]+)\(\s*((?:"(?:[^"\\]|\\.)*"[\s+]*)+)', _core("Message.kt"), re.MULTILINE))
+    keys = dict(re.findall(r'^ {8}([A-Z_]+)\(\s*((?:"(?:[^"\\]|\\.)*"[\s+]*)+)', _core("ModelMessage.kt"), re.MULTILINE))
     texts = {name: texts[0] for name, texts in strings("values").items() if name.startswith("message_")}
     assert texts.keys() == {f"message_{key.lower()}" for key in keys} and len(keys) > 5
     for key, pattern in keys.items():
@@ -81,7 +81,7 @@ def test_texts_grow_with_the_phone_s_font_size():
 
 @pytest.mark.parametrize("path", LAYOUTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_everything_can_be_heard(path):
-    """TalkBack finds words for all that can be touched, and none for decoration."""
+    """Everything that can be touched has a description for TalkBack, and decoration has none."""
     silent = {"ImageView", "TextureView", "ProgressBar"}
     for view in LAYOUTS[path].iter():
         described = ANDROID + "contentDescription" in view.attrib
@@ -119,7 +119,7 @@ def _luminance_rgb(value: str) -> list[float]:
 @pytest.mark.parametrize("folder", ["values", "values-night"])
 @pytest.mark.parametrize("behind", [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)], ids=["black", "white"])
 def test_texts_have_contrast(folder, behind):
-    """Whatever the camera shows behind the panel; 4.5 to 1, as WCAG's level AA asks for."""
+    """At least 4.5 to 1 (WCAG level AA), whatever the camera shows behind the panel."""
     colours = {entry.get("name"): entry.text for entry in XML[MAIN / "res" / folder / "colors.xml"]}
     surface, light = _luminance(colours["surface"], behind)
     for name in ("on_surface", "on_surface_soft", "notice", "accent"):
@@ -171,7 +171,7 @@ def test_sources(name):
 def test_gradle_and_maven_agree():
     catalog = dict(re.findall(r'^(\w+) = "([^"]+)"$', (DEMO / "gradle/libs.versions.toml").read_text(), re.MULTILINE))
     poms = "".join((DEMO / path).read_text() for path in ("pom.xml", "app/pom.xml"))
-    for name in ("kotlin", "junit"):
+    for name in ("kotlin", "serialization", "junit"):
         assert f"<{name}.version>{catalog[name]}</{name}.version>" in poms
     assert all(re.fullmatch(r"[\d.]+", version) for version in catalog.values()), "pinned, no ranges"
     assert catalog["minSdk"] == "26" and catalog["targetSdk"] == catalog["compileSdk"]

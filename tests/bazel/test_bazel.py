@@ -18,7 +18,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BAZEL = shutil.which("bazel-4")
 EMPTY = 'filegroup(name = "{}", visibility = ["//visibility:public"])\n'
 
-pytestmark = pytest.mark.skipif(not BAZEL, reason="needs Bazel 4: apt-get install bazel-bootstrap")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not BAZEL, reason="needs Bazel 4: apt-get install bazel-bootstrap"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -25,18 +25,19 @@ REASONS = {name: arm.available(name) for name in ("a76", "a72", "haswell", "neha
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> list[pathlib.Path]:
     """Networks in int8 and float32, as converted and optimized: the whole files, and those that end with the logits."""
-    from export.convert.precision import Quantization
-    from export.tflite import export
+    from export.convert.precision import Precision
+    from export.pipeline import export
     from papers.latency import untrained
 
     folder, found = tmp_path_factory.mktemp("networks"), []
     for name in NETWORKS:
         bundle, images = untrained(name, (SIDE, SIDE))
-        for file in export(bundle, [Quantization("int8", calibration=images), Quantization("float32")]):
-            stem = f"{name} {file.name.removesuffix('.tflite')}"
-            for end, content in (("", file.content), (" logits", equal.logits(file.content))):
-                found.append(folder / f"{stem}{end}.tflite")
-                found[-1].write_bytes(content)
+        for exported in export(bundle, [Precision("int8", calibration=images), Precision("float32")]):
+            for version, model in exported.versions.items():
+                stem = f"{name} {version.removesuffix('.tflite')}"
+                for end, content in (("", model.content), (" logits", equal.logits(model.content))):
+                    found.append(folder / f"{stem}{end}.tflite")
+                    found[-1].write_bytes(content)
     return found
 
 
@@ -57,6 +58,7 @@ def assert_none_needs_more(records: list[arm.Record]) -> None:
             assert after <= 1.01 * before, f"{name}, {kind}: {before:,} instructions became {after:,}"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(all(REASONS.values()), reason=str(REASONS["a76"]))
 def test_files_compute_the_same_on_other_processors(files, expected):
     # One test, since each of pytest's workers would export the networks for itself.
@@ -75,6 +77,7 @@ def test_files_compute_the_same_on_other_processors(files, expected):
         pytest.skip(f"The other processors agree. {missing[0]}")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(REASONS["a76"] or cycles.reason()), reason=str(REASONS["a76"] or cycles.reason()))
 def test_the_program_prints_and_writes_its_table(tmp_path, capsys):
     paths, table = [tmp_path / "colours.tflite", tmp_path / "no_softmax.tflite"], tmp_path / "table.csv"

@@ -13,7 +13,7 @@ from benchmarks.peers import __main__ as program
 from benchmarks.peers import engines, measure, report
 from benchmarks.peers.network import Weights, shufflenet_v2
 from benchmarks.peers.prepare import folded, textured
-from export.cli import run
+from shufflenet_tf.cli import run
 from shufflenet_tf.errors import UserError
 
 SIDE = 32

@@ -7,10 +7,12 @@ import pytest
 import tensorflow as tf
 from tiny_classifier import convert, network
 
-from export import benchmark, cli
+from export import benchmark as program
 from export.flatbuffer import inspection
+from export.measure import benchmarking, memory
+from export.measure.benchmarking import benchmark
+from export.measure.file_names import short_names
 from export.measure.timing import take_turns
-from export.report import pictures
 from shufflenet_tf.errors import UserError
 
 
@@ -31,11 +33,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(folder):
-    return benchmark.benchmark([folder / "float.tflite", folder / "int8.tflite"], runs=9, warmup=1)
+    return benchmark([folder / "float.tflite", folder / "int8.tflite"], runs=9, warmup=1)
 
 
 def run(*argv) -> int:
-    return cli.run("export.benchmark", "", benchmark.FLAGS, benchmark.main, ["benchmark", *map(str, argv)])
+    return program.run(["benchmark", *map(str, argv)])
 
 
 def test_figures_of_the_graph(results, folder):
@@ -89,11 +91,11 @@ def test_runs_take_turns_in_changing_order():
     times = take_turns([Interpreter(name) for name in "abc"], runs=20, warmup=2)
     rounds = [tuple(calls[i : i + 3]) for i in range(0, len(calls), 3)]
     assert len(rounds) == 22 and all(sorted(order) == ["a", "b", "c"] for order in rounds) and len(set(rounds)) > 3
-    assert [len(own) for own in times] == [20, 20, 20]
+    assert [len(milliseconds) for milliseconds in times] == [20, 20, 20]
 
 
 def test_inputs_are_random_over_the_whole_range(folder):
-    interpreter = benchmark._ready(str(folder / "int8.tflite"), 1)
+    interpreter = benchmarking._ready(str(folder / "int8.tflite"), 1)
     (detail,) = interpreter.get_input_details()
     assert detail["dtype"] == np.uint8 and np.ptp(interpreter.get_tensor(detail["index"])) == 255
 
@@ -104,6 +106,7 @@ def test_the_program_prints_a_table_and_writes_csv_and_plot(folder, tmp_path, ca
     assert run(*files, "--runs=3", "--warmup=0", "--threads=2", f"--csv={table}", f"--plot={plot}") == 0
     printed = capsys.readouterr().out
     assert "int8.tflite" in printed and "3 CONV_2D" in printed and "not delegated" in printed
+    assert f'make android MODEL="{folder}' in printed
     with open(table, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == list(map(str, files))
@@ -135,23 +138,23 @@ def test_wrong_use(folder, capsys):
         assert run(*argv) == 2
         assert capsys.readouterr().err.startswith("export.benchmark: ")
     with pytest.raises(UserError, match="threads=0"):
-        benchmark.benchmark([folder / "float.tflite"], threads=0)
+        benchmark([folder / "float.tflite"], threads=0)
     assert run("--help") == 0 and "--threads=" in capsys.readouterr().out
 
 
 def test_a_crash_of_the_interpreter_is_told(folder, monkeypatch):
-    monkeypatch.setattr(benchmark.memory, "_CHILD", "import os; os.abort()")
+    monkeypatch.setattr(memory, "_CHILD", "import os; os.abort()")
     with pytest.raises(UserError, match="it crashes"):
-        benchmark.benchmark([folder / "float.tflite"])
+        benchmark([folder / "float.tflite"])
 
 
 def test_names_are_short_where_they_are_distinct():
-    assert pictures.short_names(["a/x.tflite", "b/x.tflite", "b/y.tflite"]) == ["a/x.tflite", "b/x.tflite", "y.tflite"]
-    assert pictures.short_names(["a/x.tflite", "a/x.tflite"]) == ["x.tflite", "x.tflite"]
+    assert short_names(["a/x.tflite", "b/x.tflite", "b/y.tflite"]) == ["a/x.tflite", "b/x.tflite", "y.tflite"]
+    assert short_names(["a/x.tflite", "a/x.tflite"]) == ["x.tflite", "x.tflite"]
 
 
 def test_cpu_time_is_of_one_thread(folder):
-    (result,) = benchmark.benchmark([folder / "float.tflite"], runs=2, warmup=0, cpu_time=True)
+    (result,) = benchmark([folder / "float.tflite"], runs=2, warmup=0, cpu_time=True)
     assert result.minimum > 0
     with pytest.raises(UserError, match="2 threads"):
-        benchmark.benchmark([folder / "float.tflite"], threads=2, cpu_time=True)
+        benchmark([folder / "float.tflite"], threads=2, cpu_time=True)

@@ -13,7 +13,7 @@ from photos import COLOURS, write_photos
 import shufflenet_tf as st
 from export import tflite
 from export.convert.from_keras import convert
-from export.convert.precision import Quantization
+from export.convert.precision import Precision
 from shufflenet_tf.models import v2
 from shufflenet_tf.tflite_classifier import LiteClassifier
 
@@ -53,7 +53,7 @@ def test_a_run_is_exported_with_its_own_images(trained, capsys):
     learnt = trained / "qat" / "int8_as_converted.tflite"  # as export.qat leaves it
     learnt.parent.mkdir()
     grey = list(np.full((1, 32, 32, 3), 128, np.uint8))
-    learnt.write_bytes(convert(st.load(trained).model, Quantization("int8", calibration=grey)))
+    learnt.write_bytes(convert(st.load(trained).model, Precision("int8", calibration=grey)))
     assert run(f"--model={trained}", "--calibration_images=8", "--runs=2") == 0
     learnt.unlink()
     folder = trained / "export"
@@ -71,7 +71,10 @@ def test_a_run_is_exported_with_its_own_images(trained, capsys):
     assert rows["model_int8.tflite"]["partitions"] == 1 and not rows["model_int8.tflite"]["not_delegated"]
     assert all(row["bytes"] > 0 and row["milliseconds"] > 0 for row in rows.values())
     text = (folder / "report.md").read_text()
-    assert text in capsys.readouterr().out and "| model_int8.tflite |" in text
+    printed = capsys.readouterr().out
+    assert text in printed and "| model_int8.tflite |" in text
+    assert f'make android MODEL="{folder}/model_float32.tflite {folder}/model_int8.tflite"' in printed
+    assert f"--model={folder}/model_int8.tflite PHOTO.jpg" in printed
     check_predictions(report, rows, text)
     assert "| layer, signal to noise in dB | min-max | best |" in text and "| mean of " in text
     for kind in ("float32", "float16", "int8"):

@@ -9,11 +9,12 @@ from photos import COLOURS, write_photos
 from tiny_classifier import CLASSES, PIXELS, convert, images, network, packed
 
 import shufflenet_tf as st
-from export import cli, verify
+from export import verify as program
 from export.flatbuffer.graph import Graph
-from export.measure.agreement import Tally, markdown
+from export.measure.agreement import Tally
 from export.measure.layer_noise import layer_noise, matching_layers
-from export.report import pictures
+from export.measure.verification import batches, verify
+from export.report import agreement_table, plots
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 
@@ -53,8 +54,8 @@ def photos(tmp_path_factory):
 def report(bundle, folder):
     pixels = images(40)
     targets = bundle_targets(bundle, pixels)
-    batches = [(pixels[:16], targets[:16]), (pixels[16:], targets[16:])]
-    return verify.verify(bundle, [folder / f"{name}.tflite" for name in ("float", "int8", "other")], batches)
+    two = [(pixels[:16], targets[:16]), (pixels[16:], targets[16:])]
+    return verify(bundle, [folder / f"{name}.tflite" for name in ("float", "int8", "other")], two)
 
 
 def bundle_targets(bundle, pixels):
@@ -65,7 +66,7 @@ def bundle_targets(bundle, pixels):
 
 
 def run(*argv) -> int:
-    return cli.run("export.verify", "", verify.FLAGS, verify.main, ["verify", *map(str, argv)])
+    return program.run(["verify", *map(str, argv)])
 
 
 def test_the_float_file_is_equal_and_the_int8_file_nearly(report):
@@ -135,12 +136,12 @@ def test_layers_of_other_channels_or_names_are_not_compared(folder, bundle):
     for tensor in int8.subgraph.tensors:
         tensor.name = b"x"
     assert matching_layers(floats, int8) == []
-    alone = verify.verify(bundle, [folder / "int8.tflite"], [(images(2), None)])
+    alone = verify(bundle, [folder / "int8.tflite"], [(images(2), None)])
     assert alone.comparisons[0].layers == () and "takes the float .tflite" in alone.comparisons[0].layers_against
 
 
 def test_json_markdown_and_picture(report, tmp_path):
-    verify.write(report, tmp_path)
+    agreement_table.write(report, tmp_path)
     read = json.loads((tmp_path / "verify.json").read_text(encoding="utf-8"))
     assert read == report.to_json() and [file["name"] for file in read["files"]] == [
         "float.tflite",
@@ -149,44 +150,45 @@ def test_json_markdown_and_picture(report, tmp_path):
     ]
     assert read["files"][1]["layers"][0]["kind"] == "CONV_2D" and read["files"][1]["worst"][0]["reference"]["label"] in LABELS
     assert (tmp_path / "verify.png").read_bytes().startswith(b"\x89PNG")
-    text = markdown(report)
+    text = agreement_table.text(report)
     assert "| int8.tflite |" in text and "dB" in text and "90.00%" in text
 
 
 def test_without_labels_there_is_agreement_but_no_accuracy(bundle, folder, tmp_path):
-    report = verify.verify(bundle, [folder / "float.tflite"], [(images(3), None)])
+    report = verify(bundle, [folder / "float.tflite"], [(images(3), None)])
     assert report.top1 is None and report.comparisons[0].agreement == 1
-    assert "no accuracy" in markdown(report)
-    pictures.verification(report, tmp_path / "picture.png")
+    assert "no accuracy" in agreement_table.text(report)
+    plots.verification(report, tmp_path / "picture.png")
 
 
 def test_batches_of_a_dataset(bundle, photos):
     source = open_source(f"folder:{photos}")
-    whole = list(verify.batches(source, bundle))
+    whole = list(batches(source, bundle))
     pixels, targets = (np.concatenate(parts) for parts in zip(*whole, strict=True))
     assert pixels.shape == (9, 32, 32, 3) and pixels.dtype == np.uint8
     assert [LABELS[target] for target in targets] == [source.labels[i] for i in (0, 0, 0, 1, 1, 1, 2, 2, 2)]
-    drawn = [np.concatenate([batch for batch, _ in verify.batches(source, bundle, 5)]) for _ in range(2)]
+    drawn = [np.concatenate([batch for batch, _ in batches(source, bundle, 5)]) for _ in range(2)]
     assert (drawn[0] == drawn[1]).all() and not (drawn[0] == pixels[:5]).all()  # the first classes alone would not do
     with pytest.raises(UserError, match=r"has 9 images to test on, and 10 are asked for"):
-        list(verify.batches(source, bundle, 10))
+        list(batches(source, bundle, 10))
 
 
 def test_classes_are_found_by_name(model, photos):
     source = open_source(f"folder:{photos}")
     reordered = st.Bundle(model, ("Red", "x", "green", "y", "BLUE"), PIXELS)
-    _, targets = next(verify.batches(source, reordered))
+    _, targets = next(batches(source, reordered))
     assert targets.tolist() == [4, 4, 4, 2, 2, 2, 0, 0, 0]
-    _, targets = next(verify.batches(source, st.Bundle(model, ("red", "green", "x", "y", "z"), PIXELS)))
+    _, targets = next(batches(source, st.Bundle(model, ("red", "green", "x", "y", "z"), PIXELS)))
     assert targets is None
-    _, targets = next(verify.batches(source, st.Bundle(model, None, PIXELS)))
+    _, targets = next(batches(source, st.Bundle(model, None, PIXELS)))
     assert targets is None
 
 
 def test_the_program(folder, photos, tmp_path, capsys):
     argv = [f"--model={folder / 'float.tflite'}", folder / "int8.tflite", f"--dataset=folder:{photos}", "--images=6"]
     assert run(*argv, f"--output={tmp_path / 'out'}") == 0
-    assert "| int8.tflite |" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| int8.tflite |" in printed and f"-m export.benchmark {folder / 'int8.tflite'}" in printed
     assert json.loads((tmp_path / "out" / "verify.json").read_text(encoding="utf-8"))["images"] == 6
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["verify.json", "verify.png"]
 
@@ -203,15 +205,15 @@ def test_the_program(folder, photos, tmp_path, capsys):
 )
 def test_files_that_do_not_fit(file, sentence, folder, bundle):
     with pytest.raises(UserError, match=sentence) as error:
-        verify.verify(bundle, [folder / "float.tflite", folder / f"{file}.tflite"], [(images(1), None)])
+        verify(bundle, [folder / "float.tflite", folder / f"{file}.tflite"], [(images(1), None)])
     assert f"{file}.tflite" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_nothing_to_verify(bundle, folder):
     with pytest.raises(UserError, match="no images"):
-        verify.verify(bundle, [folder / "float.tflite"], [])
+        verify(bundle, [folder / "float.tflite"], [])
     with pytest.raises(UserError, match="give one or more"):
-        verify.verify(bundle, [], [(images(1), None)])
+        verify(bundle, [], [(images(1), None)])
 
 
 def test_wrong_use(folder, photos, tmp_path, capsys):
@@ -235,4 +237,4 @@ def test_a_file_for_images_of_another_size(folder, model):
     bundle = st.load(folder / "float.tflite")
     bundle.model.input_shape = (1, 64, 64, 3)
     with pytest.raises(UserError, match="takes images of 32x32, and the original of 64x64"):
-        verify.verify(bundle, [folder / "int8.tflite"], [(images(1), None)])
+        verify(bundle, [folder / "int8.tflite"], [(images(1), None)])

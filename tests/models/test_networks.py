@@ -22,7 +22,7 @@ def images(n=2, height=32, width=32):
 def test_the_other_generation_gives_equal_outputs_for_the_same_weights(tmp_path):
     script = (
         "import sys, numpy as np, shufflenet_tf as st\n"
-        "from shufflenet_tf import kernels\n"
+        "from shufflenet_tf.models import kernels\n"
         "for name in sys.argv[2:]:\n"
         "    model = st.create_model(name, input_shape=(64, 64, 3), classes=7, weights=f'{sys.argv[1]}/{name}.npz')\n"
         "    x = np.load(f'{sys.argv[1]}/x.npy')\n"

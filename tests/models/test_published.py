@@ -31,7 +31,12 @@ V2_HALF = [
 ]
 
 
-@pytest.mark.parametrize(("groups", "alpha", "parameters", "mega"), MEGVII_V1)
+def first_is_short(rows: list[tuple]) -> list:
+    """Returns the rows as parameters; all but the first are long tests."""
+    return [rows[0], *(pytest.param(*row, marks=pytest.mark.long) for row in rows[1:])]
+
+
+@pytest.mark.parametrize(("groups", "alpha", "parameters", "mega"), first_is_short(MEGVII_V1))
 def test_v1_megvii(groups, alpha, parameters, mega):
     model = ShuffleNetV1(alpha=alpha, groups=groups, wiring="megvii")
     assert complexity.parameters(model) == parameters
@@ -39,7 +44,7 @@ def test_v1_megvii(groups, alpha, parameters, mega):
     assert complexity.multiply_adds(model) == counted_v1(alpha, groups)
 
 
-@pytest.mark.parametrize(("groups", "parameters", "mega"), PAPER_V1)
+@pytest.mark.parametrize(("groups", "parameters", "mega"), first_is_short(PAPER_V1))
 def test_v1_paper(groups, parameters, mega):
     model = ShuffleNetV1(groups=groups)
     assert complexity.parameters(model) == parameters
@@ -47,7 +52,7 @@ def test_v1_paper(groups, parameters, mega):
     assert complexity.multiply_adds(model) == counted_v1(1.0, groups)
 
 
-@pytest.mark.parametrize(("alpha", "parameters", "mega"), V2_INPUT)
+@pytest.mark.parametrize(("alpha", "parameters", "mega"), first_is_short(V2_INPUT))
 def test_v2_projection_as_wide_as_its_input(alpha, parameters, mega):
     without_bias = ShuffleNetV2(alpha=alpha, wiring="megvii")
     assert complexity.parameters(without_bias) == parameters
@@ -55,7 +60,7 @@ def test_v2_projection_as_wide_as_its_input(alpha, parameters, mega):
     assert complexity.multiply_adds(without_bias) == counted_v2(alpha, half=False)
 
 
-@pytest.mark.parametrize(("alpha", "parameters", "giga", "digit"), V2_HALF)
+@pytest.mark.parametrize(("alpha", "parameters", "giga", "digit"), first_is_short(V2_HALF))
 def test_v2_projection_of_half_the_output(alpha, parameters, giga, digit):
     model = ShuffleNetV2(alpha=alpha, wiring="torchvision")
     assert complexity.parameters(model) == parameters
@@ -72,7 +77,7 @@ def test_memory_access_is_the_papers_equation():
 
 
 def test_the_table_adds_up_and_names_the_papers_stages(capsys):
-    complexity.main(["shufflenet_v2_1.0x"])
+    assert complexity.run(["complexity", "shufflenet_v2_1.0x"]) == 0
     text = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     for stage in ("conv1", "pool1", "stage2", "stage3", "stage4", "conv5", "gap", "linear"):
@@ -84,9 +89,7 @@ def test_the_table_adds_up_and_names_the_papers_stages(capsys):
 
 
 def test_an_unknown_model_is_a_usage_error(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        complexity.main(["shufflenet_v2_1x"])
-    assert stopped.value.code == 2
+    assert complexity.run(["complexity", "shufflenet_v2_1x"]) == 2
     assert "did you mean shufflenet_v2_1.5x or shufflenet_v2_1.0x" in capsys.readouterr().err
 
 

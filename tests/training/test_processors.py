@@ -8,17 +8,19 @@ import sys
 
 import numpy as np
 import pytest
+from amount import LONG
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-NETWORKS = ["shufflenet_v1_0.25x_g2", "shufflenet_v1_0.25x_g3", "shufflenet_v1_0.25x_g8", "shufflenet_v2_0.5x"]
+NETWORKS = ["shufflenet_v1_0.25x_g3", "shufflenet_v2_0.5x"]
+NETWORKS += ["shufflenet_v1_0.25x_g2", "shufflenet_v1_0.25x_g8"] if LONG else []
 SCRIPT = """
 import json, sys
 import numpy as np
 import shufflenet_tf as st, tensorflow as tf
-from shufflenet_tf import shufflenet_v1, shufflenet_v2
+from shufflenet_tf.models import v1, v2
 from shufflenet_tf.training.trainer import Trainer
 
-shufflenet_v1.REPEATS = shufflenet_v2.REPEATS = (1, 1, 1)
+v1.REPEATS = v2.REPEATS = (1, 1, 1)
 images = np.random.default_rng(0).normal(size=(32, 32, 32, 3)).astype(np.float32)
 labels = np.eye(4, dtype=np.float32)[np.arange(32) % 4]
 curves = {}

@@ -105,15 +105,32 @@ def test_a_thousand_classes_are_imagenets(state, tmp_path):
     assert published.read(tmp_path / "w.pth").labels == imagenet.labels()
 
 
-@pytest.mark.parametrize("keyword", ["alpha", "classes"])
-def test_another_network_is_refused_by_its_first_tensor(state, tmp_path, keyword):
+def test_another_network_is_refused_by_its_first_tensor(state, tmp_path):
     torch_file.write(tmp_path / "w.pth", state)
-    given = {"input_shape": (32, 32, 3), "alpha": 0.5, "classes": 5, "weights": tmp_path / "w.pth"}
-    first = {"alpha": "stage2/block0/shortcut_conv/W", "classes": "linear/W"}[keyword]
-    with pytest.raises(UserError, match=rf"{first} of shape .*needs"):
-        st.ShuffleNetV2(**{**given, keyword: {"alpha": 1.0, "classes": 7}[keyword]})
-    with pytest.raises(UserError, match="conv1/W"):
-        st.ShuffleNetV1((32, 32, 3), alpha=0.5, classes=5, weights=tmp_path / "w.pth")
+    given = {"input_shape": (32, 32, 3), "classes": 5, "weights": tmp_path / "w.pth"}
+    with pytest.raises(UserError, match=r"stage2/block0/shortcut_conv/W of shape .*needs.*use ShuffleNetV2\(alpha=0\.5\)\.$"):
+        st.ShuffleNetV2(**given, alpha=1.0)
+    with pytest.raises(UserError, match=r"conv1/W.*use ShuffleNetV2\(alpha=0\.5\)\.$"):
+        st.ShuffleNetV1(**given, alpha=0.5)
+
+
+def test_other_classes_get_a_new_classifier(state, model, tmp_path):
+    torch_file.write(tmp_path / "w.pth", state)
+    other = st.ShuffleNetV2((32, 32, 3), weights=tmp_path / "w.pth", classes=7)
+    assert other.output_shape == (None, 7) and other.labels is None
+    assert other.get_config()["alpha"] == 0.5, "the width is the file's"
+    old, new = canonical.arrays(model), canonical.arrays(other)
+    assert all(np.array_equal(old[name], new[name]) for name in old if not name.startswith("linear/"))
+    assert new["linear/W"].shape == (1024, 7) and new["linear/W"].std() > 0, "random"
+
+
+def test_width_and_groups_are_those_of_the_file(tmp_path):
+    saved = st.ShuffleNetV1((32, 32, 3), alpha=0.25, groups=8, classes=3, labels=("a", "b", "c"))
+    canonical.save(saved, tmp_path / "w.npz")
+    loaded = st.ShuffleNetV1((32, 32, 3), weights=tmp_path / "w.npz")
+    assert loaded.get_config() == saved.get_config() and equal(loaded, saved)
+    with pytest.raises(UserError, match=r"use ShuffleNetV1\(alpha=0\.25, groups=8\)\.$"):
+        st.ShuffleNetV1((32, 32, 3), groups=3, weights=tmp_path / "w.npz")
 
 
 def test_unregistered_widths_are_told(state, tmp_path):

@@ -1,7 +1,6 @@
 """python -m shufflenet_tf.weights: what a checkpoint is, whether it computes what it should, conversion."""
 
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -21,15 +20,9 @@ def file(tmp_path_factory):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(capsys):
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["weights", *map(str, arguments)])
-        try:
-            program.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
+        return program.run(["weights", *map(str, arguments)]), *capsys.readouterr()
 
     return run
 
@@ -73,7 +66,7 @@ def test_modelling_and_preprocessing_are_told_apart(run, file, tmp_path):
     "arguments, sentence",
     [
         (["missing.npz"], "There is no model at missing.npz"),
-        ([], "FILE"),
+        ([], "one is needed"),
         (["{file}", "--output=x.h5"], "no known ending"),
         (["{file}", "--reference=x.npz"], "belong together"),
         (["{file}", "--reference=x.npz", "--inputs=y.npz"], "There is no file x.npz"),

@@ -1,4 +1,4 @@
-"""What operators become when all their tensors are transposed: the rules behind `layouts.py`.
+"""What operators become when all their tensors are transposed: the rules behind `passes/change_layouts.py`.
 
 A tensor in another layout is the old one transposed by an order of its axes: axis k of the new one is axis order[k] of the
 old one. For each kind of operator there is a rule that follows an order from one of its tensors to the others, and one that
@@ -166,12 +166,12 @@ def rewrite(graph: Graph, operator: schema.OperatorT, orders: dict[int, Order], 
         axis = inputs[_AXIS_INPUT[kind]]
         moved = order.index(int(graph.constant(axis).ravel()[0]) % len(order))
         inputs[_AXIS_INPUT[kind]] = _like(graph, axis, np.full(graph.shape(axis), moved))
-    made = schema.OperatorT()
-    vars(made).update(vars(operator))
-    made.inputs = [new.get(t, t) for t in inputs]
-    made.outputs = [new[int(t)] for t in operator.outputs]
-    made.builtinOptions = _options(operator.builtinOptions, kind, order)
-    return made
+    result = schema.OperatorT()
+    vars(result).update(vars(operator))
+    result.inputs = [new.get(t, t) for t in inputs]
+    result.outputs = [new[int(t)] for t in operator.outputs]
+    result.builtinOptions = _options(operator.builtinOptions, kind, order)
+    return result
 
 
 def _options(options, kind: str, order: Order):

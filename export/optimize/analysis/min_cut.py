@@ -1,4 +1,4 @@
-"""Two-valued labels of least cost, as the smallest cut of a network."""
+"""Finds two-valued labels of least cost, as a minimum cut."""
 
 from collections import deque
 from collections.abc import Hashable
@@ -38,7 +38,7 @@ class Labels:
             for a, b in path:
                 self._capacity[a][b] -= flow
                 self._capacity[b][a] += flow
-        # Whoever can still reach the end.
+        # Nodes from which the end can still be reached.
         reached, pending = {_ONE}, [_ONE]
         while pending:
             node = pending.pop()

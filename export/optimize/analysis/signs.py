@@ -1,4 +1,4 @@
-"""Which tensors are never negative."""
+"""Finds tensors that are never negative."""
 
 from ai_edge_litert import schema_py_generated as schema
 

@@ -1,4 +1,4 @@
-"""Pass: grouped convolutions as dense ones, with zeros between the groups, where that pays.
+"""Makes grouped convolutions dense, with zeros between the groups, where that pays.
 
 The output channels of a dense convolution can have any order, so a shuffle behind it vanishes; the price is `groups` times
 the multiplications, most of them by zero.
@@ -63,9 +63,9 @@ def _shuffled_pairs(graph: Graph, channels: Channels, grouped: dict[int, int]) -
     operators = {int(operator.outputs[0]): i for i, operator in enumerate(graph.operators) if len(operator.outputs)}
     for g, group in channels.groups.items():
         producers = [operators.get(channels.roots[r].tensor) for r in group.roots]
-        made = [i for i in producers if i in grouped]
-        if len(made) == 1 and producers[0] == made[0]:
-            first[g] = made[0]
+        convolutions = [i for i in producers if i in grouped]
+        if len(convolutions) == 1 and producers[0] == convolutions[0]:
+            first[g] = convolutions[0]
     pairs = []
     for read in channels.reads:
         if read.operator in grouped and read.sources is not None:

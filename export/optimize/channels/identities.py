@@ -1,4 +1,4 @@
-"""Where every channel comes from: the analysis behind the elimination of channel movement.
+"""Finds where every channel comes from: the analysis behind the elimination of channel movement.
 
 A *root* is a tensor that something computes (not just moves), and a channel's identity is (root, index). Reshapes,
 transposes, splits, slices, gathers and concatenations are followed by carrying them out on arrays of identities, so any

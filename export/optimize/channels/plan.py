@@ -1,9 +1,8 @@
-"""The plan of a graph without channel movement: an order of each producer's channels, and how every read is put together.
+"""The plan of a graph without channel movement: the order of each producer's channels, and the pieces of every read.
 
-Every order is right, since each read is made of whatever runs of consecutive channels its channels have become; a good
-one has few runs. A producer's channels are sorted by the time at which they are read. Then it is a matter of cost where
-its output is cut: a read takes a slice of it, or the producing convolution is split so that the piece stands alone, or
-the neighbouring channels are read along with weights of zero.
+Every order is correct: a read is put together of the runs of consecutive channels that it needs. A good order has few runs, so
+a producer's channels are sorted by the time at which they are read. Where its output is cut is a matter of cost: a read takes a
+slice of it, or the producing convolution is split in two, or the neighbouring channels are read too, with weights of zero.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ MAX_RUNS = 16  # of a read; what is more scattered keeps its original operators
 
 
 @dataclasses.dataclass
-class Source:
+class ReadSource:
     """How a read is satisfied: a tensor, and the (root, channel) of each of its channels, None for a kept tensor."""
 
     key: Key
@@ -27,7 +26,7 @@ class Source:
 
 
 @dataclasses.dataclass
-class Layout:
+class ChannelLayout:
     """The order of a group's channels and what may be done with it.
 
     Attributes:
@@ -46,7 +45,7 @@ class Layout:
     reversed: bool = False
 
     def reverse(self) -> None:
-        """Turns the order round, and with it what refers to positions."""
+        """Reverses the order, and everything that refers to positions."""
         size = len(self.order)
         self.order = self.order[::-1]
         self.bounds = sorted(size - b for b in self.bounds)
@@ -66,7 +65,7 @@ class Scattered(Exception):
         self.read = read
 
 
-class Plan:
+class MovementPlan:
     """Orders, cuts and the reads made of them.
 
     Args:
@@ -76,7 +75,7 @@ class Plan:
 
     def __init__(self, graph: Graph, channels: Channels, kept: set[int], frozen: set[int]):
         self.graph, self.channels, self.kept = graph, channels, kept
-        self.layouts: dict[int, Layout] = {}
+        self.layouts: dict[int, ChannelLayout] = {}
         # Reads that get nothing but what they want, from the start those who share it with one that can't use more.
         strict = {read.sources.tobytes() for read in channels.reads if read.sources is not None and read.how != "any"}
         self.exact = {i for i, r in enumerate(channels.reads) if r.sources is not None and r.sources.tobytes() in strict}
@@ -91,11 +90,11 @@ class Plan:
             tensors = {channels.roots[r].tensor for r in group.roots}
             size = channels.roots[group.roots[0]].channels
             if group.derived:
-                self.layouts[g] = Layout(np.arange(size))
+                self.layouts[g] = ChannelLayout(np.arange(size))
             else:
                 self.layouts[g] = self._layout(group, size, reads.get(g, []), group.free and not tensors & frozen)
 
-    def _layout(self, group: Group, size: int, reads: list[tuple[int, Read]], free: bool) -> Layout:
+    def _layout(self, group: Group, size: int, reads: list[tuple[int, Read]], free: bool) -> ChannelLayout:
         masks, rank, fixed = [], np.arange(size), None
         for root, read in reads:
             mine = read.sources[read.sources[:, 0] == root, 1]
@@ -106,7 +105,7 @@ class Plan:
                 if len(mine) == size == len(read.sources) and fixed is None:
                     fixed = mine
                 rank[mine] = np.arange(len(mine))
-        layout = Layout(np.arange(size), free=free)
+        layout = ChannelLayout(np.arange(size), free=free)
         if free and fixed is not None:
             layout.order = fixed
         elif free and masks:
@@ -127,7 +126,7 @@ class Plan:
         inputs = self.graph.operators[read.operator].inputs
         return self.graph.type(int(inputs[0])) != self.graph.type(int(inputs[1]))
 
-    def layout(self, root: int) -> Layout:
+    def layout(self, root: int) -> ChannelLayout:
         return self.layouts[self.channels.roots[root].group]
 
     def pieces(self, root: int) -> list[tuple[int, int]]:
@@ -136,11 +135,11 @@ class Plan:
         ends = [*splits, self.channels.roots[root].channels]
         return list(zip([0, *splits], ends, strict=True))
 
-    def lower(self) -> list[Source]:
+    def lower(self) -> list[ReadSource]:
         """Returns the source of each read.
 
         Raises:
-          Scattered: a read is not to be had in a few pieces.
+          Scattered: a read would need too many pieces.
         """
         self._cache.clear()
         identities, indices = [], range(len(self.channels.reads))
@@ -152,7 +151,7 @@ class Plan:
             identities.append(self._identities(spans))
             self._derive(self.channels.reads[i], identities[-1])
         keys = self.keys(indices)
-        return [Source(key, channels) for key, channels in zip(keys, identities, strict=True)]
+        return [ReadSource(key, channels) for key, channels in zip(keys, identities, strict=True)]
 
     def keys(self, indices) -> list[Key]:
         """Returns the tensors for the reads of these indices."""

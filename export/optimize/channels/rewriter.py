@@ -1,4 +1,4 @@
-"""Carries a plan out: the same operators on reordered channels, and slices and concatenations instead of the movement."""
+"""Builds the graph of a plan: the same operators on reordered channels, with slices and concatenations where needed."""
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -7,7 +7,7 @@ from export.flatbuffer import edit
 from export.flatbuffer.graph import Graph
 from export.optimize.channels.assembly import Key
 from export.optimize.channels.identities import Channels, Read
-from export.optimize.channels.plan import Plan, Source
+from export.optimize.channels.plan import MovementPlan, ReadSource
 
 
 class Rewriter:
@@ -17,11 +17,11 @@ class Rewriter:
       sources: of `channels.reads`, from `plan.lower()`.
     """
 
-    def __init__(self, graph: Graph, channels: Channels, plan: Plan, sources: list[Source]):
+    def __init__(self, graph: Graph, channels: Channels, plan: MovementPlan, sources: list[ReadSource]):
         self.graph, self.channels, self.plan = graph, channels, plan
         self.tensors: dict[Key, int] = {}
         self.operators: list[schema.OperatorT] = []
-        self.reads: dict[int | None, list[tuple[Read, Source]]] = {}
+        self.reads: dict[int | None, list[tuple[Read, ReadSource]]] = {}
         for read, source in zip(channels.reads, sources, strict=True):
             self.reads.setdefault(read.operator, []).append((read, source))
 
@@ -52,7 +52,7 @@ class Rewriter:
     def _is_dense(self, operator) -> bool:
         return self.graph.kind(operator) in ("CONV_2D", "FULLY_CONNECTED")
 
-    def _emit_dense(self, i: int, operator, read: Read, source: Source) -> None:
+    def _emit_dense(self, i: int, operator, read: Read, source: ReadSource) -> None:
         """Emits a convolution or matrix product: input channels and output channels in the plan's order."""
         graph = self.graph
         root = self.channels.roots[self.channels.root_of[i]]
@@ -86,7 +86,7 @@ class Rewriter:
         zero_points = (0,) if quantization is None else quantization.zero_point
         return np.array(zero_points)[:, None] if len(zero_points) > 1 else zero_points[0]
 
-    def _emit_channelwise(self, i: int, operator, reads: list[tuple[Read, Source]]) -> None:
+    def _emit_channelwise(self, i: int, operator, reads: list[tuple[Read, ReadSource]]) -> None:
         """Emits an operator that treats channels one by one: its constants are put in the order of its input."""
         graph = self.graph
         root = self.channels.roots[self.channels.root_of[i]]
@@ -124,7 +124,7 @@ class Rewriter:
     def _new_tensor(self, shape, like: int, suffix: str) -> int:
         return edit.like(self.graph, like, shape, suffix)
 
-    def _materialize(self, read: Read, source: Source) -> int:
+    def _materialize(self, read: Read, source: ReadSource) -> int:
         tensor = self._tensor(source.key)
         if source.channels is None:
             return tensor

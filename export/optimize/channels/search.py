@@ -1,4 +1,4 @@
-"""Improves a plan: tries other treatments of each cut and keeps what costs less."""
+"""Improves a plan: tries the other treatments of each cut and keeps those that cost less."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from export.optimize.channels.assembly import Key
-from export.optimize.channels.plan import Plan, Scattered
+from export.optimize.channels.plan import MovementPlan, Scattered
 from export.optimize.targets.cost_model import CostModel
 
 _SWEEPS = 3
@@ -15,13 +15,13 @@ _DESCENTS = 2
 Find = tuple[float, list[tuple[bool, dict[int, str]]], set[int]]  # cost, (reversed, cuts) of each layout, exact reads
 
 
-def improve(plan: Plan, model: CostModel) -> None:
+def improve(plan: MovementPlan, model: CostModel) -> None:
     """Chooses orders and cuts of `plan` by cost, stage by stage (what shares a read belongs together)."""
     for groups, reads in _components(plan):
         _Search(plan, model, groups, reads).run()
 
 
-def _components(plan: Plan) -> list[tuple[list[int], list[int]]]:
+def _components(plan: MovementPlan) -> list[tuple[list[int], list[int]]]:
     """Returns groups and indices of reads that are connected by reads."""
     channels = plan.channels
     leader = {g: g for g in channels.groups}
@@ -48,7 +48,7 @@ def _components(plan: Plan) -> list[tuple[list[int], list[int]]]:
 
 
 class _Search:
-    def __init__(self, plan: Plan, model: CostModel, groups: list[int], reads: list[int]):
+    def __init__(self, plan: MovementPlan, model: CostModel, groups: list[int], reads: list[int]):
         self.plan, self.model, self.groups, self.reads = plan, model, groups, reads
         self.producers = {
             read.operator: read

@@ -1,7 +1,7 @@
-"""Pass: explicit padding that the operator behind it can do by itself.
+"""Pass: replaces an explicit PAD by the padding of the operator that follows it.
 
-Frameworks that pad both sides alike write PAD and an operator of padding VALID. Where TFLite's SAME begins with as many rows
-and columns, it's the same. Where it would need a larger kernel, that is a matter of cost: see `fold.py`.
+Frameworks that pad both sides alike write PAD and an operator of padding VALID. The two are the same as padding SAME if that
+begins with as many rows and columns. Padding that would need a larger kernel is a matter of cost: see `fold_columns.py`.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ _PADS = ("PAD", "PADV2")
 
 
 def absorb_pads(graph: Graph, model: CostModel) -> str | None:
-    """Replaces PAD and VALID by SAME wherever that is the same."""
+    """Replaces PAD and padding VALID by padding SAME wherever the two are equal."""
     absorbed = 0
     for operator in graph.operators:
         if graph.kind(operator) in _KINDS and operator.builtinOptions.padding == schema.Padding.VALID:

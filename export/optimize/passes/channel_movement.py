@@ -1,10 +1,10 @@
-"""Pass: eliminates channel movement."""
+"""Pass: eliminates channel shuffles, splits and concatenations; `export.optimize.channels` analyses and plans."""
 
 from export.flatbuffer.graph import Graph
 from export.flatbuffer.movement import data_inputs
 from export.optimize.channels.dense_groups import make_grouped_dense
 from export.optimize.channels.identities import Channels, analyse
-from export.optimize.channels.plan import Plan, Scattered
+from export.optimize.channels.plan import MovementPlan, Scattered
 from export.optimize.channels.rewriter import Rewriter
 from export.optimize.channels.search import improve
 from export.optimize.predict import account
@@ -15,23 +15,23 @@ MOVING = ("RESHAPE", "TRANSPOSE", "SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", 
 
 
 def eliminate_channel_movement(graph: Graph, model: CostModel) -> str | None:
-    """Rewrites `graph` without shuffles and splits, as far as it understands what they do.
+    """Rewrites `graph` without the shuffles and splits that it understands.
 
-    Two ways are tried, with grouped convolutions as they are and with some of them made dense, whose outputs can have any
-    order; the one that is predicted to cost less stays.
+    It is tried twice, once with some grouped convolutions replaced by dense ones, whose outputs can have any order; the result
+    that is predicted to cost less stays.
     """
     data = graph.pack()
     spare = int(len(data) * (model.target.growth - 1) * _FOR_WEIGHTS)
     best = None
     for dense in (False, True):
         candidate = Graph(data)
-        told = [make_grouped_dense(candidate, model, spare)] if dense else []
-        if told == [None]:
+        done = [make_grouped_dense(candidate, model, spare)] if dense else []
+        if done == [None]:
             continue
-        told.append(_eliminate(candidate, model))
+        done.append(_eliminate(candidate, model))
         cost = account(candidate, model).cost
-        if any(told) and (best is None or cost < best[0]):
-            best = (cost, candidate, "; ".join(filter(None, told)))
+        if any(done) and (best is None or cost < best[0]):
+            best = (cost, candidate, "; ".join(filter(None, done)))
     if best is None:
         return None
     graph.become(best[1])
@@ -47,14 +47,14 @@ def _eliminate(graph: Graph, model: CostModel) -> str | None:
     Rewriter(graph, channels, plan, plan.lower()).run()
     graph.drop_dead_operators()
     after = graph.counts()
-    return f"{_told(before)} -> {_told(after)}; {before.get('CONV_2D', 0)} -> {after.get('CONV_2D', 0)} CONV_2D"
+    return f"{_listed(before)} -> {_listed(after)}; {before.get('CONV_2D', 0)} -> {after.get('CONV_2D', 0)} CONV_2D"
 
 
-def _told(counts: dict[str, int]) -> str:
+def _listed(counts: dict[str, int]) -> str:
     return ", ".join(f"{counts[kind]} {kind}" for kind in MOVING if counts.get(kind)) or "none"
 
 
-def _plan(graph: Graph) -> tuple[Channels, Plan]:
+def _plan(graph: Graph) -> tuple[Channels, MovementPlan]:
     """Analyses and plans; what is too scattered or not understood keeps its operators, and their inputs their order."""
     ordered: set[int] = set()
     kept: set[int] = set()
@@ -64,7 +64,7 @@ def _plan(graph: Graph) -> tuple[Channels, Plan]:
         kept |= {read.tensor for read in channels.reads if read.sources is None}
         if _settle(graph, channels, kept, frozen, ordered):
             continue
-        plan = Plan(graph, channels, kept, frozen)
+        plan = MovementPlan(graph, channels, kept, frozen)
         try:
             plan.lower()
         except Scattered as scattered:

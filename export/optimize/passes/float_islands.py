@@ -1,7 +1,7 @@
-"""Passes: what XNNPACK does not take in integers, done in floating point between a DEQUANTIZE and a QUANTIZE.
+"""Passes: compute in floating point, between a DEQUANTIZE and a QUANTIZE, the operators that XNNPACK does not take in integers.
 
-An operator that the delegate leaves out costs more than its own time: the graph falls into parts, and what stands at the
-border of two is copied.
+An operator that the delegate leaves out costs more than its own time: it splits the graph into partitions, and tensors at their
+borders are copied.
 """
 
 from collections.abc import Callable
@@ -73,12 +73,12 @@ def float_relu(graph: Graph, model: CostModel) -> str | None:
 
 
 def float_softmax(graph: Graph, model: CostModel) -> str | None:
-    """Replaces each quantized SOFTMAX by DEQUANTIZE, SOFTMAX and QUANTIZE, which is also the more exact."""
+    """Replaces each quantized SOFTMAX by DEQUANTIZE, SOFTMAX and QUANTIZE, which is also more exact."""
     return _in_float(graph, "SOFTMAX")
 
 
 def float_hard_swish(graph: Graph, model: CostModel) -> str | None:
-    """Replaces each quantized HARD_SWISH by DEQUANTIZE, HARD_SWISH and QUANTIZE, which is also the more exact."""
+    """Replaces each quantized HARD_SWISH by DEQUANTIZE, HARD_SWISH and QUANTIZE, which is also more exact."""
     return _in_float(graph, "HARD_SWISH")
 
 

@@ -1,9 +1,9 @@
-"""Pass: convolutions of images, whose few channels fill no vector unit, with neighbouring columns as channels.
+"""Pass: convolutions of images read neighbouring columns as channels, because three channels fill no vector unit.
 
 A row of W pixels of C channels is, in memory, a row of W / n pixels of n * C channels. With weights rearranged (and zeros
 between), one position of the folded convolution computes several neighbouring outputs as channels, which unfold again
-without moving. The results are the same; there are fewer positions and fewer taps of the kernel to walk over. An explicit
-padding before a convolution goes where it pays, too: see `padding.py`.
+without moving. The results are the same, at fewer positions and with fewer taps of the kernel. An explicit padding before the
+convolution is absorbed too where that pays: see `analysis/padding.py`.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ class _Fold:
 
 
 def fold_columns(graph: Graph, model: CostModel) -> str | None:
-    """Folds the convolutions for which it pays."""
+    """Folds the convolutions that become cheaper."""
     folded = absorbed_pads = 0
     for operator in list(graph.operators):
         if graph.kind(operator) != "CONV_2D" or not _is_plain(graph, operator):
@@ -60,9 +60,9 @@ def fold_columns(graph: Graph, model: CostModel) -> str | None:
         if fold is not None:
             _apply(graph, operator, fold)
             folded += 1
-    told = [f"{folded} CONV_2D with neighbouring columns as channels"] if folded else []
-    told += [f"{absorbed_pads} PAD within the convolution"] if absorbed_pads else []
-    return ", ".join(told) or None
+    done = [f"{folded} CONV_2D with neighbouring columns as channels"] if folded else []
+    done += [f"{absorbed_pads} PAD within the convolution"] if absorbed_pads else []
+    return ", ".join(done) or None
 
 
 def _folds(graph: Graph, operator: schema.OperatorT) -> list[_Fold]:

@@ -1,4 +1,4 @@
-"""Pass: clamping where it costs nothing: fused into what computes the input, also through what only moves values.
+"""Pass: fuses ReLU into the operator that computes its input, also through operators that only move values.
 
 relu(concat(a, b)) = concat(a, relu(b)) where a is never negative, and a slice of relu(x) is relu of the slice.
 """
@@ -26,7 +26,7 @@ _FUSING = frozenset(_FUSING_NAMES.split())
 
 
 def fuse_relu(graph: Graph, model: CostModel) -> str | None:
-    """Fuses RELU, RELU6 and RELU_N1_TO_1 that keep the scale."""
+    """Fuses each RELU, RELU6 and RELU_N1_TO_1 that keeps the scale."""
     fused: dict[str, int] = {}
     for operator in list(graph.operators):
         kind = graph.kind(operator)

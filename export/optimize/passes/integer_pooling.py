@@ -1,8 +1,8 @@
-"""Pass: average pooling in integers as a depthwise convolution, which XNNPACK takes and which gives the very same numbers.
+"""Pass: replaces average pooling in integers by a depthwise convolution, which XNNPACK takes and which is bit-identical.
 
 The mean of an odd number of values is a depthwise convolution with equal weights: it never lies half-way between two
 integers, where kernels differ. With padding SAME, windows at the borders see fewer values; these few outputs are computed
-apart, in floating point where their number is even (see `in_float.py`).
+apart, in floating point where their number is even (see `float_islands.py`).
 """
 
 import dataclasses
@@ -40,9 +40,9 @@ def integer_average_pool(graph: Graph, model: CostModel) -> str | None:
     """Replaces each int8 AVERAGE_POOL_2D that keeps its scale by depthwise convolutions."""
     operators, replaced = [], 0
     for operator in graph.operators:
-        made = _lowered(graph, operator) if graph.kind(operator) == "AVERAGE_POOL_2D" else None
-        operators += [operator] if made is None else made
-        replaced += made is not None
+        lowered = _lowered(graph, operator) if graph.kind(operator) == "AVERAGE_POOL_2D" else None
+        operators += [operator] if lowered is None else lowered
+        replaced += lowered is not None
     graph.operators = operators
     return f"{replaced} AVERAGE_POOL_2D as depthwise convolutions" if replaced else None
 
@@ -50,26 +50,33 @@ def integer_average_pool(graph: Graph, model: CostModel) -> str | None:
 def segments(size: int, outputs: int, kernel: int, stride: int, same: bool) -> list[Segment]:
     """Returns the runs of outputs along an axis of `size` inputs that see equally many of them, in order."""
     before = max((outputs - 1) * stride + kernel - size, 0) // 2 if same else 0
-    found: list[Segment] = []
+    result: list[Segment] = []
     for i in range(outputs):
         start, stop = max(0, i * stride - before), min(size, i * stride - before + kernel)
-        last = found[-1] if found else None
+        last = result[-1] if result else None
         if last is not None and last.taps == stop - start and start == last.start + last.outputs * stride:
-            found[-1] = Segment(last.outputs + 1, last.start, stop, last.taps)
+            result[-1] = Segment(last.outputs + 1, last.start, stop, last.taps)
         else:
-            found.append(Segment(1, start, stop, stop - start))
-    return found
+            result.append(Segment(1, start, stop, stop - start))
+    return result
 
 
 def _lowered(graph: Graph, operator: schema.OperatorT) -> list[schema.OperatorT] | None:
     x, y, options = int(operator.inputs[0]), int(operator.outputs[0]), operator.builtinOptions
-    quantization, shape, made = graph.quantization(x), graph.shape(x), graph.shape(y)
+    quantization, shape, output_shape = graph.quantization(x), graph.shape(x), graph.shape(y)
     plain = options.fusedActivationFunction == _NONE and graph.type(x) == schema.TensorType.INT8
-    if not plain or quantization is None or quantization != graph.quantization(y) or not shape or not made or len(shape) != 4:
+    if (
+        not plain
+        or quantization is None
+        or quantization != graph.quantization(y)
+        or not shape
+        or not output_shape
+        or len(shape) != 4
+    ):
         return None
     same = options.padding == schema.Padding.SAME
-    rows = segments(shape[1], made[1], options.filterHeight, options.strideH, same)
-    columns = segments(shape[2], made[2], options.filterWidth, options.strideW, same)
+    rows = segments(shape[1], output_shape[1], options.filterHeight, options.strideH, same)
+    columns = segments(shape[2], output_shape[2], options.filterWidth, options.strideW, same)
     odd = [r.taps * c.taps % 2 == 1 for r in rows for c in columns]
     if not any(odd) or len(rows) > 3 or len(columns) > 3 or options.filterHeight * options.filterWidth > _MOST:
         return None

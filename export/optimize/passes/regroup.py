@@ -1,4 +1,4 @@
-"""Pass: convolutions of the parts of a tensor, put together again, as the one grouped convolution that they are.
+"""Pass: joins the convolutions of the parts of a tensor into one grouped convolution.
 
 Converters that know no grouped convolution write SPLIT, one CONV_2D a group, and CONCATENATION.
 """
@@ -62,11 +62,11 @@ class _Regrouping:
     def _finish(self, concat: schema.OperatorT) -> None:
         """Removes a concatenation of one tensor; its activation, if it has one, goes where the tensor is computed."""
         activation = concat.builtinOptions.fusedActivationFunction
-        made = self.graph.operators[self.graph.producers()[int(concat.inputs[0])]]
-        if activation and made.builtinOptions.fusedActivationFunction not in (0, activation):
+        producer = self.graph.operators[self.graph.producers()[int(concat.inputs[0])]]
+        if activation and producer.builtinOptions.fusedActivationFunction not in (0, activation):
             return
         if activation:
-            made.builtinOptions.fusedActivationFunction = activation
+            producer.builtinOptions.fusedActivationFunction = activation
         edit.bypass(self.graph, concat)
 
     def _piece(self, tensor: int) -> _Piece | None:
@@ -198,10 +198,10 @@ def _join_quantizations(parts: list[Quantization | None], widths: list[int], axi
 
 
 def _depthwise(options: schema.Conv2DOptionsT, multiplier: int) -> schema.DepthwiseConv2DOptionsT:
-    made = schema.DepthwiseConv2DOptionsT()
-    vars(made).update({key: value for key, value in vars(options).items() if key in vars(made)})
-    made.depthMultiplier = multiplier
-    return made
+    result = schema.DepthwiseConv2DOptionsT()
+    vars(result).update({key: value for key, value in vars(options).items() if key in vars(result)})
+    result.depthMultiplier = multiplier
+    return result
 
 
 def _copy(options):

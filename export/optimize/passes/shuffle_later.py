@@ -1,6 +1,6 @@
-"""Pass: channel shuffles behind the depthwise convolution of stride 2 that follows, where there are four times fewer pixels.
+"""Pass: moves a channel shuffle behind the depthwise convolution of stride 2 that follows it: there are fewer pixels there.
 
-A depthwise convolution treats channels one by one, so that it commutes with a shuffle if its weights are permuted along.
+A depthwise convolution treats channels one by one, so that it commutes with a shuffle if its weights are permuted too.
 """
 
 import math
@@ -25,8 +25,10 @@ def shuffle_later(graph: Graph, model: CostModel) -> str | None:
 
 
 def _swap(graph: Graph, depthwise: schema.OperatorT) -> bool:
-    shape, made = graph.shape(int(depthwise.inputs[0])), graph.shape(int(depthwise.outputs[0]))
-    if not shape or not made or len(shape) != 4 or math.prod(made[:3]) >= math.prod(shape[:3]) or shape[3] != made[3]:
+    shape, output_shape = graph.shape(int(depthwise.inputs[0])), graph.shape(int(depthwise.outputs[0]))
+    if not shape or not output_shape or len(shape) != 4 or shape[3] != output_shape[3]:
+        return False
+    if math.prod(output_shape[:3]) >= math.prod(shape[:3]):
         return False
     weights, *bias = (int(t) for t in depthwise.inputs[1:])
     quantization = graph.quantization(weights)
@@ -41,7 +43,7 @@ def _swap(graph: Graph, depthwise: schema.OperatorT) -> bool:
     constants = [t if t < 0 else _taken(graph, t, order) for t in (weights, *bias)]
     depthwise.inputs = [source, *constants]
     y = int(depthwise.outputs[0])
-    unshuffled = like(graph, y, made, "/unshuffled")
+    unshuffled = like(graph, y, output_shape, "/unshuffled")
     depthwise.outputs = [unshuffled]
     at = next(i for i, operator in enumerate(graph.operators) if operator is depthwise) + 1
     graph.operators[at:at] = _shuffle(graph, unshuffled, y, rows)

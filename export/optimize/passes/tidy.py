@@ -1,7 +1,6 @@
-"""Pass: operators that do nothing, or that another one undoes, vanish; what is done twice is done once.
+"""Pass: removes operators that do nothing or cancel each other, and computes once what converters compute twice.
 
-Converters leave them: reshapes of reshapes, transposes there and back, paddings by nothing, and quantizations to where the
-values came from.
+Converters leave reshapes of reshapes, transposes there and back, empty paddings, and quantizations back to the original scale.
 """
 
 from ai_edge_litert import schema_py_generated as schema
@@ -23,16 +22,16 @@ _ONCE = (
 
 
 def tidy(graph: Graph, model: CostModel) -> str | None:
-    """Removes what has no effect."""
+    """Removes operators without effect."""
     before = len(graph.operators)
     pass_ = _Tidying(graph)
     while pass_.sweep():
         pass
     graph.drop_dead_operators()
     removed = before - len(graph.operators)
-    told = [f"{removed} operators without effect removed"] if removed else []
-    told += [f"{pass_.rewritten} chains shortened"] if pass_.rewritten else []
-    return ", ".join(told) or None
+    done = [f"{removed} operators without effect removed"] if removed else []
+    done += [f"{pass_.rewritten} chains shortened"] if pass_.rewritten else []
+    return ", ".join(done) or None
 
 
 class _Tidying:

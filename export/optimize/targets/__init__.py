@@ -1,7 +1,7 @@
-"""Targets: kinds of processors, and what operators cost there. One JSON file beside this module for each.
+"""Targets: kinds of processors and the costs of operators on them, one JSON file beside this module for each.
 
-A file names where its numbers come from. `export.calibrate` makes one of any machine's, or of times that a phone has
-measured.
+Each file names the source of its numbers. `export.calibrate` makes a file for this machine, or from times measured on a phone:
+see docs/targets.md.
 """
 
 import dataclasses
@@ -10,6 +10,8 @@ import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
+
+from shufflenet_tf.errors import UserError
 
 PHONE = "phone"  # the default of the whole export
 HOST = "host"  # this very machine
@@ -46,8 +48,8 @@ _MOST = 1e12  # of any number: beyond, sums of costs would not be finite
 _LONGEST = 1000  # letters of a text
 
 
-class InvalidTarget(ValueError):
-    """A target that can't be used; the message is a sentence."""
+class InvalidTarget(UserError):
+    """A target that can't be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """What a graph asks of a target.
+    """The cost of a graph on a target.
 
     Attributes:
       cost: in the target's unit.
@@ -186,8 +188,8 @@ def _check(fields: Any, path: str) -> None:
     for field in dataclasses.fields(Target):
         if field.type is str:
             value = fields.get(field.name)
-            told = isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable()
-            require(told, f"its {field.name!r} is no text of one line")
+            is_line = isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable()
+            require(is_line, f"its {field.name!r} is no text of one line")
     rate = fields.get("per_millisecond")
     require(_is_number(rate, 1 / _MOST), f"'per_millisecond' is no number above 0, up to {_MOST:.0e}")
     for name in ("partition", "synchronization"):

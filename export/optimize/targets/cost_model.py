@@ -1,4 +1,4 @@
-"""What operators cost on a target: just good enough to choose between equal graphs.
+"""Costs of operators on a target, precise enough to choose between equal graphs.
 
 Each operator has a formula whose coefficients are the target's (`targets/`): a call, something for each pixel (a run of
 channels), something for each element. Convolutions are computed in tiles of `rows` pixels by `columns` output channels, in

@@ -11,7 +11,7 @@ from export.optimize.targets import COEFFICIENTS, INT8_ONLY, TYPES
 from export.optimize.targets.cost_model import convolution_terms, depthwise_terms, linear_terms, transpose_terms
 from export.optimize.targets.specimens import INVOKE, PARTITION, Specimen
 
-_SLACK = 0.25  # of what running a graph takes at all: operators that take less can't be told from it
+_SLACK = 0.25  # of what running a graph takes at all: faster operators disappear in it
 FOLDS = 5  # one operator in so many is held out, in turn, to see how well the others predict it
 _ROWS, _COLUMNS, _DEPTHS, _LANES = (1, 2, 4, 6, 8, 16), (8, 16, 32, 64), (1, 4, 8, 64), (4, 8, 16, 32)
 Terms = Callable[[Mapping[str, int]], dict[str, float]]
@@ -19,7 +19,7 @@ Terms = Callable[[Mapping[str, int]], dict[str, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """How well the costs of one operator on one type are told.
+    """How well the costs of one operator on one type are predicted.
 
     Attributes:
       count: number of specimens.
@@ -58,14 +58,14 @@ def fit(specimens: Iterable[Specimen], times: Mapping[str, float]) -> tuple[dict
         for operator in COEFFICIENTS:
             if type_ != "int8" and operator in INT8_ONLY:
                 continue
-            own = [(sizes, max(time - invoke, 0.0)) for sizes, time in rows.get((type_, operator), [])]
-            if len(own) < 3:
-                raise InvalidTimes(f"There are {len(own)} times of {type_} {operator}, and three or more are needed.")
+            samples = [(sizes, max(time - invoke, 0.0)) for sizes, time in rows.get((type_, operator), [])]
+            if len(samples) < 3:
+                raise InvalidTimes(f"There are {len(samples)} times of {type_} {operator}, and three or more are needed.")
             try:
-                costs[type_][operator], median, worst = _fit_operator(operator, own, _SLACK * invoke)
+                costs[type_][operator], median, worst = _fit_operator(operator, samples, _SLACK * invoke)
             except RuntimeError:  # of SciPy, that it finds no end
                 raise InvalidTimes(f"The times of {type_} {operator} follow from no costs.") from None
-            fits.append(Fit(type_, operator, len(own), median, worst))
+            fits.append(Fit(type_, operator, len(samples), median, worst))
         partition = partition if type_ != "int8" else _chain(rows.get((type_, PARTITION), []), f"{type_} {PARTITION}")[1] - each
     return costs, float(f"{max(partition, 0.0):.4g}"), fits
 
@@ -93,8 +93,8 @@ def _fit_operator(
         if best is None or score < best[0]:
             best = (score, shape, names, _solve(matrix, times, slack), errors)
     _, shape, names, values, errors = best
-    found = {**shape, **dict(zip(names, (float(f"{value:.4g}") for value in values), strict=True))}
-    return found, float(np.median(errors)), float(errors.max())
+    coefficients = {**shape, **dict(zip(names, (float(f"{value:.4g}") for value in values), strict=True))}
+    return coefficients, float(np.median(errors)), float(errors.max())
 
 
 def _forms(operator: str) -> Iterable[tuple[dict[str, int], Terms]]:

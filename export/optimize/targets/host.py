@@ -15,6 +15,8 @@ from export.flatbuffer import runtime
 from export.optimize.targets import HOST, InvalidTarget, Target
 from export.optimize.targets.fitting import Fit, fit
 from export.optimize.targets.specimens import specimens
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.files import atomic_path, check_writable
 
 _ROUNDS = 12  # through all specimens, so that a busy moment does not meet all runs of one
 _SECONDS = 0.03  # of timed runs a specimen and round
@@ -36,13 +38,13 @@ def processor() -> str:
         info = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return name
-    if found := re.search(r"^(?:model name|Processor|Hardware)\s*:\s*(.+)$", info, re.MULTILINE):
-        name = found[1].strip()
-    elif found := re.search(r"^CPU part\s*:\s*(.+)$", info, re.MULTILINE):
-        name = f"{platform.machine()} part {found[1].strip()}"
+    if match := re.search(r"^(?:model name|Processor|Hardware)\s*:\s*(.+)$", info, re.MULTILINE):
+        name = match[1].strip()
+    elif match := re.search(r"^CPU part\s*:\s*(.+)$", info, re.MULTILINE):
+        name = f"{platform.machine()} part {match[1].strip()}"
     known = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
-    if found := re.search(r"^(?:flags|Features)\s*:\s*(.+)$", info, re.MULTILINE):
-        present = set(found[1].split())
+    if match := re.search(r"^(?:flags|Features)\s*:\s*(.+)$", info, re.MULTILINE):
+        present = set(match[1].split())
         flags = " ".join(flag for flag in known if flag in present)
     return f"{name} ({flags})" if flags else name
 
@@ -68,7 +70,7 @@ def measure(progress: Progress = lambda done, total, name: None) -> dict[str, fl
         progress(n, total, specimen.name)
         times[specimen.name] += _timed(runner)
     progress(total, total, "done")
-    return {name: float(np.quantile(own, _QUANTILE)) / 1e3 for name, own in times.items()}
+    return {name: float(np.quantile(runs, _QUANTILE)) / 1e3 for name, runs in times.items()}
 
 
 def _timed(runner) -> list[int]:
@@ -115,10 +117,6 @@ def this_machine() -> Target:
     Raises:
       InvalidTarget: the folder that it is kept in can't be written.
     """
-    # Imported here because the library loads TensorFlow, which all other targets do without.
-    from shufflenet_tf.errors import UserError
-    from shufflenet_tf.files import atomic_path, check_writable
-
     path = cache_path()
     if path.exists():
         try:
@@ -132,16 +130,16 @@ def this_machine() -> Target:
             f"This machine's target can't be kept in {path.parent}: set XDG_CACHE_HOME to a folder that can be written."
         ) from None
     print(f"Measuring what operators cost on this machine, once (kept in {path}) …", file=sys.stderr, flush=True)
-    made, _ = target(measure(progress_bar))
+    measured, _ = target(measure(progress_bar))
     with atomic_path(path) as temporary:
-        temporary.write_text(made.to_json(), encoding="utf-8")
-    return made
+        temporary.write_text(measured.to_json(), encoding="utf-8")
+    return measured
 
 
-def warn_of_version(found: Target) -> None:
+def warn_of_version(chosen: Target) -> None:
     """Warns on stderr of a target of another version of the runtime, whose kernels may cost otherwise."""
-    if found.litert.split(".")[:2] != litert_version().split(".")[:2]:
-        sentence = f"the target {found.name} was made with LiteRT {found.litert}, and this is {litert_version()}"
+    if chosen.litert.split(".")[:2] != litert_version().split(".")[:2]:
+        sentence = f"the target {chosen.name} was made with LiteRT {chosen.litert}, and this is {litert_version()}"
         print(f"Warning: {sentence}: its costs may be off; export.calibrate makes it anew.", file=sys.stderr, flush=True)
 
 

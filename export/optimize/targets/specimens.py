@@ -134,7 +134,7 @@ def _on_maps(side: int, c: int) -> dict[str, tuple[int, int, Callable]]:
         return functools.partial(_apply, (1, side, side, c), function, arguments, named)
 
     pixels, fewer, half = side * side, (-(-side // 2)) ** 2, c // 2
-    made = {
+    graphs = {
         "depthwise:3": (pixels, c, on(Net.depthwise)),
         "depthwise:s3": (fewer, c, on(Net.depthwise, stride=2)),
         "slice": (pixels, half, on(Net.slice, 0, half)),
@@ -157,7 +157,7 @@ def _on_maps(side: int, c: int) -> dict[str, tuple[int, int, Callable]]:
         "dequantize": (pixels, c, functools.partial(_converted, side, c, schema.TensorType.INT8, "DEQUANTIZE")),
         "recode": (pixels, c, functools.partial(_converted, side, c, schema.TensorType.UINT8, "QUANTIZE")),
     }
-    return made
+    return graphs
 
 
 def _apply(shape: tuple[int, ...], function: Callable, arguments: tuple, named: dict, net: Net) -> int | tuple[int, ...]:
@@ -233,8 +233,8 @@ def _converted(side: int, channels: int, type_: int, kind: str, net: Net) -> int
         schema.TensorType.UINT8: Quantization((0.05,), (121,)),
     }
     x = net.graph.add_tensor(shape, type_, "input", quantization.get(type_))
-    made = real if kind == "DEQUANTIZE" else schema.TensorType.INT8
-    y = net.graph.add_tensor(shape, made, "output", quantization.get(made))
+    output_type = real if kind == "DEQUANTIZE" else schema.TensorType.INT8
+    y = net.graph.add_tensor(shape, output_type, "output", quantization.get(output_type))
     net.graph.subgraph.inputs = [x]
     make_options = schema.DequantizeOptionsT if kind == "DEQUANTIZE" else schema.QuantizeOptionsT
     net.graph.operators.append(net.graph.operator(kind, [x], [y], make_options()))

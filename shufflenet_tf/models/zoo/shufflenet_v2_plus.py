@@ -14,6 +14,7 @@ V2 with hard swish, squeeze-and-excitation and kernels from an architecture sear
     linear
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.models.layers import INITIALIZER, ConvBNReLU, HardSwish, SqueezeExcite, register
 from shufflenet_tf.models.units import Branch, ShufflenetStage
+from shufflenet_tf.weights.published import Checkpoint
 from shufflenet_tf.wiring import Wiring
 
 CHANNELS = {"small": (36, 104, 208, 416), "medium": (48, 128, 256, 512), "large": (68, 168, 336, 672)}
@@ -37,7 +39,7 @@ class ShuffleNetV2Plus(ImageClassifier):
     """ShuffleNet V2+, from normalised images to class probabilities.
 
     Args:
-      size: "small", "medium" or "large".
+      size: "small", "medium" or "large"; None: that of `weights`, else "small".
       wiring: a name or a Wiring; None: that of `weights`, else megvii's.
       Others: see ImageClassifier.
 
@@ -47,7 +49,15 @@ class ShuffleNetV2Plus(ImageClassifier):
 
     default_wiring = "megvii"
 
-    def __init__(self, size: str = "small", wiring: str | Wiring | Mapping[str, Any] | None = None, **kwargs):
+    def __init__(
+        self,
+        size: str | None = None,
+        wiring: str | Wiring | Mapping[str, Any] | None = None,
+        weights: str | os.PathLike | Checkpoint | None = None,
+        **kwargs,
+    ):
+        weights, (size,) = self.fill(weights, size=size)
+        size = size or "small"
         if size not in CHANNELS:
             raise UserError(f"ShuffleNet V2+ comes in the sizes {', '.join(CHANNELS)}, not {size!r}.")
 
@@ -61,7 +71,13 @@ class ShuffleNetV2Plus(ImageClassifier):
             return {**maps, "features": ConvBNReLU(LAST, activation="hard_swish", name="conv5")(x)}
 
         network = f"shufflenet_v2_plus_{size}"
-        super().__init__(trunk, network=network, config={"size": size}, wiring=wiring, head=_head, **kwargs)
+        super().__init__(trunk, network=network, config={"size": size}, wiring=wiring, head=_head, weights=weights, **kwargs)
+
+    @classmethod
+    def arguments_of(cls, checkpoint: Checkpoint) -> dict[str, Any] | None:
+        """Returns the size of the network that a checkpoint is of; None: it is no ShuffleNet V2+."""
+        sizes = [size for size, stages in CHANNELS.items() if (STEM, *stages) == checkpoint.channels]
+        return {"size": sizes[0]} if sizes and checkpoint.family == "v2_plus" else None
 
 
 def _branch(kernel: int | str, stage: int) -> Branch:

@@ -58,8 +58,8 @@ class PlainUnit(Composite):
     def build(self, input_shape):
         common, filters, strides = {"dtype": self.dtype_policy}, self.filters, self.strides
 
-        def conv(name, made, *args, **kwargs):
-            return ConvBNReLU(made, *args, name=f"{self.name}.{name}", **kwargs, **common)
+        def conv(name, channels, *args, **kwargs):
+            return ConvBNReLU(channels, *args, name=f"{self.name}.{name}", **kwargs, **common)
 
         self.shortcut = self.add = None
         if not self.bottleneck:

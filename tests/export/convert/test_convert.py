@@ -6,8 +6,10 @@ import tensorflow as tf
 from photos import write_photos
 
 import shufflenet_tf as st
-from export.convert.from_keras import _edge, _folded, _stem, convert, trace
-from export.convert.precision import Quantization, calibration_images
+from export.convert.calibration_images import read_calibration_images
+from export.convert.from_keras import convert, trace
+from export.convert.precision import Precision
+from export.convert.stem import Stem, edge
 from export.flatbuffer.graph import Graph, schema
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models import v1, v2
@@ -85,7 +87,7 @@ def test_float_graph_equals_keras(name, size, given, pixels, tmp_path):
 def test_edge_is_that_of_the_convolution(side, symmetric):
     x = np.random.default_rng(0).normal(size=(1, side, side, 1)).astype(np.float32)
     kernel = np.random.default_rng(1).normal(size=(3, 3, 1, 1)).astype(np.float32)
-    before, behind = _edge(side, 3, 2, symmetric)
+    before, behind = edge(side, 3, 2, (1, 1) if symmetric else None)
     framed = tf.nn.conv2d(tf.pad(x, [[0, 0], [before, behind], [before, behind], [0, 0]]), kernel, 2, "VALID")
     padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]) if symmetric else x
     expected = tf.nn.conv2d(padded, kernel, 2, "VALID" if symmetric else "SAME")
@@ -107,11 +109,11 @@ def test_edge_is_that_of_the_convolution(side, symmetric):
 def test_any_first_convolution_takes_the_preprocessing_in(name, size, contract, pixels, monkeypatch):
     monkeypatch.setattr(alexnet, "HIDDEN", 8)
     model = network(name, size, preprocessing=contract).model
-    pads, _ = _stem(model)
-    stem = tf.keras.Model(model.input, model.layers[1 + len(pads)].output)
+    first = Stem.of(model)
+    stem = tf.keras.Model(model.input, model.layers[1 + len(first.pads)].output)
     images = np.tile(pixels, (1, 2, 2, 1))[:, : size[0], : size[1]]
     expected = stem(model.preprocessing.normalize(images)).numpy()
-    with _folded(model):
+    with first.taking_pixels():
         folded = stem(images.astype(np.float32)).numpy()
     np.testing.assert_allclose(folded, expected, atol=1e-5 * np.abs(expected).max())
     np.testing.assert_array_equal(stem(model.preprocessing.normalize(images)), expected, "the model is as it was")
@@ -139,7 +141,7 @@ def once():
 def test_smaller_kinds(kind, bound, smaller, once, pixels, tmp_path):
     bundle, traced, floats = once
     images = pixels[:, :48, :64]
-    content = convert(traced, Quantization(kind, calibration=list(images)))
+    content = convert(traced, Precision(kind, calibration=list(images)))
     expected = bundle.classify(images)
     np.testing.assert_allclose(classified(content, images, tmp_path), expected, atol=bound)
     assert len(content) < smaller * len(floats)
@@ -148,7 +150,7 @@ def test_smaller_kinds(kind, bound, smaller, once, pixels, tmp_path):
 
 @pytest.mark.parametrize("output", ["uint8", "float32"])
 def test_int8_takes_and_returns_what_it_says(output, once, pixels):
-    graph = Graph(convert(once[1], Quantization("int8", output, [pixels[0, :48, :64] // 2])))
+    graph = Graph(convert(once[1], Precision("int8", output, [pixels[0, :48, :64] // 2])))
     image, probabilities = graph.inputs[0], graph.outputs[0]
     assert graph.quantization(image).scale == (1.0,) and graph.quantization(image).zero_point == (0,), "a pixel is a pixel"
     assert graph.type(probabilities) == getattr(schema.TensorType, output.upper())
@@ -161,7 +163,7 @@ def test_real_weights_in_int8(shared, tmp_path, monkeypatch):
     bundle = st.load(shared / "golden/megvii/shufflenetv1_0.5x_Group3.pth.tar")
     with np.load(shared / "golden/inputs/megvii.npz") as file:
         images = file["image_uint8_rgb_nhwc"]
-    content = convert(bundle.model, Quantization("int8", calibration=list(images)))
+    content = convert(bundle.model, Precision("int8", calibration=list(images)))
     assert (classified(content, images, tmp_path).argmax(-1) == bundle.classify(images).argmax(-1)).all()
 
 
@@ -174,9 +176,9 @@ def test_what_cannot_be_converted():
     with pytest.raises(UserError, match="has no preprocessing of ours"):
         convert(tf.keras.Sequential([tf.keras.Input((32, 32, 3)), tf.keras.layers.Flatten()]))
     with pytest.raises(UserError, match="--calibration"):
-        Quantization("int8")
+        Precision("int8")
     with pytest.raises(UserError, match="no quantization 'int4'"):
-        Quantization("int4")
+        Precision("int4")
 
 
 @pytest.mark.parametrize("spec", ["{}", "folder:{}"])
@@ -184,20 +186,20 @@ def test_calibration_images(spec, tmp_path):
     bundle = network("shufflenet_v2_0.5x", (32, 32))
     folder = write_photos(tmp_path / "photos")
     spec = spec.format(folder)
-    images = calibration_images(spec, bundle, 20)
+    images = read_calibration_images(spec, bundle, 20)
     assert len(images) == 20 and {(i.shape, i.dtype) for i in images} == {((32, 32, 3), np.dtype(np.uint8))}
     assert len({i.tobytes() for i in images}) == 20
-    assert all(np.array_equal(a, b) for a, b in zip(images, calibration_images(spec, bundle, 20), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(images, read_calibration_images(spec, bundle, 20), strict=True))
     with pytest.raises(UserError, match=r"has \d+ images and 999 are asked for: give --calibration_images="):
-        calibration_images(spec, bundle, 999)
+        read_calibration_images(spec, bundle, 999)
 
 
 def test_calibration_folder_that_is_empty_or_of_damaged_photos(tmp_path):
     bundle = network("shufflenet_v2_0.5x", (32, 32))
     with pytest.raises(UserError, match="no photo in"):
-        calibration_images(str(tmp_path), bundle, 1)
+        read_calibration_images(str(tmp_path), bundle, 1)
     (tmp_path / "a.jpg").write_bytes(b"no photo")
     with pytest.raises(UserError, match="no photo in"):
-        calibration_images(str(tmp_path), bundle, 1)
+        read_calibration_images(str(tmp_path), bundle, 1)
     with pytest.raises(UserError, match="There is no dataset"):
-        calibration_images(str(tmp_path / "nowhere"), bundle, 1)
+        read_calibration_images(str(tmp_path / "nowhere"), bundle, 1)

@@ -100,14 +100,14 @@ def test_mediapipe_reads_it(shared, tmp_path):
     """MediaPipe's own ImageClassifier takes the exported file as it is and gives our answers."""
     mediapipe = pytest.importorskip("mediapipe", reason="needs `pip install mediapipe`, in an environment of its own")
     from export.convert.from_keras import convert
-    from export.convert.precision import Quantization
+    from export.convert.precision import Precision
 
     bundle = st.load(shared / "golden/onnx_zoo/shufflenet_v2_1.0x_bn_fused.npz")
     with np.load(shared / "golden/inputs/torchvision.npz") as file:
         images = file["image_uint8_rgb_nhwc"]
     vision = mediapipe.tasks.vision
     for kind in ("float32", "int8"):
-        model = convert(bundle.model, Quantization(kind, calibration=list(images)))
+        model = convert(bundle.model, Precision(kind, calibration=list(images)))
         path = tmp_path / f"{kind}.tflite"
         path.write_bytes(metadata.attach(model, "v2", kind, bundle.labels, bundle.preprocessing))
         options = vision.ImageClassifierOptions(mediapipe.tasks.BaseOptions(model_asset_path=str(path)), max_results=1)

@@ -9,7 +9,7 @@ from nchw_builder import Nchw
 
 from export.flatbuffer import inspection, runtime
 from export.flatbuffer.graph import Graph
-from export.optimize import pass_manager
+from export.optimize import equality, pass_manager
 from export.optimize.passes import PASSES
 from export.optimize.targets.cost_model import CostModel
 
@@ -20,8 +20,8 @@ def cleaned(model: bytes, names: tuple[str, ...] = FIRST) -> bytes:
     """Applies these passes, none of which may fail."""
     for p in PASSES:
         if p.name in names:
-            model, told = pass_manager.apply(p, model, CostModel())
-            assert not told.startswith(("undone", "left alone")), f"{p.name}: {told}"
+            model, step = pass_manager.apply(p, model, CostModel())
+            assert not step.text.startswith(("undone", "left alone")), step
     return model
 
 
@@ -32,7 +32,7 @@ def counts(model: bytes, *kinds: str) -> dict[str, int]:
 
 
 def assert_equal(model: bytes, result: bytes) -> None:
-    difference = runtime.compare(model, result, count=6)
+    difference = equality.compare(model, result, count=6)
     assert difference.quanta == 0 and difference.relative <= 1e-5, difference
 
 

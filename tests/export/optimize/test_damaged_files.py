@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 import export.optimize as optimizer
 from export.flatbuffer import validation
 from export.flatbuffer.graph import Graph
+from export.flatbuffer.model import Step
 from export.optimize import optimize, process
 from export.optimize.targets import Account
 from shufflenet_tf.errors import UserError
@@ -119,20 +120,21 @@ def test_mutated_models_never_crash_the_caller(model):
 
 def test_a_pass_at_which_the_process_dies_is_left_out(model, monkeypatch):
     asked = []
+    undone = Step("softmax", False, "undone")
 
-    def work(data, threads, skipped, deadline, target):
+    def work(data, threads, skipped, deadline, target, timed):
         asked.append(dict(skipped))
         if not skipped:
             return -11, [{"pass": "ReLU"}, {"pass": "softmax"}], b""
         predicted = [dataclasses.asdict(Account(1.0, 1.0, 1, 1))] * 2
         return (
             0,
-            [{"steps": [["softmax", "undone"]], "before": {}, "after": {}, "predicted": predicted, "measured": None}],
+            [{"steps": [dataclasses.asdict(undone)], "before": {}, "after": {}, "predicted": predicted, "measured": None}],
             data,
         )
 
     monkeypatch.setattr("export.optimize._work", work)
-    assert optimize(model).steps == [("softmax", "undone")]
+    assert optimize(model).steps == (undone,)
     assert asked == [{}, {"softmax": "made the interpreter crash"}]
 
 
@@ -155,7 +157,7 @@ def test_a_step_that_takes_too_long_is_left_out_and_blamed(model, monkeypatch, s
     limit = optimizer._limit
     monkeypatch.setattr(optimizer, "_limit", lambda name: 0.0 if name == step else limit(name))
     result = optimize(model)
-    assert "took more than 0 seconds" in dict(result.steps)[step]
+    assert "took more than 0 seconds" in next(s.text for s in result.steps if s.name == step)
     assert "TRANSPOSE" not in result.after
 
 
@@ -164,7 +166,7 @@ def test_when_all_time_is_over_the_file_stays_as_it_was(model, monkeypatch):
     monkeypatch.setattr(optimizer, "TIMEOUT", 0.0)
     result = optimize(model)
     assert result.model == model and result.before == result.after == {"ADD": 1}
-    assert result.steps == [("all", "left alone: the 0 seconds for all passes were over during 'ReLU'")]
+    assert result.steps == (Step("all", False, "left alone: the 0 seconds for all passes were over during 'ReLU'"),)
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess:

@@ -10,10 +10,11 @@ import tensorflow as tf
 import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
 
-from export.benchmark import benchmark
 from export.flatbuffer import inspection, packed, refusal, runtime, validation
 from export.flatbuffer.graph import Graph
-from export.optimize import batch, optimize, worker
+from export.flatbuffer.model import Step
+from export.measure.benchmarking import benchmark
+from export.optimize import batch, equality, optimize, worker
 from shufflenet_tf.errors import UserError
 
 
@@ -41,7 +42,7 @@ def test_weights_behind_the_flatbuffer_are_read_and_come_back_inside(outside, tm
     result = optimize(outside)
     assert "TRANSPOSE" in result.before and "TRANSPOSE" not in result.after
     assert not any(b.offset for b in schema.ModelT.InitFromPackedBuf(bytearray(result.model), 0).buffers)
-    assert runtime.compare(outside, result.model).tolerable
+    assert equality.compare(outside, result.model).tolerable
     (tmp_path / "outside.tflite").write_bytes(outside)
     assert inspection.multiply_adds(inspection.read(tmp_path / "outside.tflite")) > 0
     assert benchmark([tmp_path / "outside.tflite"], runs=1, warmup=0)[0].partitions == 1
@@ -53,7 +54,7 @@ def test_labels_behind_weights_behind_the_flatbuffer_are_kept(outside):
         archive.writestr("labels.txt", "cat\ndog\n")
     result = optimize(target.getvalue()).model
     assert zipfile.ZipFile(io.BytesIO(result)).read("labels.txt") == b"cat\ndog\n"
-    assert runtime.compare(outside, result).tolerable
+    assert equality.compare(outside, result).tolerable
 
 
 def _moved(data: bytes, change) -> bytes:
@@ -91,7 +92,7 @@ def test_large_options_of_custom_operators_are_read_too():
 def test_an_open_batch_is_taken_as_one(flatten):
     model = _classifier(None, flatten=flatten)
     result = optimize(model)
-    assert result.steps[0] == ("batch", "taken as 1, where the input [-1, 16, 16, 3] leaves it open")
+    assert result.steps[0] == Step("batch", True, "taken as 1, where the input [-1, 16, 16, 3] leaves it open")
     assert "TRANSPOSE" in result.before and "TRANSPOSE" not in result.after
     assert not {"SHAPE", "PACK", "STRIDED_SLICE"} & result.after.keys()
     graph = Graph(result.model)
@@ -99,7 +100,7 @@ def test_an_open_batch_is_taken_as_one(flatten):
     runner = runtime.interpreter(result.model)
     runner.resize_tensor_input(runner.get_input_details()[0]["index"], [1, 16, 16, 3])
     runner.allocate_tensors()
-    assert runtime.compare(model, result.model).tolerable
+    assert equality.compare(model, result.model).tolerable
 
 
 def test_an_open_batch_stays_open_where_there_is_nothing_to_gain():
@@ -109,7 +110,7 @@ def test_an_open_batch_stays_open_where_there_is_nothing_to_gain():
         tensor.shapeSignature = [-1, *tensor.shape[1:]] if len(tensor.shape) == 4 and tensor.buffer == 0 else None
     model = net.done(int(net.graph.operators[0].outputs[0]))
     result = optimize(model)
-    assert result.model == model and result.steps[-1][0] == "batch" and "left open after all" in result.steps[-1][1]
+    assert result.model == model and result.steps[-1].name == "batch" and "left open after all" in result.steps[-1].text
     assert result.ratio == 1 and result.predicted[0].multiply_adds > 0
 
 
@@ -122,7 +123,7 @@ def test_other_open_sides_are_left_alone():
     model = net.done(y)
     result = optimize(model)
     assert result.model == model
-    assert result.steps[0][1].startswith("left alone: the input [1, -1, 8, 4] has other open sides than the batch")
+    assert result.steps[0].text.startswith("left alone: the input [1, -1, 8, 4] has other open sides than the batch")
 
 
 def test_a_size_that_depends_on_values_is_no_batch():
@@ -139,7 +140,7 @@ def test_an_operator_that_the_reference_kernels_lack_is_no_refusal(kind):
     net = build.Net((1, 7, 7, 4), False)
     x = net.shuffle(net.conv(net.input, 6), 2)
     result = optimize(net.done(net.conv(net.op(kind, [x], net.shape(x), None), 4)))
-    assert result.steps[0][0] == "reference kernels" and f"they lack {kind}" in result.steps[0][1]
+    assert result.steps[0].name == "reference kernels" and f"they lack {kind}" in result.steps[0].text
     assert result.after == {"CONV_2D": 2, kind: 1}
 
 

@@ -7,9 +7,8 @@ import pytest
 import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
 
-from export.flatbuffer import runtime
 from export.flatbuffer.graph import Graph
-from export.optimize import pass_manager
+from export.optimize import equality, pass_manager
 from export.optimize.passes import PASSES, fold_columns
 from export.optimize.passes.shuffle_later import shuffle_later
 from export.optimize.targets import Target
@@ -17,8 +16,8 @@ from export.optimize.targets.cost_model import CostModel
 
 
 def equal(model: bytes, result: bytes) -> bool:
-    difference = runtime.compare(model, result, count=4)
-    return difference.quanta == 0 and difference.relative <= runtime.TOLERANCE
+    difference = equality.compare(model, result, count=4)
+    return difference.quanta == 0 and difference.relative <= equality.TOLERANCE
 
 
 def order(graph: Graph) -> list[str]:
@@ -64,8 +63,8 @@ def test_other_shuffles_stay_where_they_are(case):
 def test_the_pipeline_takes_the_later_shuffle_where_it_pays():
     net = build.Net((1, 28, 28, 24), True)
     model = net.done(net.depthwise(net.shuffle(net.input, 3), 3, 2))  # nothing could take the shuffle up
-    result, told = pass_manager.apply(next(p for p in PASSES if p.name == "later shuffles"), model, CostModel())
-    assert told.startswith("1 shuffles behind") and "bit-identical" in told and result != model
+    result, step = pass_manager.apply(next(p for p in PASSES if p.name == "later shuffles"), model, CostModel())
+    assert step.text.startswith("1 shuffles behind") and "bit-identical" in step.text and result != model
 
 
 def by_taps() -> CostModel:

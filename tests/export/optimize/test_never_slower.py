@@ -1,18 +1,21 @@
 """Whatever the graph and whatever the target: the result computes the same, and is never predicted slower than what came in."""
 
+from collections.abc import Iterable
+
 import pytest
 import random_converted_graphs
 import random_graphs
 import tflite_builder as build
 from ai_edge_litert import schema_py_generated as schema
+from amount import examples
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from export.flatbuffer import runtime
 from export.flatbuffer.graph import Graph
+from export.flatbuffer.model import Step
 from export.measure import timing
-from export.optimize import optimize, pass_manager, summary
-from export.optimize.pass_manager import NOTHING, Pipeline
+from export.optimize import equality, optimize, pass_manager, summary
+from export.optimize.pass_manager import Pipeline
 from export.optimize.passes import Pass
 from export.optimize.passes.fold_columns import reshape
 from export.optimize.predict import account
@@ -50,23 +53,27 @@ def shrinking(draw) -> bytes:
 _QUANTIZATIONS = st.sampled_from([{}, {"scale": 0.03, "zero_point": -128}, {"scale": 0.1, "zero_point": 12}])
 
 
-def check(model: bytes, target: str, threads: int = 1) -> tuple[bytes, pass_manager.Steps]:
+def texts(steps: Iterable[Step]) -> dict[str, str]:
+    return {step.name: step.text for step in steps}
+
+
+def check(model: bytes, target: str, threads: int = 1) -> tuple[bytes, list[Step]]:
     """Optimizes and checks everything that is promised of the result."""
     cost = CostModel(threads, Target.of(target))
     limit = cost.target.growth * len(model)
     result, steps = Pipeline(cost, limit=limit).run(model)
     # The check at the end of each pass is a safety net: nothing may fall into it, but for what was made too large.
-    caught = [told for _, told in steps if told.startswith(("undone", "left alone")) and "are the limit" not in told]
+    caught = [s.text for s in steps if s.text.startswith(("undone", "left alone")) and "are the limit" not in s.text]
     assert not caught, caught
     before, after = account(Graph(model), cost), account(Graph(result), cost)
     assert after.cost < before.cost or result == model, steps
     assert len(result) <= limit or result == model
     if result == model:
-        done = [told for _, told in steps if told != NOTHING]
-        assert all(told.startswith(("no gain on ", "left alone: the file would have")) for told in done), steps
+        assert not any(s.changed for s in steps)
+        assert all(s.text.startswith(("no gain on ", "left alone: the file would have")) for s in steps if s.text), steps
     else:
-        rounding = {name for name, told in steps if "differs by at most" in told and "quanta" in told}
-        difference = runtime.compare(model, result, 4, threads)
+        rounding = {s.name for s in steps if "differs by at most" in s.text and "quanta" in s.text}
+        difference = equality.compare(model, result, 4, threads)
         assert difference.tolerable or (rounding and rounding <= _ROUNDS), (str(difference), steps)
     return result, steps
 
@@ -75,7 +82,7 @@ _ROUNDS = {p.name for p in pass_manager.PASSES if p.rounds}
 
 
 @pytest.mark.parametrize("target", names())
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(model=st.one_of(ANY, shrinking()), threads=st.sampled_from([1, 1, 2]))
 def test_no_random_graph_becomes_slower(target, model, threads):
     note(str([f"{Graph(model).kind(o)}{list(o.inputs)}->{list(o.outputs)}" for o in Graph(model).operators]))
@@ -99,8 +106,8 @@ CASES = [(True, target) for target in names()] + [(False, "phone"), (False, "x86
 def test_no_network_becomes_slower(network, int8, target):
     model = NETWORKS[network](int8)
     result, steps = check(model, target)
-    difference = runtime.compare(model, result, 4)
-    assert difference.quanta == 0 and difference.relative <= runtime.TOLERANCE
+    difference = equality.compare(model, result, 4)
+    assert difference.quanta == 0 and difference.relative <= equality.TOLERANCE
     cost = CostModel(1, Target.of(target))
     # In floating point a shuffle may cost less than what would replace it, or the file would grow too much.
     assert not int8 or account(Graph(result), cost).cost < 0.97 * account(Graph(model), cost).cost, steps
@@ -144,10 +151,10 @@ def test_a_pass_that_does_not_pay_is_left_out_and_the_others_stay(small, monkeyp
     result, steps = Pipeline(CostModel()).run(small)
     assert result == expected != small
     # Of a pass that prepares others the whole way decides, on which another one took the RESHAPE away again.
-    assert dict(steps)["vanity"].startswith("in vain" if role == "prepares" else "no gain on phone")
+    assert texts(steps)["vanity"].startswith("in vain" if role == "prepares" else "no gain on phone")
     monkeypatch.setattr(pass_manager, "PASSES", passes[:1])
     result, steps = Pipeline(CostModel()).run(small)
-    assert result is small and [told.startswith("no gain on phone") for _, told in steps] == [True]
+    assert result is small and [(s.changed, s.text.startswith("no gain on phone")) for s in steps] == [(False, True)]
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +169,8 @@ def test_where_the_original_is_measured_fastest_it_comes_back(small, monkeypatch
     ways = Pipeline(CostModel())
     assert ways.run(small)[0] != small
     result, steps = ways.fastest_here(small)
-    assert result is small and steps[-1] == ("measurement", steps[-1][1]) and "it stays as it came" in steps[-1][1]
-    assert "1.00 ms as it came" in steps[-1][1]
+    assert result is small and steps[-1].name == "measurement" and "it stays as it came" in steps[-1].text
+    assert "1.00 ms as it came" in steps[-1].text and not any(s.changed for s in steps)
 
 
 def test_the_candidate_that_is_measured_fastest_comes_back(small, monkeypatch):
@@ -176,9 +183,9 @@ def test_the_candidate_that_is_measured_fastest_comes_back(small, monkeypatch):
     monkeypatch.setattr(timing, "medians", medians)
     result, steps = Pipeline(CostModel()).fastest_here(small)
     assert len(set(tried)) == len(tried) >= 3 and tried[0] == small
-    assert result == tried[2] and "of " in steps[-1][1] and "2.00, 1.00" in steps[-1][1]
-    assert any("slower on this machine" in told for _, told in steps)
-    assert runtime.compare(small, result).tolerable
+    assert result == tried[2] and "of " in steps[-1].text and "2.00, 1.00" in steps[-1].text
+    assert any("slower on this machine" in s.text for s in steps)
+    assert equality.compare(small, result).tolerable
 
 
 def test_nothing_is_measured_where_there_is_no_alternative(monkeypatch):
@@ -192,5 +199,5 @@ def test_the_measurement_has_the_last_word_only_on_the_target_that_is_this_machi
     made = Target.of("x86_avx2")
     here = Target.from_json(made.to_json().replace('"x86_avx2"', '"host"'))
     assert here.is_here() and not made.is_here()
-    assert "measurement" not in dict(optimize(small, target=made).steps)
-    assert "ms as it came" in dict(optimize(small, target=here).steps)["measurement"]
+    assert "measurement" not in texts(optimize(small, target=made).steps)
+    assert "ms as it came" in texts(optimize(small, target=here).steps)["measurement"]

@@ -1,24 +1,24 @@
 """Whatever moves channels in whatever order: the optimized graph computes the same."""
 
+from amount import examples
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from random_graphs import models
 
-from export.flatbuffer import runtime
 from export.flatbuffer.graph import Graph
-from export.optimize import pass_manager
+from export.optimize import equality, pass_manager
 from export.optimize.passes import PASSES
 from export.optimize.targets.cost_model import CostModel
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(models(), st.sampled_from([1, 2]))
 def test_random_graphs_compute_the_same(model, threads):
     result = model
     note(str([f"{Graph(model).kind(o)}{list(o.inputs)}->{list(o.outputs)}" for o in Graph(model).operators]))
     for p in PASSES:
-        result, told = pass_manager.apply(p, result, CostModel(threads))
+        result, step = pass_manager.apply(p, result, CostModel(threads))
         # The check at the end of each pass is a safety net: nothing may fall into it.
-        assert not told.startswith(("undone", "left alone")), f"{p.name}: {told}"
-    difference = runtime.compare(model, result, count=4)
-    assert difference.quanta == 0 and difference.relative <= runtime.TOLERANCE
+        assert not step.text.startswith(("undone", "left alone")), step
+    difference = equality.compare(model, result, count=4)
+    assert difference.quanta == 0 and difference.relative <= equality.TOLERANCE

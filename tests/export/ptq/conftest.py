@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import shufflenet_tf as st
 from export.convert.from_keras import convert, trace
-from export.convert.precision import Quantization
+from export.convert.precision import Precision
 from shufflenet_tf.models import v1, v2
 from shufflenet_tf.weights import canonical
 
@@ -48,6 +48,6 @@ def converted(pixels):
             elif leaf in ("beta", "b"):
                 variable.assign(random.normal(0, 0.2, variable.shape))
         traced = trace(model)
-        return convert(traced), convert(traced, Quantization(kind, calibration=list(pixels[:8])))
+        return convert(traced), convert(traced, Precision(kind, calibration=list(pixels[:8])))
 
     return graphs

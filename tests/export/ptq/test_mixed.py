@@ -8,8 +8,8 @@ from export.flatbuffer import inspection
 from export.flatbuffer.graph import Graph
 from export.measure.logit_metrics import distance, expected_drop, logits
 from export.optimize import optimize
-from export.ptq import BEST_INT16, MINMAX, Result, mixed_precision, quantize
-from export.ptq.graph_pair import WEIGHTED, Pair
+from export.ptq import BEST_INT16, MINMAX, QuantizedPair, mixed_precision, quantize
+from export.ptq.graph_pair import WEIGHTED, GraphPair
 from export.ptq.layer_tuning import PLAIN, tune
 from shufflenet_tf.errors import UserError
 
@@ -38,23 +38,23 @@ def undecided(model: bytes, images: np.ndarray) -> bytes:
     return graph.pack()
 
 
-def hurt(results: dict[str, Result], name: str) -> tuple[Result, str]:
+def hurt(results: dict[str, QuantizedPair], name: str) -> tuple[QuantizedPair, str]:
     """Has one layer's output keep hardly anything; returns the graphs and the layer's name."""
-    pair = Pair(results[name].reference, results[name].model)
-    step = [step for step in pair.steps if step.kind in WEIGHTED][HURT[name]]
-    group = next(group for group in pair.groups if int(step.rounded.outputs[0]) in group)
-    scale, zero = pair.rounded.quantization(group[0]).scale[0], pair.rounded.quantization(group[0]).zero_point[0]
+    pair = GraphPair(results[name].reference, results[name].model)
+    operator = [operator for operator in pair.operators if operator.kind in WEIGHTED][HURT[name]]
+    group = next(group for group in pair.groups if int(operator.int8_op.outputs[0]) in group)
+    scale, zero = pair.int8_graph.quantization(group[0]).scale[0], pair.int8_graph.quantization(group[0]).zero_point[0]
     pair.set_scale(group, 60 * scale, int(zero / 60))
     tune(pair, np.empty(0), PLAIN)  # biases by the new scale
-    return Result(pair.rounded.pack(), results[name].reference), mixed_precision.short_name(
-        pair.real.name(int(step.real.outputs[0]))
+    return QuantizedPair(pair.int8_graph.pack(), results[name].reference), mixed_precision.short_name(
+        pair.float_graph.name(int(operator.float_op.outputs[0]))
     )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_all_layers_as_floats_are_the_float_graph(name, results, pixels):
-    pair = Pair(results[name].reference, results[name].model)
-    floats = mixed_precision._mixed(pair, range(len(pair.steps)))
+    pair = GraphPair(results[name].reference, results[name].model)
+    floats = mixed_precision.mixed_graph(pair, range(len(pair.operators))).pack()
     real = logits(results[name].reference, pixels)
     assert np.abs(logits(floats, pixels) - real).max() <= 5e-3 * np.abs(real).max(), "half precision"
     assert inspection.is_quantized(Graph(results[name].model)) and not inspection.is_quantized(Graph(floats))
@@ -72,7 +72,7 @@ def test_the_layer_that_hurts_is_kept(name, results, pixels):
     made = logits(mixture.model, pixels)
     assert expected_drop(real, made) == pytest.approx(mixture.drop)
     assert distance(real, made)[1] < distance(real, logits(result.model, pixels))[1]
-    assert mixture.step[1].startswith(f"{len(mixture.kept)} of {mixture.layers} layers in floating point")
+    assert mixture.step.text.startswith(f"{len(mixture.kept)} of {mixture.layers} layers in floating point")
 
 
 def test_nothing_is_kept_without_need(results, pixels):
@@ -88,9 +88,9 @@ def test_no_drop_at_all_can_be_had(results, pixels):
 
 def test_it_is_optimized_and_delegated_as_one(results, pixels):
     result = hurt(results, NETWORKS[1])[0]
-    pair = Pair(result.reference, result.model)
-    layers = [i for i, step in enumerate(pair.steps) if step.kind in WEIGHTED][4:8]
-    model = mixed_precision._mixed(pair, mixed_precision._with_movement(pair, layers))
+    pair = GraphPair(result.reference, result.model)
+    layers = [i for i, operator in enumerate(pair.operators) if operator.kind in WEIGHTED][4:8]
+    model = mixed_precision.mixed_graph(pair, mixed_precision.with_movement(pair, layers)).pack()
     optimized = optimize(model, 1).model
     np.testing.assert_allclose(logits(optimized, pixels), logits(model, pixels), atol=1e-5)
     runner = Interpreter(model_content=optimized)

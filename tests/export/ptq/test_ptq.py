@@ -7,14 +7,15 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from export.convert.precision import Quantization
+from export.convert.converter import run_converter
+from export.convert.precision import Precision
 from export.flatbuffer import inspection
 from export.flatbuffer.graph import Graph
 from export.measure.logit_metrics import outputs
 from export.optimize import optimize
-from export.ptq import BEST, MINMAX, Recipe, Result, activation_ranges, quantize
-from export.ptq.activations import walk
-from export.ptq.graph_pair import WEIGHTED, Pair
+from export.ptq import BEST, MINMAX, QuantizedPair, Recipe, activation_ranges, quantize
+from export.ptq.execution import run_side_by_side
+from export.ptq.graph_pair import WEIGHTED, GraphPair
 from export.ptq.layer_tuning import PLAIN, Tuning, tune
 from export.report import layer_table
 from shufflenet_tf.errors import UserError
@@ -36,9 +37,9 @@ def layers(model: bytes):
 def test_rounding_to_the_nearest_is_what_the_converter_does(name, converted, pixels):
     """With the converter's scales of activations, the converter's graph comes out."""
     real, given = converted(name)
-    pair = Pair(real, given)
+    pair = GraphPair(real, given)
     tune(pair, pixels, PLAIN)
-    made = pair.rounded.pack()
+    made = pair.int8_graph.pack()
     (theirs, their_layers), (ours, our_layers) = layers(given), layers(made)
     for one, other in zip(their_layers, our_layers, strict=True):
         (_, w, b), (_, v, c) = ([int(t) for t in operator.inputs] for operator in (one, other))
@@ -50,13 +51,13 @@ def test_rounding_to_the_nearest_is_what_the_converter_does(name, converted, pix
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_min_max_ranges_cut_off_nothing(name, converted, pixels):
-    pair = Pair(converted(name)[0], quantize(*converted(name), pixels[:8], MINMAX).model)
-    seen = activation_ranges.activations(pair, pixels[:8])
+    pair = GraphPair(converted(name)[0], quantize(*converted(name), pixels[:8], MINMAX).model)
+    seen = activation_ranges.record_statistics(pair, pixels[:8])
     for tensor in (t for group in pair.groups for t in group):
-        scale, zero = (q[0] for q in dataclasses.astuple(pair.rounded.quantization(tensor))[:2])
+        scale, zero = (q[0] for q in dataclasses.astuple(pair.int8_graph.quantization(tensor))[:2])
         low, high = (-128 - zero) * scale, (127 - zero) * scale
-        assert low <= seen[pair.real_of[tensor]].low.min() + 0.6 * scale
-        assert high >= seen[pair.real_of[tensor]].high.max() - 0.6 * scale
+        assert low <= seen[pair.float_tensor_of[tensor]].low.min() + 0.6 * scale
+        assert high >= seen[pair.float_tensor_of[tensor]].high.max() - 0.6 * scale
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -93,14 +94,14 @@ def test_bias_correction_makes_means_equal(converted, pixels, monkeypatch):
     real, given = converted("shufflenet_v1_0.25x_g3")
     shifts = []
     for tuning in (Tuning(), Tuning(correct=True)):
-        pair = Pair(real, quantize(real, given, pixels, Recipe(tuning=tuning)).model)
+        pair = GraphPair(real, quantize(real, given, pixels, Recipe(tuning=tuning)).model)
         distances = []
-        for step, wanted, got in walk(pair, pixels):
-            (tensor,) = map(int, step.rounded.outputs)
-            if step.kind in WEIGHTED and not step.rounded.builtinOptions.fusedActivationFunction:
-                values = pair.values(tensor, got.run(step.rounded)[0]), wanted.values[int(step.real.outputs[0])]
+        for operator, wanted, got in run_side_by_side(pair, pixels):
+            (tensor,) = map(int, operator.int8_op.outputs)
+            if operator.kind in WEIGHTED and not operator.int8_op.builtinOptions.fusedActivationFunction:
+                values = pair.dequantize(tensor, got.run(operator.int8_op)[0]), wanted.values[int(operator.float_op.outputs[0])]
                 means = [v.reshape(-1, v.shape[-1]).mean(0) for v in values]
-                distances.append(np.abs(means[0] - means[1]).mean() / pair.rounded.quantization(tensor).scale[0])
+                distances.append(np.abs(means[0] - means[1]).mean() / pair.int8_graph.quantization(tensor).scale[0])
         shifts.append(np.median(distances))
     assert shifts[1] < 0.15 and shifts[1] < 0.6 * shifts[0], "in quanta"
 
@@ -118,10 +119,8 @@ def test_hard_swish_and_gates(pixels):
 
     files = []
     for quantized in (False, True):
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()])
-        if quantized:
-            Quantization("int8", "float32", list(pixels[:8])).apply(converter)
-        files.append(converter.convert())
+        precision = Precision("int8", "float32", list(pixels[:8])) if quantized else Precision()
+        files.append(run_converter(network.get_concrete_function(), **precision.converter_settings()))
     result = quantize(*files, pixels[:8], BEST)
     expected = outputs(files[0], pixels.astype(np.float32))
     errors = [np.square(outputs(model, pixels) - expected).mean() for model in (files[1], result.model)]
@@ -134,7 +133,7 @@ def test_hard_swish_and_gates(pixels):
 def test_rows_of_layers(converted, best, pixels):
     name = "shufflenet_v2_0.5x"
     real, given = converted(name)
-    rows = layer_table.layer_rows({"min-max": Result(given, real), "best": best[name]}, pixels[8:])
+    rows = layer_table.layer_rows({"min-max": QuantizedPair(given, real), "best": best[name]}, pixels[8:])
     assert len(rows) > 10 and rows[0].name == "conv1" and rows[-1].name == "linear"
     assert np.mean([row.sqnr["best"] - row.sqnr["min-max"] for row in rows]) > 1
     table = layer_table.markdown(rows).splitlines()

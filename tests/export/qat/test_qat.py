@@ -18,15 +18,15 @@ if not LEGACY_KERAS:
 
 from export import ptq
 from export.convert.from_keras import convert, trace
-from export.convert.precision import Quantization
+from export.convert.precision import Precision
 from export.flatbuffer import inspection
 from export.flatbuffer.graph import Graph, schema
 from export.optimize import optimize
-from export.qat import fake_quantization, graph_weights, learned_ranges, loop, photos, training
-from export.qat import network as folding
+from export.qat import fake_quantization, folding, graph_weights, learned_ranges, loop, pixel_source, training
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.tflite_classifier import LiteClassifier
+from shufflenet_tf.training import checkpoint
 from shufflenet_tf.weights import canonical
 
 pytestmark = pytest.mark.both_generations
@@ -42,8 +42,8 @@ def shallow():
 def started(bundle, **settings) -> training.Training:
     """The beginning of a training with ranges of 16 photos."""
     teacher = folding.folded(bundle.model)
-    start = graph_weights.of_float(teacher, learned_ranges.calibrate(teacher, [pixels(16, bundle.size)]))
-    return training.Training(fake_quantization.rounded(teacher, start), teacher, start, training.Settings(**settings))
+    start = graph_weights.start_from_float(teacher, learned_ranges.calibrate(teacher, [pixels(16, bundle.size)]))
+    return training.Training(fake_quantization.rounded(teacher, start), teacher, start, training.QatSettings(**settings))
 
 
 def classified(content: bytes, images: np.ndarray, tmp_path) -> np.ndarray:
@@ -51,15 +51,15 @@ def classified(content: bytes, images: np.ndarray, tmp_path) -> np.ndarray:
     return LiteClassifier(tmp_path / "model.tflite")(images)
 
 
-def quantized(bundle, images: np.ndarray) -> tuple[ptq.Result, tf.keras.Model, graph_weights.Start]:
+def quantized(bundle, images: np.ndarray) -> tuple[ptq.QuantizedPair, tf.keras.Model, graph_weights.Start]:
     """Returns the best int8 graph without training, the float network, and the numbers that training starts with."""
     traced = trace(bundle.model)
-    converted = convert(traced), convert(traced, Quantization("int8", calibration=list(images)))
+    converted = convert(traced), convert(traced, Precision("int8", calibration=list(images)))
     best, teacher = ptq.quantize(*converted, list(images)), folding.folded(bundle.model)
     return (
         best,
         teacher,
-        graph_weights.of_graph(best.model, best.reference, teacher, learned_ranges.calibrate(teacher, [images])),
+        graph_weights.start_from_graph(best.model, best.reference, teacher, learned_ranges.calibrate(teacher, [images])),
     )
 
 
@@ -78,7 +78,7 @@ def two_steps(bundle, tmp_path, quanta: int = 0) -> bytes:
     best, teacher, start = quantized(bundle, images)
     student, expected = fake_quantization.rounded(teacher, start), classified(best.model, images, tmp_path)
     np.testing.assert_allclose(classified(fake_quantization.to_tflite(student), images, tmp_path), expected, atol=quanta / 256)
-    trained = training.Training(student, teacher, start, training.Settings(steps=2, learning_rate=1e-3))
+    trained = training.Training(student, teacher, start, training.QatSettings(steps=2, learning_rate=1e-3))
     before = [v.numpy() for v in trained.variables]
     for _ in range(2):
         assert np.isfinite(float(trained.update(images[:8].astype(np.float32), np.zeros(8, np.int64))[0]))
@@ -156,7 +156,7 @@ def test_other_networks_start_there_too(name, small, tmp_path):
     np.testing.assert_allclose(simulated, classified(best.model, images, tmp_path), atol=2 / 256)
     if name != "shufflenet_v1_0.25x_g3":
         with pytest.raises(UserError, match=r"\S+ isn't in the int8 graph to start with"):
-            graph_weights.of_graph(best.model, best.reference, small[0].teacher, {})
+            graph_weights.start_from_graph(best.model, best.reference, small[0].teacher, {})
 
 
 @pytest.fixture(scope="module")
@@ -194,10 +194,10 @@ def test_distillation_teaches_the_student(beginning):
 
 @pytest.fixture(scope="module")
 def folder_of_photos(tmp_path_factory):
-    return photos.open_photos(f"folder:{write_photos(tmp_path_factory.mktemp('photos'))}")
+    return pixel_source.open_photos(f"folder:{write_photos(tmp_path_factory.mktemp('photos'))}")
 
 
-def train(trained, source, folder, about=None) -> tuple[list[str], loop.Progress]:
+def train(trained, source, folder, about=None) -> tuple[list[str], checkpoint.Progress]:
     """Trains and returns what is said and where the run stands."""
     lines: list[str] = []
     folder.mkdir(exist_ok=True)
@@ -224,7 +224,7 @@ def test_interrupted_run_ends_with_the_same_weights(small, beginning, folder_of_
     assert any(line.startswith("Going on at step 2 of 4") for line in lines)
     for name, variable in beginning.state().items():
         np.testing.assert_allclose(variable, whole[name], rtol=1e-5, atol=1e-7, err_msg=name)
-    history = [(tmp_path / folder / loop.HISTORY).read_text().splitlines() for folder in ("whole", "halves")]
+    history = [(tmp_path / folder / checkpoint.HISTORY).read_text().splitlines() for folder in ("whole", "halves")]
     assert len(history[0]) == len(history[1]) == 4, "a heading and three evaluations"
 
 
@@ -274,11 +274,11 @@ def test_runs_that_cannot_go_on(beginning, folder_of_photos, tmp_path):
     few = dataclasses.replace(folder_of_photos, train=dataclasses.replace(folder_of_photos.train, size=3))
     with pytest.raises(UserError, match=r"3 photos .*--batch_size"):
         train(beginning, few, tmp_path, {"model": "a"})
-    (tmp_path / loop.CHECKPOINT).unlink()
+    (tmp_path / checkpoint.NAME).unlink()
     beginning.update = lambda images, labels: (tf.constant(np.nan), tf.constant(1.0))
     with pytest.raises(UserError, match=r"no longer a number: try --learning_rate="):
         train(beginning, folder_of_photos, tmp_path)
-    assert not (tmp_path / loop.CHECKPOINT).exists(), "nothing is saved of it"
+    assert not (tmp_path / checkpoint.NAME).exists(), "nothing is saved of it"
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,10 @@ from shufflenet_tf.models.kernels import LEGACY_KERAS
 if not LEGACY_KERAS:
     pytest.skip("tensorflow-model-optimization needs TF_USE_LEGACY_KERAS=1", allow_module_level=True)
 
-from export.qat import comparison, photos, program
-from export.qat.loading import _canonical, load
+from export import pipeline
+from export.qat import __main__ as program
+from export.qat import pixel_source, results
+from export.qat.keras2_loading import _canonical, load
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.tflite_classifier import LiteClassifier
 from shufflenet_tf.weights import canonical
@@ -46,7 +48,7 @@ def folder(tmp_path_factory):
 
 
 def run(*arguments) -> int:
-    return program.run("", ["export.qat", *map(str, arguments)])
+    return program.run(["export.qat", *map(str, arguments)])
 
 
 def test_photos_without_labels_teach(weights, folder, capsys):
@@ -54,10 +56,12 @@ def test_photos_without_labels_teach(weights, folder, capsys):
     assert run(f"--model={weights}", f"--dataset={folder}", f"--flagfile={weights.parent / 'qat.flags'}") == 0
     told = capsys.readouterr().out
     assert "from the float network" in told and "step 2 of 2" in told and "same answer as in float" in told
-    output = weights.parent / comparison.FOLDER
-    finished = LiteClassifier(output / comparison.FINISHED)
+    output = weights.parent / pipeline.QAT_FOLDER
+    assert f'make android MODEL="{output / results.FINISHED}"' in told
+    finished = LiteClassifier(output / results.FINISHED)
     assert finished.labels == CLASSES and finished.input_shape == (1, 32, 32, 3)
-    assert comparison.trained(weights.parent) == (output / comparison.AS_CONVERTED).read_bytes()
+    (trained,) = pipeline.trained_conversion(weights.parent, ["int8"])
+    assert trained.converted.content == (output / pipeline.QAT_GRAPH).read_bytes()
     learnt = st.load(output / "model.npz")
     assert learnt.labels == CLASSES
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
@@ -82,9 +86,9 @@ def test_photos_without_labels_teach(weights, folder, capsys):
 
 
 def test_plain_folder_is_divided(folder):
-    source = photos.open_photos(str(folder))
+    source = pixel_source.open_photos(str(folder))
     assert source.labels == () and source.train.size + source.test.size == 24 and 1 <= source.test.size < 12
-    batches = list(photos.pixel_batches(source.train, st.Preprocessing(), (32, 48), 8, 10))
+    batches = list(pixel_source.pixel_batches(source.train, st.Preprocessing(), (32, 48), 8, 10))
     assert [images.shape for images, _ in batches] == [(8, 32, 48, 3), (2, 32, 48, 3)] and batches[0][0].dtype == np.uint8
 
 
@@ -129,7 +133,7 @@ def test_one_sentence_for_what_cannot_work(given, sentence, weights, folder, tmp
 
 def test_another_network_of_ours(tmp_path, capsys):
     st.create_model("squeezenet_1.1", input_shape=(32, 32, 3), classes=2).save(tmp_path / "other.keras")
-    assert run(f"--model={tmp_path / 'other.keras'}", "--dataset=shapes", f"--output_dir={tmp_path / 'qat'}") == 2
+    assert run(f"--model={tmp_path / 'other.keras'}", "--dataset=shapes", f"--output={tmp_path / 'qat'}") == 2
     assert "is a squeezenet_1.1: quantization-aware training is made for ShuffleNets" in capsys.readouterr().err
 
 

@@ -7,7 +7,7 @@ nothing is optimized; test_figures.py builds each at its full depth and runs it.
 import numpy as np
 import pytest
 import tensorflow as tf
-from zoo_networks import EVERY, TESTED, least_size, light
+from zoo_networks import EVERY, TESTED, least_size, light, marked
 
 import shufflenet_tf as st
 from shufflenet_tf.models import kernels
@@ -22,13 +22,12 @@ LEFT = {"QUANTIZE", "SOFTMAX", "HARD_SWISH", "RELU", "AVERAGE_POOL_2D"}
 
 @pytest.fixture(autouse=True)
 def lighter(monkeypatch):
-    tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(0)
     if not EVERY:
         light(monkeypatch)
 
 
-@pytest.mark.parametrize("name", TESTED)
+@pytest.mark.parametrize("name", marked(TESTED))
 def test_forward_step_save_load_export(name, tmp_path):
     size = least_size(name)
     pixels = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8)
@@ -63,7 +62,7 @@ def test_forward_step_save_load_export(name, tmp_path):
 def exports(model, pixels, expected, tmp_path):
     """Converts a network in float and int8: the first equals Keras, both run in one piece but for what is known."""
     from export.convert.from_keras import convert, trace
-    from export.convert.precision import Quantization
+    from export.convert.precision import Precision
     from export.flatbuffer import inspection
     from export.optimize import optimize
 
@@ -76,7 +75,7 @@ def exports(model, pixels, expected, tmp_path):
     answers, pieces = run(convert(traced))
     np.testing.assert_allclose(answers, expected, atol=1e-3)  # the variances of four tiny images magnify roundings
     assert pieces == (1, {})
-    content = convert(traced, Quantization("int8", calibration=pixels[:1]))
+    content = convert(traced, Precision("int8", calibration=pixels[:1]))
     answers, (_, outside) = run(content)
     np.testing.assert_allclose(answers.sum(-1), 1, atol=0.05)
     assert outside.keys() <= LEFT

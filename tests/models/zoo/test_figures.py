@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from zoo_networks import EVERY, least_size
+from zoo_networks import EVERY, least_size, marked
 
 import shufflenet_tf as st
 from shufflenet_tf import complexity
@@ -95,9 +95,8 @@ OTHERWISE = {
 HEAVY = {"vgg_16", "alexnet", "shufflenet_v2_164_se"}
 
 
-@pytest.mark.parametrize("name", [name for name in st.list_models() if name not in HEAVY])
+@pytest.mark.parametrize("name", marked([name for name in st.list_models() if name not in HEAVY]))
 def test_counts_run_and_weights_that_tell_the_network(name, tmp_path):
-    tf.keras.backend.clear_session()
     model = st.create_model(name, input_shape=(None, None, 3))
     parameters, millions = FIGURES.get(name, (None, None))
     agrees(model, parameters, millions)
@@ -125,6 +124,7 @@ def agrees(model, parameters, millions):
         assert f"{complexity.multiply_adds(model, (224, 224, 3)) / 1e6:.{decimals}f}" == millions
 
 
+@pytest.mark.long
 def test_xception_counted_as_pytorchcv_counts():
     """Its 8,403.63M are half of all operations, a convolution without bias saving one for each pair of channels."""
     model = st.create_model("xception", input_shape=(299, 299, 3))
@@ -146,13 +146,12 @@ def test_xception_counted_as_pytorchcv_counts():
 
 @pytest.mark.parametrize("name", sorted(HEAVY) if EVERY else ["vgg_16", "alexnet"])
 def test_counts_of_networks_of_one_size_and_of_the_heaviest(name):
-    tf.keras.backend.clear_session()
     agrees(st.create_model(name), *FIGURES[name])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_counts_with_other_arguments(name):
-    tf.keras.backend.clear_session()
     parameters, multiply_adds, given = OTHERWISE[name]
     model = st.create_model(name, **given)
     assert complexity.parameters(model) == parameters

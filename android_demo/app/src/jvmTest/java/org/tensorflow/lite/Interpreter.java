@@ -9,24 +9,24 @@ import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
- * The interpreter for tests on the JVM, where TensorFlow Lite's own native library doesn't load: it has LiteRT in Python run
- * the model (tools/interpret.py). On the class path it stands before the real class, whose methods that the app calls it has.
+ * Replaces TensorFlow Lite's interpreter in tests on the JVM, where its native library doesn't load. LiteRT in Python runs the
+ * model (tools/interpret.py). It has the methods that the app calls, and precedes the real class on the class path.
  */
 public final class Interpreter implements AutoCloseable {
-    public static final AtomicInteger MADE = new AtomicInteger();
+    public static final AtomicInteger CREATED = new AtomicInteger();
     public static final AtomicInteger CLOSED = new AtomicInteger();
 
     private final Process process;
     private final DataOutputStream requests;
-    private final DataInputStream answers;
+    private final DataInputStream responses;
 
     public Interpreter(ByteBuffer model, Options options) {
-        MADE.incrementAndGet();
+        CREATED.incrementAndGet();
         try {
             process = new ProcessBuilder(System.getProperty("interpreter").split(" "))
                 .redirectError(ProcessBuilder.Redirect.INHERIT).start();
             requests = new DataOutputStream(process.getOutputStream());
-            answers = new DataInputStream(process.getInputStream());
+            responses = new DataInputStream(process.getInputStream());
             send(model.duplicate());
         } catch (IOException failure) {
             throw new UncheckedIOException(failure);
@@ -44,9 +44,9 @@ public final class Interpreter implements AutoCloseable {
     public void runForMultipleInputsOutputs(Object[] inputs, Map<Integer, Object> outputs) {
         try {
             send(((ByteBuffer) inputs[0]).duplicate());
-            byte[] answer = new byte[answers.readInt()];
-            answers.readFully(answer);
-            ((ByteBuffer) outputs.get(0)).put(answer);
+            byte[] response = new byte[responses.readInt()];
+            responses.readFully(response);
+            ((ByteBuffer) outputs.get(0)).put(response);
         } catch (IOException failure) {
             throw new UncheckedIOException(failure);
         }

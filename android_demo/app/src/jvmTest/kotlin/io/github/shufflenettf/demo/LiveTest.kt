@@ -23,7 +23,7 @@ import org.robolectric.Shadows.shadowOf
 import org.robolectric.shadows.ShadowCameraCharacteristics
 import org.robolectric.shadows.StreamConfigurationMapBuilder
 
-/** The camera's states, with a camera that opens and shows nothing. */
+/** The camera's states, with a camera that opens and delivers no images. */
 @RunWith(RobolectricTestRunner::class)
 class LiveTest {
     private val application: Application = RuntimeEnvironment.getApplication()
@@ -66,13 +66,13 @@ class LiveTest {
     }
 
     @Test
-    fun withoutCameraPhotosRemain() {
+    fun withoutCameraACardOffersPhotos() {
         start()
         assertEquals(string(R.string.camera_none), card())
     }
 
     @Test
-    fun tapPausesAndGoesOn() {
+    fun tapPausesAndResumes() {
         addCamera()
         start()
         assertEquals(null, card())
@@ -85,7 +85,7 @@ class LiveTest {
     }
 
     @Test
-    fun lostCameraIsASentenceAndCanBeTriedAgain() {
+    fun lostCameraShowsACardAndCanBeRetried() {
         addCamera()
         start()
         cameras.triggerDisconnect()

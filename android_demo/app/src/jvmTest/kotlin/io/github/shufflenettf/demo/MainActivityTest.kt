@@ -26,7 +26,7 @@ import org.robolectric.annotation.Config
 import org.tensorflow.lite.Interpreter
 import java.io.File
 
-/** The main screen with Android's own classes, layouts and drawing, on the JVM; LiteRT in Python computes. */
+/** The main screen with real Android classes, layouts and drawing on the JVM; LiteRT in Python runs the model. */
 @RunWith(RobolectricTestRunner::class)
 class MainActivityTest {
     private val application: Application = RuntimeEnvironment.getApplication()
@@ -37,7 +37,7 @@ class MainActivityTest {
 
     @Before
     fun reset() {
-        Interpreter.MADE.set(0)
+        Interpreter.CREATED.set(0)
         Interpreter.CLOSED.set(0)
         shadowOf(application.contentResolver).registerInputStreamSupplier(uri) { photo.inputStream() }
     }
@@ -45,7 +45,7 @@ class MainActivityTest {
     @After
     fun close() {
         controllers.forEach { it.close() }
-        waitFor("every interpreter is closed, once") { Interpreter.CLOSED.get() == Interpreter.MADE.get() }
+        waitFor("every interpreter is closed, once") { Interpreter.CLOSED.get() == Interpreter.CREATED.get() }
     }
 
     private fun launch(intent: Intent? = null, state: Bundle? = null): ActivityController<MainActivity> =
@@ -71,10 +71,10 @@ class MainActivityTest {
 
     private fun ActivityController<MainActivity>.waitForResult() = waitFor("a result is shown") { rows().isNotEmpty() }
 
-    private fun waitFor(what: String, condition: () -> Boolean) {
+    private fun waitFor(event: String, condition: () -> Boolean) {
         val end = System.nanoTime() + 20_000_000_000
         while (!condition()) {
-            check(System.nanoTime() < end) { "In vain: $what." }
+            check(System.nanoTime() < end) { "Timed out: $event." }
             shadowOf(Looper.getMainLooper()).idle()
             Thread.sleep(5)
         }
@@ -100,7 +100,7 @@ class MainActivityTest {
 
     @Test
     @Config(qualifiers = "+de-night")
-    fun inGermanAndInTheDark() {
+    fun germanAndDark() {
         val screen = share()
         screen.waitForResult()
         assertTrue(screen.text(R.id.times).startsWith("Vorbereitung"))
@@ -128,12 +128,12 @@ class MainActivityTest {
         RuntimeEnvironment.setQualifiers("+w740dp-h360dp-land")
         screen.recreate()
         assertEquals(before, screen.shownClasses())
-        assertEquals(1, Interpreter.MADE.get())
+        assertEquals(1, Interpreter.CREATED.get())
         picture(screen, "photo_landscape")
     }
 
     @Test
-    fun photoComesBackAfterTheSystemHasEndedTheApp() {
+    fun photoIsRestoredAfterTheSystemStoppedTheApp() {
         val state = Bundle()
         share().apply { waitForResult() }.saveInstanceState(state).pause().stop().destroy()
         controllers.clear()
@@ -150,7 +150,7 @@ class MainActivityTest {
     }
 
     @Test
-    fun refusedCameraHasAWayForward() {
+    fun deniedCameraShowsACardWithActions() {
         val screen = launch()
         screen.get().onRequestPermissionsResult(1, arrayOf(Manifest.permission.CAMERA), intArrayOf(-1))
         assertEquals(View.VISIBLE, screen.view(R.id.card).visibility)
@@ -164,18 +164,18 @@ class MainActivityTest {
     }
 
     @Test
-    fun photoThatIsGoneIsASentence() {
-        shadowOf(application.contentResolver).registerInputStreamSupplier(uri) { throw SecurityException("taken back") }
+    fun missingPhotoShowsACard() {
+        shadowOf(application.contentResolver).registerInputStreamSupplier(uri) { throw SecurityException("revoked") }
         val screen = share()
-        waitFor("the sentence") { screen.view(R.id.card).visibility == View.VISIBLE }
+        waitFor("the error card is shown") { screen.view(R.id.card).visibility == View.VISIBLE }
         assertEquals(screen.get().getString(R.string.photo_title), screen.text(R.id.card_title))
     }
 
     @Test
-    fun damagedModelIsASentenceWithAWayOn() {
+    fun damagedModelShowsACardWithAnAction() {
         Preferences(application).engine = EngineChoice("model_damaged.tflite", 1, gpu = false)
         val screen = share()
-        waitFor("the sentence") { screen.view(R.id.card).visibility == View.VISIBLE }
+        waitFor("the error card is shown") { screen.view(R.id.card).visibility == View.VISIBLE }
         assertEquals(screen.get().getString(R.string.model_title), screen.text(R.id.card_title))
         assertTrue(screen.text(R.id.card_text).startsWith("model_damaged.tflite"))
         screen.view(R.id.card_first).performClick()
@@ -183,7 +183,7 @@ class MainActivityTest {
     }
 
     @Test
-    fun withoutGpuTheCpuComputesAndSaysSo() {
+    fun withoutGpuTheCpuRunsTheModelWithANotice() {
         Preferences(application).engine = EngineChoice("", 1, gpu = true)
         val screen = share()
         screen.waitForResult()

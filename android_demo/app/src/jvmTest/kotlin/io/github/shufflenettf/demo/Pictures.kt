@@ -7,7 +7,7 @@ import android.os.Looper
 import org.robolectric.Shadows.shadowOf
 import java.io.File
 
-/** Screenshots of the real layouts, if a folder is given to put them into. */
+/** Takes screenshots of the real layouts, if the property `pictures` names a folder for them. */
 internal object Pictures {
     fun draw(activity: Activity, name: String) {
         val folder = System.getProperty("pictures") ?: return

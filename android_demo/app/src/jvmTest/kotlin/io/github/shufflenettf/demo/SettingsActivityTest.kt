@@ -12,7 +12,7 @@ import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.annotation.Config
 
-/** The settings with Android's own classes, on the JVM. */
+/** The settings with real Android classes on the JVM. */
 @RunWith(RobolectricTestRunner::class)
 class SettingsActivityTest {
     private val activity = Robolectric.buildActivity(SettingsActivity::class.java).setup().get()
@@ -23,19 +23,19 @@ class SettingsActivityTest {
         List(models.childCount) { models.getChildAt(it) as RadioButton }.single { it.text.toString() == name }
 
     @Test
-    fun choicesAreKept() {
+    fun choicesAreStored() {
         button("model_damaged.tflite").performClick()
         activity.findViewById<RadioButton>(R.id.gpu).performClick()
         activity.findViewById<SeekBar>(R.id.threads).progress = 1
         activity.findViewById<SeekBar>(R.id.threshold).progress = 20
-        val kept = Preferences(activity)
-        assertEquals(EngineChoice("model_damaged.tflite", 1, gpu = true), kept.engine)
-        assertEquals(20, kept.threshold)
+        val stored = Preferences(activity)
+        assertEquals(EngineChoice("model_damaged.tflite", 1, gpu = true), stored.engine)
+        assertEquals(20, stored.threshold)
         assertTrue(details.text.startsWith("model_damaged.tflite"))
     }
 
     @Test
-    fun modelSaysWhatItTakes() {
+    fun modelDetailsAreShown() {
         button("model.tflite").performClick()
         assertTrue(details.text.toString(), details.text.contains("uint8"))
         Pictures.draw(activity, "settings_light")

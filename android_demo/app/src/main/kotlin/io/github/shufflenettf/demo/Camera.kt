@@ -15,14 +15,14 @@ import android.util.Size
 import android.view.Surface
 
 /**
- * A camera as the app uses it.
+ * The camera in use.
  *
- * @property id the system's name for it.
- * @property frameSize of the frames to classify, not yet turned upright.
- * @property previewSize of the preview's buffers.
- * @property sensor its SENSOR_ORIENTATION, degrees.
- * @property front whether it looks at the user.
- * @property continuousFocus whether it can keep itself focused.
+ * @property id the system's camera id.
+ * @property frameSize of the frames to classify, before rotation.
+ * @property previewSize of the preview's buffers, before rotation.
+ * @property sensor SENSOR_ORIENTATION, degrees.
+ * @property front whether it faces the user.
+ * @property continuousFocus whether it supports continuous autofocus.
  */
 internal class Camera(
     val id: String,
@@ -34,34 +34,34 @@ internal class Camera(
 ) {
     companion object {
         /**
-         * Returns the camera at the phone's back, or else any other; null if there is none.
+         * Returns the back camera, or else another one; null: there is none.
          *
-         * @throws android.hardware.camera2.CameraAccessException the cameras can't be asked now.
+         * @throws android.hardware.camera2.CameraAccessException the cameras can't be queried now.
          */
         fun choose(manager: CameraManager, shortSide: Int): Camera? {
             val cameras = manager.cameraIdList.map { it to manager.getCameraCharacteristics(it) }
-            val (id, facts) = cameras.firstOrNull { it.second.looks(CameraCharacteristics.LENS_FACING_BACK) }
+            val (id, characteristics) = cameras.firstOrNull { it.second.faces(CameraCharacteristics.LENS_FACING_BACK) }
                 ?: cameras.firstOrNull() ?: return null
-            val map = facts[CameraCharacteristics.SCALER_STREAM_CONFIGURATION_MAP] ?: return null
+            val map = characteristics[CameraCharacteristics.SCALER_STREAM_CONFIGURATION_MAP] ?: return null
             val sizes = map.getOutputSizes(ImageFormat.YUV_420_888)
-            val array = facts[CameraCharacteristics.SENSOR_INFO_ACTIVE_ARRAY_SIZE]
+            val array = characteristics[CameraCharacteristics.SENSOR_INFO_ACTIVE_ARRAY_SIZE]
             val frame = PreviewGeometry.frameSize(sizes, array?.let { Size(it.width(), it.height()) } ?: Size(4, 3), shortSide)
-            val focus = facts[CameraCharacteristics.CONTROL_AF_AVAILABLE_MODES]
+            val focus = characteristics[CameraCharacteristics.CONTROL_AF_AVAILABLE_MODES]
             return Camera(
                 id,
                 frame,
                 PreviewGeometry.previewSize(map.getOutputSizes(SurfaceTexture::class.java), frame),
-                facts[CameraCharacteristics.SENSOR_ORIENTATION] ?: 0,
-                facts.looks(CameraCharacteristics.LENS_FACING_FRONT),
+                characteristics[CameraCharacteristics.SENSOR_ORIENTATION] ?: 0,
+                characteristics.faces(CameraCharacteristics.LENS_FACING_FRONT),
                 focus != null && CaptureRequest.CONTROL_AF_MODE_CONTINUOUS_VIDEO in focus,
             )
         }
 
-        private fun CameraCharacteristics.looks(facing: Int) = this[CameraCharacteristics.LENS_FACING] == facing
+        private fun CameraCharacteristics.faces(facing: Int) = this[CameraCharacteristics.LENS_FACING] == facing
     }
 }
 
-/** Starts a session with these outputs; calls back on the handler's thread. */
+/** Starts a capture session with these outputs; the callbacks run in the handler's thread. */
 internal fun CameraDevice.startSession(
     outputs: List<Surface>,
     handler: Handler,
@@ -78,7 +78,7 @@ internal fun CameraDevice.startSession(
         val executor = { command: Runnable -> handler.post(command).let { } }
         createCaptureSession(SessionConfiguration(SessionConfiguration.SESSION_REGULAR, configurations, executor, callback))
     } else {
-        @Suppress("DEPRECATION") // all there is before Android 9
+        @Suppress("DEPRECATION") // before Android 9 there is no other
         createCaptureSession(outputs, callback, handler)
     }
 }

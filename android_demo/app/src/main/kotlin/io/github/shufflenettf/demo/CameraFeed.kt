@@ -14,19 +14,19 @@ import android.view.Surface
 import io.github.shufflenettf.core.YuvFrame
 
 /**
- * The camera: a preview on a surface, and its newest frames to classify. Everything but frames happens on the main thread.
+ * Runs the camera: shows a preview on a surface and delivers the newest frames. Only frames are delivered outside the main thread.
  *
- * @param listener what it tells.
+ * @param listener receives frames and events.
  */
 internal class CameraFeed(context: Context, private val listener: Listener) {
     interface Listener {
-        /** A frame has come, in the camera's thread; to be closed by the listener. */
+        /** Receives a frame, in the camera's thread; the listener must close it. */
         fun onFrame(frame: YuvFrame)
 
-        /** The camera is opened, and will show pictures of this kind. */
+        /** The camera is opening; its images have these properties. */
         fun onCamera(camera: Camera)
 
-        /** There is no camera (false), or it's taken or has failed (true). */
+        /** There is no camera (false), or another app uses it or it failed (true). */
         fun onCameraProblem(exists: Boolean)
     }
 
@@ -39,10 +39,10 @@ internal class CameraFeed(context: Context, private val listener: Listener) {
         get() = opened != null
 
     /**
-     * Opens the camera; the permission must have been given.
+     * Opens the camera; requires the camera permission.
      *
-     * @param texture where to show the preview.
-     * @param shortSide pixels of a frame's shorter side that the network has use for.
+     * @param texture shows the preview.
+     * @param shortSide useful length of a frame's shorter side, pixels.
      */
     fun open(texture: SurfaceTexture, shortSide: Int) {
         close()
@@ -53,20 +53,20 @@ internal class CameraFeed(context: Context, private val listener: Listener) {
             listener.onCamera(camera)
         } catch (failure: CameraAccessException) {
             fail()
-        } catch (failure: SecurityException) { // forbidden to all by the device's owner, or in this moment
+        } catch (failure: SecurityException) { // disabled by the device's owner, or at the moment
             fail()
         } catch (failure: IllegalArgumentException) { // unplugged since it was listed
             fail()
         }
     }
 
-    /** Closes the camera; no frame comes after it. */
+    /** Closes the camera; no frames follow. */
     fun close() {
         opened?.close()
         opened = null
     }
 
-    /** Holds the preview at its present picture, and gives no frames, or goes on. */
+    /** Freezes the preview and stops the frames, or resumes both. */
     fun freeze(frozen: Boolean) {
         opened?.freeze(frozen)
     }
@@ -76,14 +76,14 @@ internal class CameraFeed(context: Context, private val listener: Listener) {
         listener.onCameraProblem(exists = true)
     }
 
-    /** One opening of the camera: what belongs to it is closed with it, and what it hears later is ignored. */
+    /** An open camera and its resources; events after its end are ignored. */
     private inner class Opened(private val camera: Camera, private val preview: Surface) : CameraDevice.StateCallback() {
         private val frames = FrameSource(camera.frameSize, listener::onFrame)
         private var device: CameraDevice? = null
         private var session: CameraCaptureSession? = null
         private var frozen = false
 
-        // The activity opens the camera only after it has got the permission; if it's taken back, open() catches it.
+        // The activity checks the permission first; if the user revokes it, open() handles the exception.
         @SuppressLint("MissingPermission")
         fun open() = manager.openCamera(camera.id, this, main)
 

@@ -7,7 +7,7 @@ import android.graphics.RectF
 import android.util.AttributeSet
 import android.view.View
 
-/** Draws the square that the network sees over the picture. */
+/** Draws the border of the network's square input over the image. */
 internal class CropView(context: Context, attributes: AttributeSet?) : View(context, attributes) {
     private val square = RectF()
     private val corner = resources.getDimension(R.dimen.corner)
@@ -17,7 +17,7 @@ internal class CropView(context: Context, attributes: AttributeSet?) : View(cont
         color = context.getColor(R.color.over_picture)
     }
 
-    /** Shows a square around the view's centre; a side of 0 hides it. */
+    /** Shows a centred square with this side, pixels; 0 hides it. */
     fun show(side: Float) {
         if (side == square.width()) return
         square.set((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)

@@ -15,28 +15,28 @@ import io.github.shufflenettf.core.YuvRange
 import java.util.concurrent.atomic.AtomicInteger
 
 /**
- * The camera's frames, the newest only.
+ * Delivers the newest camera frames and drops older ones.
  *
- * @param size of the frames, not turned upright.
- * @param onFrame takes a frame and closes it in the end; called in a thread of its own.
+ * @param size of the frames, before rotation.
+ * @param onFrame receives a frame and must close it; called in a separate thread.
  */
 internal class FrameSource(size: Size, private val onFrame: (YuvFrame) -> Unit) {
     private val thread = HandlerThread("frames").apply { start() }
     private val handler = Handler(thread.looper)
     private val reader = ImageReader.newInstance(size.width, size.height, ImageFormat.YUV_420_888, MAX_IMAGES)
 
-    /** The source itself and the frames that somebody reads: closing the reader takes their memory away. */
+    /** Reference count: this source and the frames in use. Closing the reader would free the memory of these frames. */
     private val users = AtomicInteger(1)
 
-    /** Where the camera puts them. */
+    /** The camera's output for the frames. */
     val surface: Surface = reader.surface
 
     init {
-        // Older ones are dropped: a late picture is worth nothing.
-        reader.setOnImageAvailableListener({ it.acquireLatestImage()?.let(::give) }, handler)
+        // Older frames are dropped: late results are useless.
+        reader.setOnImageAvailableListener({ it.acquireLatestImage()?.let(::deliver) }, handler)
     }
 
-    private fun give(image: Image) {
+    private fun deliver(image: Image) {
         users.incrementAndGet()
         val (y, u, v) = image.planes.map { Plane(it.buffer, it.rowStride, it.pixelStride) }
         onFrame(
@@ -47,10 +47,10 @@ internal class FrameSource(size: Size, private val onFrame: (YuvFrame) -> Unit) 
         )
     }
 
-    /** Ends the frames; what is being read stays readable until it is closed. */
+    /** Stops the frames; those in use stay readable until they are closed. */
     fun close() {
         reader.setOnImageAvailableListener(null, null)
-        handler.post(::release) // behind a frame that is just being given
+        handler.post(::release) // after a frame that is being delivered
         thread.quitSafely()
     }
 
@@ -59,13 +59,13 @@ internal class FrameSource(size: Size, private val onFrame: (YuvFrame) -> Unit) 
     }
 
     private companion object {
-        /** One in work, one waiting, one just coming, one that replaces it. */
+        /** One in use, one waiting, one arriving, one that replaces it. */
         const val MAX_IMAGES = 4
 
-        /** Cameras give the full range unless they say otherwise, which they can since Android 13. */
+        /** Cameras use the full range unless they report another, which Android 13 and newer support. */
         fun Image.range(): YuvRange {
-            val asked = Build.VERSION.SDK_INT >= Build.VERSION_CODES.TIRAMISU
-            val limited = asked && DataSpace.getRange(dataSpace) == DataSpace.RANGE_LIMITED
+            val supported = Build.VERSION.SDK_INT >= Build.VERSION_CODES.TIRAMISU
+            val limited = supported && DataSpace.getRange(dataSpace) == DataSpace.RANGE_LIMITED
             return if (limited) YuvRange.LIMITED else YuvRange.FULL
         }
     }

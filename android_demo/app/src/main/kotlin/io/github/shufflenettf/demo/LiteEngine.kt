@@ -7,9 +7,9 @@ import org.tensorflow.lite.gpu.GpuDelegate
 import java.nio.ByteBuffer
 
 /**
- * TensorFlow Lite's interpreter.
+ * Runs a model with TensorFlow Lite.
  *
- * @property onGpu whether the GPU computes.
+ * @property onGpu whether the GPU runs it.
  */
 internal class LiteEngine private constructor(private val interpreter: Interpreter, private val delegate: GpuDelegate?) : Engine {
     val onGpu: Boolean = delegate != null
@@ -23,22 +23,22 @@ internal class LiteEngine private constructor(private val interpreter: Interpret
     }
 
     override fun close() {
-        interpreter.close() // before what it delegates to
+        interpreter.close() // before its delegate
         delegate?.close()
     }
 
     companion object {
         /**
-         * Makes an interpreter in the thread that will run it, which the GPU insists on.
+         * Creates an interpreter; must be called in the thread that runs it, because GPU delegates require it.
          *
          * @param model the whole file, in a direct buffer.
-         * @param threads of the CPU, which XNNPACK uses.
-         * @param gpu whether to try the GPU; where it can't run the model, the CPU does.
-         * @throws RuntimeException the interpreter refuses the model.
+         * @param threads CPU threads for XNNPACK.
+         * @param gpu whether to try the GPU; if it can't run the model, the CPU does.
+         * @throws RuntimeException the interpreter rejects the model.
          */
         fun create(model: ByteBuffer, threads: Int, gpu: Boolean): LiteEngine = try {
             (if (gpu) onGpu(model) else null) ?: LiteEngine(Interpreter(model, options(threads)), null)
-        } catch (failure: LinkageError) { // a phone of a kind that TensorFlow Lite isn't compiled for
+        } catch (failure: LinkageError) { // a processor that TensorFlow Lite isn't compiled for
             throw IllegalStateException(failure.message, failure)
         }
 
@@ -55,10 +55,10 @@ internal class LiteEngine private constructor(private val interpreter: Interpret
                     delegate = GpuDelegate(it)
                     LiteEngine(Interpreter(model, Interpreter.Options().addDelegate(delegate)), delegate)
                 }
-            } catch (failure: RuntimeException) { // an operation that it lacks, or a driver that fails
+            } catch (failure: RuntimeException) { // an unsupported operator, or a failing driver
                 delegate?.close()
                 null
-            } catch (failure: LinkageError) { // no driver at all
+            } catch (failure: LinkageError) { // no driver
                 null
             }
         }

@@ -9,22 +9,22 @@ import io.github.shufflenettf.core.FramePipeline
 import io.github.shufflenettf.core.YuvFrame
 
 /**
- * The camera in a view: its preview upright whichever way the phone is held, its frames to the pipeline.
+ * Shows the camera's preview upright in any orientation of the phone, and sends its frames to the pipeline.
  *
- * @param preview shows it.
- * @param pipeline takes the frames.
- * @param owner is told.
+ * @param preview shows the preview.
+ * @param pipeline classifies the frames.
+ * @param owner receives events.
  */
 internal class LiveView(private val preview: TextureView, private val pipeline: FramePipeline, private val owner: Owner) :
     CameraFeed.Listener, TextureView.SurfaceTextureListener, DisplayManager.DisplayListener {
     interface Owner {
-        /** The view is there: [open] can show something now. */
+        /** The view is ready: [open] can show the camera. */
         fun onViewReady()
 
-        /** Pictures of [camera], null for none, will be shown on a display that is turned by [display] degrees. */
+        /** The layout changes: [camera], null for none, on a display rotated by [display] degrees. */
         fun onLayout(camera: Camera?, display: Int)
 
-        /** [problem] has come up. */
+        /** [problem] is set. */
         fun onCameraProblem()
     }
 
@@ -32,14 +32,14 @@ internal class LiveView(private val preview: TextureView, private val pipeline: 
     private val displays = preview.context.getSystemService(DisplayManager::class.java)
     private var camera: Camera? = null
 
-    /** Degrees that the display's content is turned by. */
+    /** Rotation of the display, degrees. */
     private var display = 0
 
-    /** Degrees that make a frame upright; read by the camera's thread. */
+    /** Clockwise degrees that make a frame upright; read by the camera's thread. */
     @Volatile
     private var rotation = 0
 
-    /** String resource of why there is no picture, or null. */
+    /** String resource that explains why there is no image, or null. */
     var problem: Int? = null
         private set
 
@@ -50,7 +50,7 @@ internal class LiveView(private val preview: TextureView, private val pipeline: 
         preview.surfaceTextureListener = this
     }
 
-    /** Starts watching how the phone is held. */
+    /** Starts watching the display's rotation. */
     fun start() = displays.registerDisplayListener(this, null)
 
     /** Closes the camera. */
@@ -60,26 +60,26 @@ internal class LiveView(private val preview: TextureView, private val pipeline: 
     }
 
     /**
-     * Opens the camera, if the view is there already; the permission must have been given.
+     * Opens the camera if the view is ready; requires the camera permission.
      *
-     * @param shortSide pixels of a frame's shorter side that the network has use for.
+     * @param shortSide useful length of a frame's shorter side, pixels.
      */
     fun open(shortSide: Int) {
         problem = null
         preview.surfaceTexture?.let { feed.open(it, shortSide) }
     }
 
-    /** Closes the camera while something else is shown. */
+    /** Closes the camera while a photo is shown. */
     fun close() = feed.close()
 
-    /** Holds the picture, or goes on. */
+    /** Freezes the preview, or resumes it. */
     fun freeze(frozen: Boolean) = feed.freeze(frozen)
 
-    /** Returns a copy of the picture that is shown, upright; null if there is none yet. */
+    /** Returns an upright copy of the visible image; null: there is none yet. */
     fun picture(): Bitmap? {
         val camera = camera ?: return null
         val size = PreviewGeometry.upright(camera.previewSize, camera.sensor)
-        // The view gives its content without its transform: upright for the phone's natural position.
+        // The bitmap lacks the view's transform: it is upright for the phone's natural orientation.
         val natural = preview.getBitmap(size.width, size.height) ?: return null
         val turn = Matrix().apply { setRotate(-display.toFloat()) }
         return Bitmap.createBitmap(natural, 0, 0, natural.width, natural.height, turn, false)
@@ -116,7 +116,7 @@ internal class LiveView(private val preview: TextureView, private val pipeline: 
 
     override fun onSurfaceTextureUpdated(texture: SurfaceTexture) = Unit
 
-    // Half a turn changes no configuration: only the display tells.
+    // A rotation by 180 degrees changes no configuration; only this callback reports it.
     override fun onDisplayChanged(displayId: Int) = layOut()
 
     override fun onDisplayAdded(displayId: Int) = Unit

@@ -11,7 +11,7 @@ import android.os.Bundle
 import android.provider.MediaStore
 import android.provider.Settings
 
-/** The camera's picture or a photo, and what the network calls it. */
+/** The main screen: classifies camera frames or a photo. */
 class MainActivity : Activity() {
     private lateinit var session: Session
     private lateinit var screen: Screen
@@ -24,9 +24,9 @@ class MainActivity : Activity() {
         super.onCreate(state)
         setContentView(R.layout.main)
         preferences = Preferences(this)
-        @Suppress("DEPRECATION") // the framework's own way to keep an object; its replacement is a library
-        val former = lastNonConfigurationInstance as Session?
-        session = former ?: Session(this)
+        @Suppress("DEPRECATION") // part of the framework; its replacement needs a library
+        val retained = lastNonConfigurationInstance as Session?
+        session = retained ?: Session(this)
         session.observer = ::show
         screen = Screen(this, session)
         live = LiveView(screen.preview, session.pipeline, LiveOwner())
@@ -34,10 +34,10 @@ class MainActivity : Activity() {
         screen.live.setOnClickListener { goLive() }
         screen.photo.setOnClickListener { pickPhoto() }
         screen.settings.setOnClickListener { openSettings() }
-        if (former == null) restore(state)
+        if (retained == null) restore(state)
     }
 
-    /** After the system has ended the app in the background, or at its start. */
+    /** Shows the photo of the intent at the start, or that of the state after the system stopped the app in the background. */
     private fun restore(state: Bundle?) {
         val photo = if (state == null) intent.sharedPicture() else state.getString(PHOTO)?.let(Uri::parse)
         photo?.let(session::showPhoto)
@@ -64,7 +64,7 @@ class MainActivity : Activity() {
         intent.sharedPicture()?.let(::showPhoto)
     }
 
-    // In several windows an app that isn't touched is paused, yet visible: the camera runs from start to stop.
+    // In multi-window mode an app without focus is paused but visible: the camera runs from start to stop.
     override fun onStart() {
         super.onStart()
         started = true
@@ -76,7 +76,7 @@ class MainActivity : Activity() {
 
     override fun onResume() {
         super.onResume()
-        if (!live.running) openCamera() // another app may have had it
+        if (!live.running) openCamera() // another app may have used it
     }
 
     override fun onStop() {
@@ -147,38 +147,39 @@ class MainActivity : Activity() {
         session.showPhoto(photo)
     }
 
-    private fun show() = screen.show(obstacle())
+    private fun show() = screen.show(errorCard())
 
-    /** Returns what stands in the way of results, the most pressing first. */
-    private fun obstacle(): Card? {
+    /** Returns the card of the most important error; null: there is none. */
+    private fun errorCard(): ErrorCard? {
         val problem = session.problem
         val cameraProblem = live.problem
-        val choose = Way(R.string.choose_photo, ::pickPhoto)
-        val toCamera = Way(R.string.back_to_camera, ::goLive)
-        fun card(title: Int, text: Int, first: Way, second: Way? = null) = Card(title, getString(text), first, second)
+        val choose = CardAction(R.string.choose_photo, ::pickPhoto)
+        val toCamera = CardAction(R.string.back_to_camera, ::goLive)
+        fun card(title: Int, text: Int, first: CardAction, second: CardAction? = null) =
+            ErrorCard(title, getString(text), first, second)
         return when {
             session.models.names.isEmpty() ->
-                card(R.string.model_missing_title, R.string.model_missing_text, Way(R.string.settings_title, ::openSettings))
+                card(R.string.model_missing_title, R.string.model_missing_text, CardAction(R.string.settings_title, ::openSettings))
             problem != null ->
-                Card(R.string.model_title, resources.sentence(problem), Way(R.string.other_model, ::openSettings))
+                ErrorCard(R.string.model_title, resources.sentence(problem), CardAction(R.string.other_model, ::openSettings))
             pickerMissing -> card(R.string.photo_title, R.string.photo_picker_missing, toCamera)
             session.photoFailed -> card(R.string.photo_title, R.string.photo_unreadable, choose, toCamera)
             session.mode == Mode.PHOTO -> null
             !cameraAllowed() && refusedForGood() -> {
-                val settings = Way(R.string.permission_settings, ::openAppSettings)
+                val settings = CardAction(R.string.permission_settings, ::openAppSettings)
                 card(R.string.permission_title, R.string.permission_denied_text, settings, choose)
             }
             !cameraAllowed() -> {
-                val allow = Way(R.string.permission_allow, ::askForCamera)
+                val allow = CardAction(R.string.permission_allow, ::askForCamera)
                 card(R.string.permission_title, R.string.permission_text, allow, choose)
             }
             cameraProblem != null ->
-                card(R.string.camera_title, cameraProblem, Way(R.string.try_again, ::openCamera), choose)
+                card(R.string.camera_title, cameraProblem, CardAction(R.string.try_again, ::openCamera), choose)
             else -> null
         }
     }
 
-    /** Whether the system won't ask the user again. */
+    /** Whether the system no longer asks the user. */
     private fun refusedForGood() = preferences.cameraAsked && !shouldShowRequestPermissionRationale(Manifest.permission.CAMERA)
 
     private inner class LiveOwner : LiveView.Owner {

@@ -13,15 +13,15 @@ import java.io.IOException
 import java.io.InputStream
 import java.nio.ByteBuffer
 
-/** Photos of other apps, upright. */
+/** Loads photos of other apps and rotates them upright. */
 internal object Photo {
-    /** More pixels than that are of no use to any network, and too many for the memory of small phones. */
+    /** More pixels help no network and may not fit in the memory of small phones. */
     private const val MAX_PIXELS = 16_000_000L
 
     /**
-     * Reads a photo and turns it as its EXIF data says.
+     * Loads a photo and applies its EXIF orientation.
      *
-     * @throws IOException it's gone, forbidden, or no picture that the phone can read.
+     * @throws IOException it no longer exists, access is denied, or the phone can't decode it.
      */
     fun load(resolver: ContentResolver, uri: Uri): Bitmap = try {
         val options = BitmapFactory.Options().apply { inJustDecodeBounds = true }
@@ -30,13 +30,13 @@ internal object Photo {
         options.inSampleSize = 1
         while (pixels / options.inSampleSize / options.inSampleSize > MAX_PIXELS) options.inSampleSize *= 2
         options.inJustDecodeBounds = false
-        val bitmap = resolver.open(uri).use { BitmapFactory.decodeStream(it, null, options) } ?: throw IOException("no picture")
+        val bitmap = resolver.open(uri).use { BitmapFactory.decodeStream(it, null, options) } ?: throw IOException("not an image")
         upright(bitmap, resolver.open(uri).use(::orientation))
-    } catch (failure: RuntimeException) { // the other app forbids it, or fails
+    } catch (failure: RuntimeException) { // the other app denies access, or fails
         throw IOException(failure)
     }
 
-    /** Returns the bitmap's pixels as core takes them: sRGB, without regard to transparency, as evaluation reads files. */
+    /** Converts a bitmap to a frame: sRGB, ignoring transparency, as evaluation reads files. */
     fun frame(bitmap: Bitmap): RgbaFrame {
         val buffer = ByteBuffer.allocateDirect(bitmap.width * bitmap.height * 4)
         val row = IntArray(bitmap.width)
@@ -55,7 +55,7 @@ internal object Photo {
         ExifInterface.ORIENTATION_NORMAL
     }
 
-    /** Turns and mirrors by whole pixels: no value changes. */
+    /** Rotates and mirrors without interpolation: no pixel value changes. */
     private fun upright(bitmap: Bitmap, orientation: Int): Bitmap {
         val matrix = Matrix()
         when (orientation) {

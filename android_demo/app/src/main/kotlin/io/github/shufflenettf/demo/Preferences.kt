@@ -3,15 +3,15 @@ package io.github.shufflenettf.demo
 import android.content.Context
 
 /**
- * How to classify.
+ * How the model runs.
  *
- * @property model file name of the model; one that isn't there (any more) stands for the first.
- * @property threads of the CPU.
+ * @property model file name; if there is no such file, the first model is used.
+ * @property threads CPU threads.
  * @property gpu whether to try the GPU first.
  */
 internal data class EngineChoice(val model: String, val threads: Int, val gpu: Boolean)
 
-/** What the user has chosen, kept for the next start. */
+/** The user's settings, stored on the phone. */
 internal class Preferences(context: Context) {
     private val store = context.getSharedPreferences("choices", Context.MODE_PRIVATE)
 
@@ -24,7 +24,7 @@ internal class Preferences(context: Context) {
         set(value) = store.edit().putString("model", value.model).putInt("threads", value.threads)
             .putBoolean("gpu", value.gpu).apply()
 
-    /** Smallest probability to show, in per cent. */
+    /** Minimum probability to show, per cent. */
     var threshold: Int
         get() = store.getInt("threshold", 5)
         set(value) = store.edit().putInt("threshold", value).apply()
@@ -33,7 +33,7 @@ internal class Preferences(context: Context) {
         get() = store.getBoolean("smoothing", true)
         set(value) = store.edit().putBoolean("smoothing", value).apply()
 
-    /** Whether the system has been asked for the camera before: only then does a silent refusal mean "never". */
+    /** Whether the app has already asked for the camera; if so, a denial without a dialog is permanent. */
     var cameraAsked: Boolean
         get() = store.getBoolean("camera_asked", false)
         set(value) = store.edit().putBoolean("camera_asked", value).apply()
@@ -41,7 +41,7 @@ internal class Preferences(context: Context) {
     companion object {
         val MAX_THREADS: Int = Runtime.getRuntime().availableProcessors()
 
-        /** More than the big cores seldom helps a network of this size. */
+        /** More threads than big cores rarely help a network of this size. */
         private val DEFAULT_THREADS = minOf(4, MAX_THREADS)
     }
 }

@@ -6,12 +6,12 @@ import android.util.Size
 import android.view.Surface
 import kotlin.math.abs
 
-/** How a camera's pictures lie in the phone's hand. */
+/** Rotations and sizes of camera images: decides how frames and preview become upright. */
 internal object PreviewGeometry {
-    /** Frames larger than that only cost time. */
+    /** Larger frames only cost time. */
     private const val MAX_FRAME_SIDE = 1920
 
-    /** Returns the clockwise turn in degrees of a `Surface.ROTATION_` constant. */
+    /** Returns the clockwise degrees of a `Surface.ROTATION_` constant. */
     fun degrees(surfaceRotation: Int): Int = when (surfaceRotation) {
         Surface.ROTATION_90 -> 90
         Surface.ROTATION_180 -> 180
@@ -20,29 +20,29 @@ internal object PreviewGeometry {
     }
 
     /**
-     * Returns the clockwise degrees by which a frame has to be turned to be upright on the display.
+     * Returns the clockwise degrees that make a frame upright on the display.
      *
      * @param sensor the camera's SENSOR_ORIENTATION.
-     * @param display degrees that the display's content is turned by.
-     * @param front whether the camera looks at the user: it turns the other way round.
+     * @param display rotation of the display, degrees.
+     * @param front whether the camera faces the user, which reverses the direction.
      */
     fun frameRotation(sensor: Int, display: Int, front: Boolean): Int =
         if (front) (sensor + display) % 360 else (sensor - display + 360) % 360
 
     /**
-     * Returns the size of frames to classify: the smallest with enough pixels for the network and the sensor's own
-     * proportions, because others are cut out of these.
+     * Returns the size of the frames to classify: the smallest with enough pixels for the network and the sensor's aspect
+     * ratio, because other sizes are cropped.
      *
-     * @param shortSide pixels of the shorter side that are enough.
+     * @param shortSide required length of the shorter side, pixels.
      */
     fun frameSize(sizes: Array<Size>, sensor: Size, shortSide: Int): Size {
-        val fitting = sizes.filter { minOf(it.width, it.height) >= shortSide && maxOf(it.width, it.height) <= MAX_FRAME_SIDE }
+        val candidates = sizes.filter { minOf(it.width, it.height) >= shortSide && maxOf(it.width, it.height) <= MAX_FRAME_SIDE }
             .ifEmpty { sizes.asList() }
-        val proportions = fitting.minOf { difference(it, sensor) }
-        return fitting.filter { difference(it, sensor) <= proportions + TOLERANCE }.minBy { it.width.toLong() * it.height }
+        val aspectDifference = candidates.minOf { difference(it, sensor) }
+        return candidates.filter { difference(it, sensor) <= aspectDifference + TOLERANCE }.minBy { it.width.toLong() * it.height }
     }
 
-    /** Returns the size of the preview: the largest useful one with the proportions of the [frame], so that both show the same. */
+    /** Returns the size of the preview: the largest useful one with the aspect ratio of [frame], so that both show the same scene. */
     fun previewSize(sizes: Array<Size>, frame: Size): Size =
         sizes.filter { maxOf(it.width, it.height) <= MAX_FRAME_SIDE && difference(it, frame) <= TOLERANCE }
             .maxByOrNull { it.width.toLong() * it.height } ?: frame
@@ -52,13 +52,13 @@ internal object PreviewGeometry {
     private fun difference(a: Size, b: Size): Float = abs(a.width.toFloat() / a.height - b.width.toFloat() / b.height)
 
     /**
-     * Returns the transform of a TextureView that shows all of the preview, upright and undistorted.
+     * Returns the transform of a TextureView that shows the whole preview upright and undistorted.
      *
-     * The camera service turns the preview upright for the phone's natural position, and the view stretches it to its size.
+     * The camera service rotates the preview upright for the phone's natural orientation, and the view stretches it to its size.
      *
      * @param preview size of the camera's buffers.
      * @param sensor the camera's SENSOR_ORIENTATION.
-     * @param display degrees that the display's content is turned by.
+     * @param display rotation of the display, degrees.
      */
     fun transform(viewWidth: Float, viewHeight: Float, preview: Size, sensor: Int, display: Int): Matrix {
         val natural = upright(preview, sensor)
@@ -74,12 +74,12 @@ internal object PreviewGeometry {
         }
     }
 
-    /** Returns the shorter side, in the view's pixels, of a picture that the view shows all of. */
+    /** Returns the length of the shorter side of an image that fits the view, in the view's pixels. */
     fun shownShortSide(viewWidth: Float, viewHeight: Float, picture: Size, rotation: Int): Float {
         val shown = upright(picture, rotation)
         return minOf(viewWidth / shown.width, viewHeight / shown.height) * minOf(shown.width, shown.height)
     }
 
-    /** Returns the size of a picture after a turn. */
+    /** Returns the size of an image after a rotation. */
     fun upright(size: Size, degrees: Int): Size = if (degrees % 180 == 0) size else Size(size.height, size.width)
 }

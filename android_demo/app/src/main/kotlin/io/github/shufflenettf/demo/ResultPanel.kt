@@ -8,7 +8,7 @@ import android.widget.TextView
 import io.github.shufflenettf.core.Result
 import kotlin.math.roundToInt
 
-/** The likeliest classes with their probabilities as bars, and how long they took. */
+/** Shows the most likely classes, their probabilities as bars, and the times. */
 internal class ResultPanel(panel: View) {
     private val resources = panel.resources
     private val status = panel.findViewById<TextView>(R.id.status)
@@ -19,11 +19,11 @@ internal class ResultPanel(panel: View) {
     private var spokenAt = 0L
 
     init {
-        // TalkBack says the first row when its description changes, which show() lets happen only now and then.
+        // TalkBack reads the first row whenever its description changes; show() limits how often that happens.
         rows.first().view.accessibilityLiveRegion = View.ACCESSIBILITY_LIVE_REGION_POLITE
     }
 
-    /** Shows a sentence instead of results. */
+    /** Shows a text instead of results. */
     fun show(text: String) {
         rows.forEach { it.view.visibility = View.GONE }
         times.visibility = View.GONE
@@ -32,7 +32,7 @@ internal class ResultPanel(panel: View) {
         spokenClass = ""
     }
 
-    /** Shows a result; one without any class above the threshold says so. */
+    /** Shows a result, or a text if no class reaches the threshold. */
     fun show(result: Result) {
         val model = result.model ?: return
         if (result.count == 0) show(resources.getString(R.string.unsure)) else status.visibility = View.GONE
@@ -81,7 +81,7 @@ internal class ResultPanel(panel: View) {
         }
     }
 
-    /** A new class, and the last one has had the time to be said. */
+    /** Returns whether TalkBack may read [name]: it is new, and there was time to read the previous class. */
     private fun mayBeSpoken(name: String): Boolean {
         val now = SystemClock.uptimeMillis()
         if (name == spokenClass || (spokenClass.isNotEmpty() && now - spokenAt < SPOKEN_EVERY_MS)) return false
@@ -93,7 +93,7 @@ internal class ResultPanel(panel: View) {
     private companion object {
         const val SPOKEN_EVERY_MS = 2000L
 
-        /** Setting a text anew lays out the screen, even if it's the same one. */
+        /** Sets a text only if it changed: setting it always triggers a layout. */
         fun TextView.setIfNew(text: String) {
             if (text.contentEquals(this.text)) return
             this.text = text

@@ -12,13 +12,7 @@ import android.widget.ImageButton
 import android.widget.ImageView
 import android.widget.TextView
 
-/** A button of the card. */
-internal class Way(val label: Int, val action: () -> Unit)
-
-/** What stands in the way: a title, a sentence, and one or two ways on. */
-internal class Card(val title: Int, val text: String, val first: Way, val second: Way? = null)
-
-/** The main screen's views, and how the session's state looks on them. */
+/** The views of the main screen; shows the session's state on them. */
 internal class Screen(private val activity: Activity, private val session: Session) {
     val preview: TextureView = activity.findViewById(R.id.preview)
     val picture: View = activity.findViewById(R.id.tap)
@@ -38,7 +32,7 @@ internal class Screen(private val activity: Activity, private val session: Sessi
     init {
         val overlay = activity.findViewById<View>(R.id.overlay)
         overlay.setOnApplyWindowInsetsListener { view, insets ->
-            // Android 15 and newer draw the app under the system's bars; older ones have taken these off already.
+            // Android 15 and newer draw the app behind the system bars; older versions have already inset it.
             if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.R) {
                 val bars = insets.getInsets(WindowInsets.Type.systemBars() or WindowInsets.Type.displayCutout())
                 view.setPadding(bars.left, bars.top, bars.right, bars.bottom)
@@ -48,7 +42,7 @@ internal class Screen(private val activity: Activity, private val session: Sessi
         picture.addOnLayoutChangeListener { _, _, _, _, _, _, _, _, _ -> layPicture() }
     }
 
-    /** The camera's pictures come like this, on a display that is turned so many degrees. */
+    /** Lays out the preview of [camera], null for none, on a display rotated by [display] degrees. */
     fun lay(camera: Camera?, display: Int) {
         this.camera = camera
         this.display = display
@@ -74,13 +68,13 @@ internal class Screen(private val activity: Activity, private val session: Sessi
         crop.show(session.model?.preprocessing?.let { shown * it.crop / it.resize } ?: 0f)
     }
 
-    /** Shows the session's state, and the card in place of results if something stands in the way. */
-    fun show(obstacle: Card?) {
+    /** Shows the session's state, with an error card instead of results if there is one. */
+    fun show(error: ErrorCard?) {
         showPicture()
         modelName.text = session.model?.name
         modelName.visibility = if (session.model == null) View.GONE else View.VISIBLE
-        showCard(obstacle)
-        panelView.visibility = if (obstacle == null) View.VISIBLE else View.GONE
+        showCard(error)
+        panelView.visibility = if (error == null) View.VISIBLE else View.GONE
         val resources = activity.resources
         when {
             session.hasResult -> panel.show(session.result)
@@ -108,19 +102,19 @@ internal class Screen(private val activity: Activity, private val session: Sessi
         layPicture()
     }
 
-    private fun showCard(obstacle: Card?) {
-        card.visibility = if (obstacle == null) View.GONE else View.VISIBLE
-        if (obstacle == null) return
-        card.findViewById<TextView>(R.id.card_title).setText(obstacle.title)
-        card.findViewById<TextView>(R.id.card_text).text = obstacle.text
-        card.findViewById<Button>(R.id.card_first).show(obstacle.first)
-        card.findViewById<Button>(R.id.card_second).show(obstacle.second)
+    private fun showCard(error: ErrorCard?) {
+        card.visibility = if (error == null) View.GONE else View.VISIBLE
+        if (error == null) return
+        card.findViewById<TextView>(R.id.card_title).setText(error.title)
+        card.findViewById<TextView>(R.id.card_text).text = error.text
+        card.findViewById<Button>(R.id.card_first).show(error.first)
+        card.findViewById<Button>(R.id.card_second).show(error.second)
     }
 
-    private fun Button.show(way: Way?) {
-        visibility = if (way == null) View.GONE else View.VISIBLE
-        if (way == null) return
-        setText(way.label)
-        setOnClickListener { way.action() }
+    private fun Button.show(action: CardAction?) {
+        visibility = if (action == null) View.GONE else View.VISIBLE
+        if (action == null) return
+        setText(action.label)
+        setOnClickListener { action.run() }
     }
 }

@@ -7,7 +7,7 @@ import android.os.Handler
 import android.os.Looper
 import io.github.shufflenettf.core.EngineFactory
 import io.github.shufflenettf.core.FramePipeline
-import io.github.shufflenettf.core.Message
+import io.github.shufflenettf.core.ModelMessage
 import io.github.shufflenettf.core.ModelException
 import io.github.shufflenettf.core.ModelInfo
 import io.github.shufflenettf.core.Result
@@ -15,12 +15,12 @@ import io.github.shufflenettf.core.Settings
 import java.io.IOException
 import java.util.concurrent.Executors
 
-/** What the picture area shows. */
+/** The content of the image area. */
 internal enum class Mode { LIVE, PAUSED, PHOTO }
 
 /**
- * What outlives the turning of the phone: the pipeline with its model, and what the screen shows. Used in the main thread;
- * a new activity takes it over from the old one.
+ * The state that survives a rotation of the phone: the pipeline with its model, and the content of the screen. Used in the
+ * main thread; each new activity takes it over from its predecessor.
  */
 internal class Session(context: Context) : FramePipeline.Listener {
     private val application = context.applicationContext
@@ -35,24 +35,24 @@ internal class Session(context: Context) : FramePipeline.Listener {
     private var fellBack = false
     private var triedGpu = false
 
-    /** Of the photo among all frames: a result of an earlier one isn't shown for it. */
+    /** Sequence number of the photo's frame: results of earlier frames are not shown for it. */
     private var photoSequence = Long.MAX_VALUE
 
     val models = ModelStore(application.assets)
     val pipeline = FramePipeline(this)
     val result = Result(ROWS)
 
-    /** Is told of each change; null between two activities. */
+    /** Called on each change; null between two activities. */
     var observer: (() -> Unit)? = null
 
     var mode = Mode.LIVE
         private set
 
-    /** The photo, or the camera's last picture while paused; null while live, and while a photo is being read. */
+    /** The photo, or the last camera image while paused; null while live, or while a photo is loading. */
     var still: Bitmap? = null
         private set
 
-    /** Where the photo came from. */
+    /** Source of the photo. */
     var photoUri: Uri? = null
         private set
     var photoFailed = false
@@ -61,16 +61,16 @@ internal class Session(context: Context) : FramePipeline.Listener {
         private set
 
     /** Why the model can't be used. */
-    var problem: Message? = null
+    var problem: ModelMessage? = null
         private set
 
-    /** Whether the GPU was wanted and the CPU computes. */
+    /** Whether the CPU runs the model although the GPU was chosen. */
     var onCpuInstead = false
         private set
     var hasResult = false
         private set
 
-    /** Pixels of a camera frame's shorter side that the model has use for; more than it looks at, for the preview's sake. */
+    /** Useful length of a camera frame's shorter side, pixels; at least [MIN_SHORT_SIDE], for a sharp preview. */
     val usefulPixels: Int
         get() {
             val model = model ?: return MIN_SHORT_SIDE
@@ -78,7 +78,7 @@ internal class Session(context: Context) : FramePipeline.Listener {
             return maxOf(used, MIN_SHORT_SIDE)
         }
 
-    /** Takes over the user's choices; the model is made anew only if need be. */
+    /** Applies the user's preferences; reloads the model only if its settings changed. */
     fun applyPreferences() {
         val smoothing = if (preferences.smoothing) Settings().smoothingMs else 0f
         pipeline.settings = Settings(threshold = preferences.threshold / 100f, smoothingMs = smoothing)
@@ -94,7 +94,7 @@ internal class Session(context: Context) : FramePipeline.Listener {
         model = null
         onCpuInstead = false
         hasResult = false
-        if (mode == Mode.PAUSED) resume() // the paused picture's frame is gone: nothing can name it anew
+        if (mode == Mode.PAUSED) resume() // the frame of the paused image is gone and can't be classified again
         val name = models.choose(choice.model) ?: return changed()
         try {
             val file = models.open(name)
@@ -106,13 +106,11 @@ internal class Session(context: Context) : FramePipeline.Listener {
             )
         } catch (failure: ModelException) {
             problem = failure.problem
-        } catch (failure: IOException) {
-            problem = Message(Message.Key.DAMAGED, listOf(name))
         }
         changed()
     }
 
-    /** Holds the camera's picture, of which [picture] is a copy. */
+    /** Pauses the camera; [picture] is a copy of its last image. */
     fun pause(picture: Bitmap?) {
         mode = Mode.PAUSED
         still = picture
@@ -120,7 +118,7 @@ internal class Session(context: Context) : FramePipeline.Listener {
         changed()
     }
 
-    /** Goes back to the camera. */
+    /** Resumes the camera. */
     fun resume() {
         mode = Mode.LIVE
         still = null
@@ -133,7 +131,7 @@ internal class Session(context: Context) : FramePipeline.Listener {
         changed()
     }
 
-    /** Reads a photo and classifies it. */
+    /** Loads a photo and classifies it. */
     fun showPhoto(uri: Uri) {
         mode = Mode.PHOTO
         still = null
@@ -190,12 +188,12 @@ internal class Session(context: Context) : FramePipeline.Listener {
         }
     }
 
-    override fun onProblem(problem: Message) {
+    override fun onProblem(problem: ModelMessage) {
         main.post {
             ready = false
             val choice = loaded
-            if (triedGpu && choice != null && problem.key == Message.Key.ENGINE_FAILED) {
-                load(choice, gpu = false) // a driver that failed only when it ran
+            if (triedGpu && choice != null && problem.key == ModelMessage.Key.ENGINE_FAILED) {
+                load(choice, gpu = false) // a GPU driver that fails only at run time
             } else {
                 this.problem = problem
                 changed()
@@ -207,7 +205,7 @@ internal class Session(context: Context) : FramePipeline.Listener {
         observer?.invoke()
     }
 
-    /** Ends everything; no activity will follow. */
+    /** Stops everything; no activity follows. */
     fun close() {
         observer = null
         loads++
@@ -216,7 +214,7 @@ internal class Session(context: Context) : FramePipeline.Listener {
     }
 
     companion object {
-        /** Classes that are shown. */
+        /** Number of classes shown. */
         const val ROWS = 3
 
         private const val MIN_SHORT_SIDE = 480

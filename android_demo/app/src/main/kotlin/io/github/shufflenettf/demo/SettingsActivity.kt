@@ -14,9 +14,8 @@ import android.widget.Switch
 import android.widget.TextView
 import io.github.shufflenettf.core.ModelException
 import io.github.shufflenettf.core.ModelInfo
-import java.io.IOException
 
-/** Which model, on what, and how much of its opinion to show. Each choice is kept at once. */
+/** The settings: model, processor, threads, threshold, smoothing. Each change is saved at once. */
 class SettingsActivity : Activity() {
     private lateinit var preferences: Preferences
     private lateinit var models: ModelStore
@@ -55,20 +54,20 @@ class SettingsActivity : Activity() {
 
     private fun listModels() {
         val group = findViewById<RadioGroup>(R.id.models)
-        val chosen = models.choose(preferences.engine.model)
+        val selected = models.choose(preferences.engine.model)
         models.names.forEach { name ->
             val button = RadioButton(this).apply {
                 id = View.generateViewId()
                 text = name
                 setTextSize(TypedValue.COMPLEX_UNIT_PX, resources.getDimension(R.dimen.text_body))
                 minHeight = resources.getDimensionPixelSize(R.dimen.touch)
-                isSaveEnabled = false // its id is another one next time
+                isSaveEnabled = false // its id differs next time
             }
             group.addView(button, RadioGroup.LayoutParams.MATCH_PARENT, RadioGroup.LayoutParams.WRAP_CONTENT)
-            button.isChecked = name == chosen
+            button.isChecked = name == selected
             button.setOnClickListener { onModel(name) }
         }
-        showDetails(chosen)
+        showDetails(selected)
     }
 
     private fun onModel(name: String) {
@@ -81,8 +80,6 @@ class SettingsActivity : Activity() {
             name?.let { describe(models.info(it)) } ?: getString(R.string.model_missing_text)
         } catch (failure: ModelException) {
             resources.sentence(failure.problem)
-        } catch (failure: IOException) {
-            getString(R.string.message_damaged, name)
         }
     }
 
@@ -125,7 +122,7 @@ class SettingsActivity : Activity() {
     }
 
     private companion object {
-        /** Per cent; with more, hardly anything would be shown. */
+        /** Per cent; a higher threshold would hide almost everything. */
         const val MAX_THRESHOLD = 50
     }
 }

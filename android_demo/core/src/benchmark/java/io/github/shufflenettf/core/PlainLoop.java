@@ -3,8 +3,8 @@ package io.github.shufflenettf.core;
 import java.nio.ByteBuffer;
 
 /**
- * The same picture by the book: for each pixel of the result all pixels under the kernel, read one by one through functions,
- * turned upright by their coordinates, in floating point. The kernel is antialiased bilinear; short side 256, centre 224.
+ * A textbook implementation: for each result pixel it reads all pixels under the kernel one by one through functions,
+ * rotates by coordinates, and computes in floating point. The kernel is antialiased bilinear; short side 256, centre 224.
  */
 final class PlainLoop {
     private static final float SHORT_SIDE = 256;
@@ -21,7 +21,7 @@ final class PlainLoop {
     private float stepY;
     private boolean before;
 
-    /** Of an NV21 frame of full range. */
+    /** Reads an NV21 frame of full range. */
     PlainLoop(ByteBuffer memory, int width, int height, int rotation, int side) {
         this.memory = memory;
         this.width = width;
@@ -67,7 +67,7 @@ final class PlainLoop {
         return result;
     }
 
-    /** The pixel that lies at (x, y) in the upright frame, which shrinks. */
+    /** Computes the result pixel at (x, y) of the upright frame, downscaling. */
     private void pixel(float x, float y, int at) {
         float red = 0;
         float green = 0;

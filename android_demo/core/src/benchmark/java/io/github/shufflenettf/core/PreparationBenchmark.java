@@ -15,9 +15,9 @@ import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.Warmup;
 
-/** From a camera's frame of 1280 x 720 pixels to a network's picture of 224 x 224: ours, and two plain loops. */
+/** Converts a camera frame of 1280 x 720 pixels to a network's input of 224 x 224: core, and two plain loops. */
 @State(Scope.Thread)
-@BenchmarkMode(Mode.SampleTime) // percentiles tell more than means where other programs run as well
+@BenchmarkMode(Mode.SampleTime) // percentiles are more robust than means if other programs run
 @OutputTimeUnit(TimeUnit.MILLISECONDS)
 @Fork(1)
 @Warmup(iterations = 3, time = 1)
@@ -55,20 +55,20 @@ public class PreparationBenchmark {
         }
     }
 
-    /** What the app does. */
+    /** The app's conversion. */
     @Benchmark
     public byte[] ours() {
         resizer.resize(frame, rotation);
         return resizer.getPixels();
     }
 
-    /** Each pixel under the kernel is converted when it's looked at. */
+    /** Converts each pixel under the kernel when it is read. */
     @Benchmark
     public byte[] plainLoop() {
         return plain.convertEachTime();
     }
 
-    /** All pixels are converted once, to an array, before. */
+    /** First converts all pixels to an array. */
     @Benchmark
     public byte[] plainLoopsOneAfterTheOther() {
         return plain.convertBefore();

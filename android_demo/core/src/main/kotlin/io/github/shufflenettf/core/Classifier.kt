@@ -1,43 +1,43 @@
 package io.github.shufflenettf.core
 
-import io.github.shufflenettf.core.Message.Key
+import io.github.shufflenettf.core.ModelMessage.Key
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
-/** An interpreter of one input and one output. It's made, run and closed in one thread, as a GPU demands. */
+/** An interpreter of one input and one output. It is created, run and closed in one thread, because GPU delegates require it. */
 interface Engine : AutoCloseable {
     /**
      * Runs the model.
      *
      * @param input the input tensor: direct, in native order, at position 0.
-     * @param output the output tensor, to be filled; the same.
+     * @param output the output tensor to fill: direct, in native order, at position 0.
      */
     fun run(input: ByteBuffer, output: ByteBuffer)
 }
 
-/** Makes an engine, or throws. */
+/** Creates an engine, or throws. */
 fun interface EngineFactory {
     fun create(): Engine
 }
 
 /**
- * What is done with results.
+ * How results are filtered and smoothed.
  *
- * @property threshold classes of a smaller probability are left out.
- * @property smoothingMs milliseconds after which what was seen before counts 1/e; 0: no smoothing.
+ * @property threshold classes with a smaller probability are omitted.
+ * @property smoothingMs time constant of the exponential smoothing, milliseconds; 0: no smoothing.
  */
 class Settings(val threshold: Float = 0.05f, val smoothingMs: Float = 250f)
 
-/** The source of time, in nanoseconds from whenever. */
+/** A monotonic clock, in nanoseconds from an arbitrary origin. */
 internal fun interface Clock {
     fun nanos(): Long
 }
 
 /**
- * One model at work: from a frame to a result, without garbage.
+ * Runs one model: from a frame to a result, without allocating memory.
  *
- * @property model what is known of it.
- * @param factory makes the engine, which is closed with this.
+ * @property model its metadata.
+ * @param factory creates the engine, which [close] closes.
  */
 internal class Classifier(val model: ModelInfo, factory: EngineFactory, private val clock: Clock) : AutoCloseable {
     private val preparer = InputPreparer(model)
@@ -48,13 +48,13 @@ internal class Classifier(val model: ModelInfo, factory: EngineFactory, private 
     private val statistics = Statistics()
     private var generation = -1
 
-    // The last of all that can fail, so that an engine that was made is always closed.
+    // Created last: if anything before it fails, no engine is left open.
     private val engine = factory.create()
 
     /**
-     * Makes the model's input of a frame.
+     * Converts a frame to the model's input.
      *
-     * @param generation another one than before: all frames before are forgotten.
+     * @param generation a change resets smoothing and statistics.
      * @return the nanoseconds it took.
      */
     fun prepare(frame: Frame, rotation: Int, generation: Int): Long {
@@ -66,10 +66,10 @@ internal class Classifier(val model: ModelInfo, factory: EngineFactory, private 
     }
 
     /**
-     * Runs the model on what [prepare] made and fills [result], but for its sequence.
+     * Runs the model on the input that [prepare] wrote and fills [result], except its sequence.
      *
-     * @param offered when the frame was offered, in nanoseconds.
-     * @throws ModelException it returns no probabilities.
+     * @param offered time when the frame was offered, nanoseconds.
+     * @throws ModelException the output does not hold probabilities.
      */
     fun run(result: Result, settings: Settings, still: Boolean, preparing: Long, offered: Long) {
         val start = clock.nanos()
@@ -79,7 +79,7 @@ internal class Classifier(val model: ModelInfo, factory: EngineFactory, private 
         val end = clock.nanos()
         scores.read(output)
         if (!scores.plausible) {
-            throw ModelException(Message.of(Key.NO_PROBABILITIES, model.fileName, scores.minimum, scores.maximum))
+            throw ModelException(ModelMessage.of(Key.NO_PROBABILITIES, model.fileName, scores.minimum, scores.maximum))
         }
         var shown = scores.probabilities
         if (still) {

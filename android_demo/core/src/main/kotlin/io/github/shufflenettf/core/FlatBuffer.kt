@@ -5,11 +5,11 @@ import java.nio.ByteOrder
 import java.nio.charset.StandardCharsets
 
 /**
- * Reads tables of a flatbuffer by the numbers of their fields.
+ * Reads the tables of a flatbuffer by field number.
  *
- * Whatever lies outside of the file raises an [IndexOutOfBoundsException].
+ * Reading beyond the file throws an [IndexOutOfBoundsException].
  *
- * @param file of which a view of its own is used.
+ * @param file is not modified: its position and limit stay.
  */
 internal class FlatBuffer(file: ByteBuffer) {
     val bytes: ByteBuffer = file.duplicate().order(ByteOrder.LITTLE_ENDIAN)
@@ -29,7 +29,7 @@ internal class FlatBuffer(file: ByteBuffer) {
         }
     }
 
-    /** A table that begins at byte [at]. */
+    /** The table at byte [at]. */
     inner class Table(private val at: Int) {
         private val fields = at - bytes.getInt(at)
 
@@ -53,7 +53,7 @@ internal class FlatBuffer(file: ByteBuffer) {
 
         fun string(slot: Int): String? = target(slot).let { if (it == 0) null else text(it + 4, bytes.getInt(it)) }
 
-        /** The vector in a field, of elements of [size] bytes; an absent one is empty. */
+        /** Returns the vector in a field, with elements of [size] bytes; a missing field gives an empty one. */
         fun vector(slot: Int, size: Int): Vector {
             val place = target(slot)
             if (place == 0) return Vector(0, 0, size)
@@ -63,7 +63,7 @@ internal class FlatBuffer(file: ByteBuffer) {
         }
     }
 
-    /** [count] elements of [size] bytes from byte [at] on. */
+    /** [count] elements of [size] bytes, starting at byte [at]. */
     inner class Vector(private val at: Int, val count: Int, private val size: Int) {
         private fun place(index: Int): Int {
             if (index !in 0 until count) throw IndexOutOfBoundsException("element $index of $count")
@@ -80,7 +80,7 @@ internal class FlatBuffer(file: ByteBuffer) {
 
         fun ints(): IntArray = IntArray(count, ::int)
 
-        /** A view of the elements' bytes. */
+        /** Returns a view of the elements' bytes. */
         fun slice(): ByteBuffer {
             val view = bytes.duplicate()
             view.position(at)

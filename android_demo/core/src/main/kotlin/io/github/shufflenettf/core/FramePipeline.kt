@@ -1,30 +1,30 @@
 package io.github.shufflenettf.core
 
-import io.github.shufflenettf.core.Message.Key
+import io.github.shufflenettf.core.ModelMessage.Key
 import java.util.concurrent.locks.LockSupport
 
 /**
- * Frames in, the newest result out; nothing ever queues.
+ * Classifies frames in a worker thread and keeps the newest result; frames never queue up.
  *
- * One thread of its own makes, runs and closes engines. All methods may be called in any thread and return at once.
+ * The worker thread creates, runs and closes engines. All methods are thread-safe and do not block.
  *
- * @param listener is told of what happens.
+ * @param listener receives events.
  */
 class FramePipeline internal constructor(private val listener: Listener, settings: Settings, private val clock: Clock) :
     AutoCloseable {
-    /** Is called in the pipeline's thread, and should only pass on that there is news. */
+    /** Called in the worker thread; implementations should return quickly. */
     interface Listener {
-        /** A newer result can be read. */
+        /** A new result can be read. */
         fun onResult()
 
-        /** The engine of a model is there. */
+        /** The engine of a model is ready. */
         fun onModelReady(model: ModelInfo)
 
-        /** The model can't be used; frames are refused until [switchModel]. */
-        fun onProblem(problem: Message)
+        /** The model can't be used; frames are rejected until [switchModel]. */
+        fun onProblem(problem: ModelMessage)
     }
 
-    /** What waits for the thread: at most one frame of each kind. */
+    /** Holds at most one frame that waits for the worker. */
     private class Slot {
         var frame: Frame? = null
         var rotation = 0
@@ -43,7 +43,7 @@ class FramePipeline internal constructor(private val listener: Listener, setting
 
     private class Choice(val model: ModelInfo, val factory: EngineFactory)
 
-    // All of these are used under the lock.
+    // Guarded by the lock.
     private val lock = Any()
     private val live = Slot()
     private val photo = Slot()
@@ -55,7 +55,7 @@ class FramePipeline internal constructor(private val listener: Listener, setting
     private var pausing = false
     private val latest = Result(MAX_TOP)
 
-    // These are the thread's own.
+    // Used by the worker thread only.
     private val taken = Slot()
     private var takenIsPhoto = false
     private var takenGeneration = 0
@@ -63,7 +63,7 @@ class FramePipeline internal constructor(private val listener: Listener, setting
     private var classifier: Classifier? = null
     private val worker = Thread(::work, "classifier")
 
-    /** Can be changed at any time; counts from the next frame on. */
+    /** Can be changed at any time; takes effect with the next frame. */
     @Volatile
     var settings: Settings = settings
 
@@ -74,7 +74,7 @@ class FramePipeline internal constructor(private val listener: Listener, setting
         worker.start()
     }
 
-    /** Whether live frames are refused; a waiting one is given back, and one under way has no result. */
+    /** Whether live frames are rejected. Pausing closes a waiting frame, and drops the result of the one being classified. */
     var paused: Boolean
         get() = synchronized(lock) { pausing }
         set(value) {
@@ -86,9 +86,9 @@ class FramePipeline internal constructor(private val listener: Listener, setting
         }
 
     /**
-     * Changes the model; from now on no result of the former one is read.
+     * Switches to another model; results of the previous one can no longer be read.
      *
-     * @param factory makes its engine, in the pipeline's thread, where the former one is closed before.
+     * @param factory creates its engine in the worker thread, after the previous engine is closed.
      */
     fun switchModel(model: ModelInfo, factory: EngineFactory) {
         synchronized(lock) {
@@ -100,7 +100,7 @@ class FramePipeline internal constructor(private val listener: Listener, setting
         LockSupport.unpark(worker)
     }
 
-    /** Forgets all frames before: results, what is smoothed, and frames that wait. */
+    /** Drops earlier results, the smoothing state and waiting frames. */
     fun clear() {
         synchronized(lock) { forget() }
         dropWaiting()
@@ -112,15 +112,15 @@ class FramePipeline internal constructor(private val listener: Listener, setting
     }
 
     /**
-     * Gives a live frame, which takes the place of one that waits.
+     * Offers a live frame, which replaces a waiting one.
      *
-     * @param frame will be closed in any case.
-     * @param rotation degrees clockwise that turn it upright: 0, 90, 180 or 270.
-     * @return its sequence number; -1: refused, as the pipeline is paused, closed or without a model.
+     * @param frame the pipeline closes it in any case.
+     * @param rotation clockwise degrees that make it upright: 0, 90, 180 or 270.
+     * @return its sequence number; -1: rejected, because the pipeline is paused, closed or without a model.
      */
     fun offer(frame: Frame, rotation: Int): Long = put(live, frame, rotation)
 
-    /** Gives a photo, also to a paused pipeline; live frames don't displace it, and it's classified by itself. */
+    /** Offers a photo, also to a paused pipeline. Live frames do not replace it, and its result is not smoothed. */
     fun offerStill(frame: Frame, rotation: Int): Long = put(photo, frame, rotation)
 
     private fun put(slot: Slot, frame: Frame, rotation: Int): Long {
@@ -133,7 +133,7 @@ class FramePipeline internal constructor(private val listener: Listener, setting
             if (usable && !closing && !(pausing && slot === live)) {
                 number = sequence++
                 displaced = slot.take()
-                if (slot === photo) older = live.take() // it would come after the photo
+                if (slot === photo) older = live.take() // otherwise it would be classified after the photo
                 slot.put(frame, rotation, number, offered)
             }
         }
@@ -143,14 +143,14 @@ class FramePipeline internal constructor(private val listener: Listener, setting
         return number
     }
 
-    /** Copies the newest result to [into]; false: there's none since the last [switchModel] or [clear]. */
+    /** Copies the newest result to [into]; returns false if there is none since the last [switchModel] or [clear]. */
     fun read(into: Result): Boolean = synchronized(lock) {
         if (latest.model == null) return false
         into.copyFrom(latest)
         true
     }
 
-    /** Refuses all from now on; the thread ends what it is at, and closes the engine. */
+    /** Rejects all further frames; the worker finishes its frame and closes the engine. */
     override fun close() {
         synchronized(lock) {
             closing = true
@@ -159,7 +159,7 @@ class FramePipeline internal constructor(private val listener: Listener, setting
         LockSupport.unpark(worker)
     }
 
-    /** Waits after [close] until the engine is closed; returns whether it is. */
+    /** After [close]: waits until the engine is closed; returns whether it is. */
     fun awaitClosed(milliseconds: Long): Boolean {
         worker.join(milliseconds)
         return !worker.isAlive
@@ -168,13 +168,13 @@ class FramePipeline internal constructor(private val listener: Listener, setting
     private fun work() {
         try {
             while (true) {
-                val chosen = synchronized(lock) {
+                val next = synchronized(lock) {
                     if (closing) return
                     takeNext()
                 }
                 val frame = taken.take()
                 when {
-                    chosen != null -> begin(chosen)
+                    next != null -> begin(next)
                     frame != null -> frame.use(::classify)
                     else -> LockSupport.park(this)
                 }
@@ -184,11 +184,11 @@ class FramePipeline internal constructor(private val listener: Listener, setting
         }
     }
 
-    /** Returns a model that was chosen, or else moves the frame that is next, if there is one, to [taken]. */
+    /** Returns a newly chosen model; if there is none, moves the next frame, if any, to [taken]. */
     private fun takeNext(): Choice? {
-        val chosen = choice
+        val next = choice
         choice = null
-        if (chosen != null) return chosen
+        if (next != null) return next
         takenIsPhoto = photo.frame != null
         takenGeneration = generation
         val slot = if (takenIsPhoto) photo else live
@@ -200,7 +200,7 @@ class FramePipeline internal constructor(private val listener: Listener, setting
         closeEngine()
         try {
             classifier = Classifier(choice.model, choice.factory, clock)
-        } catch (@Suppress("TooGenericExceptionCaught") e: Throwable) { // native code that is missing is an Error
+        } catch (@Suppress("TooGenericExceptionCaught") e: Throwable) { // missing native code is an Error
             return fail(engineFailed(choice.model, e))
         }
         listener.onModelReady(choice.model)
@@ -211,7 +211,7 @@ class FramePipeline internal constructor(private val listener: Listener, setting
         val preparing = try {
             classifier.prepare(frame, taken.rotation, takenGeneration)
         } catch (@Suppress("TooGenericExceptionCaught") _: RuntimeException) {
-            return // its memory is gone: the camera has been closed under it
+            return // its memory is gone: the camera was closed meanwhile
         }
         try {
             classifier.run(fresh, settings, takenIsPhoto, preparing, taken.offered)
@@ -229,12 +229,12 @@ class FramePipeline internal constructor(private val listener: Listener, setting
         if (shown) listener.onResult()
     }
 
-    private fun engineFailed(model: ModelInfo, e: Throwable): Message {
+    private fun engineFailed(model: ModelInfo, e: Throwable): ModelMessage {
         val reason = e.message?.lineSequence()?.firstOrNull { it.isNotBlank() }?.trim()?.trimEnd('.') ?: e.javaClass.simpleName
-        return Message.of(Key.ENGINE_FAILED, model.fileName, reason)
+        return ModelMessage.of(Key.ENGINE_FAILED, model.fileName, reason)
     }
 
-    private fun fail(problem: Message) {
+    private fun fail(problem: ModelMessage) {
         closeEngine()
         val replaced = synchronized(lock) {
             usable = choice != null
@@ -247,9 +247,9 @@ class FramePipeline internal constructor(private val listener: Listener, setting
     }
 
     private fun closeEngine() {
-        val former = classifier
+        val previous = classifier
         classifier = null
-        former?.close()
+        previous?.close()
     }
 
     private fun dropWaiting() {

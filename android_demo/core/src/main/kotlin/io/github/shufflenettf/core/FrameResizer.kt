@@ -1,14 +1,14 @@
 package io.github.shufflenettf.core
 
 /**
- * Turns frames upright, resizes them and cuts out their centre, as `Preprocessing.resize_and_crop` does for evaluation.
+ * Rotates frames upright, resizes and centre-crops them, as `Preprocessing.resize_and_crop` does for evaluation.
  *
- * All in integers, and only for the pixels that the result is made of. The tables for one size and rotation of frames are
- * kept, so that nothing is allocated while these stay the same. Not thread-safe.
+ * Computes in integers, and only the pixels of the result. The tables for one frame size and rotation are cached, so nothing
+ * is allocated while both stay the same. Not thread-safe.
  *
- * @property preprocessing how pictures are cut.
- * @property width of the result in pixels.
- * @property height of the result in pixels.
+ * @property preprocessing defines resizing and cropping.
+ * @property width of the result, pixels.
+ * @property height of the result, pixels.
  */
 class FrameResizer(val preprocessing: Preprocessing, val width: Int, val height: Int) {
     /** The result of the last [resize], [height, width, 3]: red, green, blue. */
@@ -19,43 +19,43 @@ class FrameResizer(val preprocessing: Preprocessing, val width: Int, val height:
     /**
      * Fills [pixels].
      *
-     * @param frame the picture as it lies in memory.
-     * @param rotation degrees clockwise that turn it upright: 0, 90, 180 or 270.
+     * @param frame the image as stored in memory.
+     * @param rotation clockwise degrees that make it upright: 0, 90, 180 or 270.
      */
     fun resize(frame: Frame, rotation: Int) {
         requireRotation(rotation)
-        val fitting = plan?.takeIf { it.fits(frame, rotation) } ?: Plan(frame.width, frame.height, rotation)
-        plan = fitting
-        fitting.resize(frame)
+        val current = plan?.takeIf { it.fits(frame, rotation) } ?: Plan(frame.width, frame.height, rotation)
+        plan = current
+        current.resize(frame)
     }
 
-    /** All that depends on the size and rotation of frames. Columns and rows are those of the frame as it lies in memory. */
+    /** Everything that depends on the size and rotation of frames. Columns and rows are those of the frame in memory. */
     private inner class Plan(private val frameWidth: Int, private val frameHeight: Int, private val rotation: Int) {
         private val columns: ResizeWeights
         private val rows: ResizeWeights
 
         init {
-            val lying = rotation % 180 != 0
-            val (across, down) = weights(if (lying) frameHeight else frameWidth, if (lying) frameWidth else frameHeight)
-            columns = if (lying) down.turned(rotation == 270, frameWidth) else across.turned(rotation == 180, frameWidth)
-            rows = if (lying) across.turned(rotation == 90, frameHeight) else down.turned(rotation == 180, frameHeight)
+            val sideways = rotation % 180 != 0
+            val (across, down) = weights(if (sideways) frameHeight else frameWidth, if (sideways) frameWidth else frameHeight)
+            columns = if (sideways) down.flippedIf(rotation == 270, frameWidth) else across.flippedIf(rotation == 180, frameWidth)
+            rows = if (sideways) across.flippedIf(rotation == 90, frameHeight) else down.flippedIf(rotation == 180, frameHeight)
         }
 
         private val first = columns.first / 2 * 2
         private val count = columns.end - first
         private val reader = RgbRows(first, count)
 
-        // The rows that the current one is made of, row y at y % taps; their sum; and this with red and blue in one number.
+        // The source rows of the current row, row y at y % taps; their weighted sum; and red and blue of the sum packed in one number.
         private val ring = Array(rows.taps) { RgbRow(count) }
         private val sum = RgbRow(count)
         private val redBlue = LongArray(count)
 
-        // Where the result of column i and row j goes, in bytes: origin + i * right + j * below.
+        // The byte offset of column i and row j in the result: origin + i * right + j * below.
         private val right = 3 * when (rotation) { 0 -> 1; 90 -> width; 180 -> -1; else -> -width }
         private val below = 3 * when (rotation) { 0 -> width; 90 -> -1; 180 -> -width; else -> 1 }
         private val origin = maxOf(0, -right) * (columns.size - 1) + maxOf(0, -below) * (rows.size - 1)
 
-        private fun ResizeWeights.turned(backwards: Boolean, source: Int) = if (backwards) flipped(source) else this
+        private fun ResizeWeights.flippedIf(backwards: Boolean, source: Int) = if (backwards) flipped(source) else this
 
         fun fits(frame: Frame, rotation: Int): Boolean =
             frame.width == frameWidth && frame.height == frameHeight && rotation == this.rotation
@@ -72,7 +72,7 @@ class FrameResizer(val preprocessing: Preprocessing, val width: Int, val height:
             }
         }
 
-        /** Sums up the rows of row [j]; of the 14 bits behind the point 7 are kept. */
+        /** Computes the weighted sum of the source rows of row [j]; keeps 7 of its 14 fractional bits. */
         private fun addRows(j: Int) {
             sum.red.fill(HALF_ROW)
             sum.green.fill(HALF_ROW)
@@ -92,7 +92,7 @@ class FrameResizer(val preprocessing: Preprocessing, val width: Int, val height:
             for (i in green.indices) green[i] = green[i] shr ROW_SHIFT
         }
 
-        /** Sums up the columns of a row and writes its pixels, the first at byte [start]. */
+        /** Computes the weighted sums of the columns of a row and writes its pixels, the first at byte [start]. */
         private fun addColumns(start: Int) {
             val starts = columns.starts
             val weights = columns.weights
@@ -120,9 +120,9 @@ class FrameResizer(val preprocessing: Preprocessing, val width: Int, val height:
         private fun pixel(sum: Int): Byte = minOf(maxOf(sum shr SHIFT, 0), 255).toByte()
     }
 
-    /** The weights across and down an upright picture. */
+    /** Returns the horizontal and vertical weights of an upright image. */
     private fun weights(sourceWidth: Int, sourceHeight: Int): Pair<ResizeWeights, ResizeWeights> {
-        // In single precision, as evaluation computes it: sizes must round to the same pixel.
+        // Single precision, as in evaluation: sizes must round to the same pixel.
         val ratio = (preprocessing.resize.toDouble() / preprocessing.crop).toFloat()
         val factor = maxOf(height.toFloat() / sourceHeight, width.toFloat() / sourceWidth) * ratio
         fun along(source: Int, size: Int): ResizeWeights {
@@ -144,6 +144,6 @@ class FrameResizer(val preprocessing: Preprocessing, val width: Int, val height:
         }
 
         fun requireRotation(rotation: Int) =
-            require(rotation in 0..270 && rotation % 90 == 0) { "a rotation of $rotation degrees; it can be 0, 90, 180 or 270" }
+            require(rotation in 0..270 && rotation % 90 == 0) { "The rotation is $rotation degrees; it can be 0, 90, 180 or 270." }
     }
 }

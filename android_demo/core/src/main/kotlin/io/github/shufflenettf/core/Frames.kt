@@ -4,14 +4,14 @@ import java.nio.ByteBuffer
 import java.util.concurrent.atomic.AtomicBoolean
 
 /**
- * Samples of one byte in memory, as `Image.getPlanes` or `Bitmap.copyPixelsToBuffer` give them.
+ * One-byte samples in memory, as `Image.getPlanes` or `Bitmap.copyPixelsToBuffer` return them.
  *
- * Sample (x, y) is the byte at `offset + y * rowStride + x * pixelStride`; the last row may end with its last sample.
+ * Sample (x, y) is the byte at `offset + y * rowStride + x * pixelStride`; the last row may end after its last sample.
  *
- * @property buffer direct or on the heap; its position is moved while a frame is read and put back afterwards.
- * @property rowStride bytes from a row to the next.
- * @property pixelStride bytes from a sample to the next.
- * @property offset byte of sample (0, 0).
+ * @property buffer direct or on the heap; its position changes while a frame is read and is restored afterwards.
+ * @property rowStride bytes from one row to the next.
+ * @property pixelStride bytes from one sample to the next.
+ * @property offset of sample (0, 0), bytes.
  */
 class Plane(val buffer: ByteBuffer, val rowStride: Int, val pixelStride: Int, val offset: Int = 0) {
     internal fun require(width: Int, height: Int, bytes: Int = 1) {
@@ -20,9 +20,9 @@ class Plane(val buffer: ByteBuffer, val rowStride: Int, val pixelStride: Int, va
         require(end <= buffer.limit()) { "a plane of ${buffer.limit()} bytes, but $width x $height samples need $end" }
     }
 
-    /** Copies [length] bytes of row [y], from its sample [x] on. */
+    /** Copies [length] bytes of row [y], starting at sample [x]. */
     internal fun copyRow(x: Int, y: Int, length: Int, into: ByteArray) {
-        // In one piece: byte by byte is several times slower on Android, and slices would be garbage.
+        // A bulk copy: single bytes are several times slower on Android, and slices would allocate.
         val position = buffer.position()
         buffer.position(offset + y * rowStride + x * pixelStride)
         buffer.get(into, 0, length)
@@ -30,28 +30,28 @@ class Plane(val buffer: ByteBuffer, val rowStride: Int, val pixelStride: Int, va
     }
 }
 
-/** Which values of Y, U and V are black, white and colourless, under BT.601. */
+/** The value range of Y, U and V under BT.601. */
 enum class YuvRange {
-    /** JPEG's and a camera's: Y 0 to 255, U and V 128 and up to 127 around it. */
+    /** JPEG and cameras: Y is 0 to 255, U and V are 128 ± 127. */
     FULL,
 
-    /** Video's: Y 16 to 235, U and V 16 to 240. */
+    /** Video: Y is 16 to 235, U and V are 16 to 240. */
     LIMITED,
 }
 
 /**
- * A picture as it lies in memory, which needn't be upright.
+ * An image as stored in memory, which need not be upright.
  *
- * @property width in pixels.
- * @property height in pixels.
- * @param release gives the memory back to its owner; run by the first [close] only, in whichever thread that is.
- * @throws IllegalArgumentException the planes are too small for it.
+ * @property width pixels.
+ * @property height pixels.
+ * @param release returns the memory to its owner; the first [close] runs it, in its thread.
+ * @throws IllegalArgumentException the planes are too small.
  */
 sealed class Frame(val width: Int, val height: Int, private val release: Runnable?) : AutoCloseable {
     private val closed = AtomicBoolean()
 
     init {
-        require(width > 0 && height > 0) { "a frame of $width x $height" }
+        require(width > 0 && height > 0) { "The frame is $width x $height pixels; both must be positive." }
     }
 
     final override fun close() {
@@ -60,11 +60,11 @@ sealed class Frame(val width: Int, val height: Int, private val release: Runnabl
 }
 
 /**
- * A YUV 4:2:0 picture: YUV_420_888 of any strides, so also I420, NV12 and NV21.
+ * A YUV 4:2:0 image: YUV_420_888 with any strides, which includes I420, NV12 and NV21.
  *
  * @property y [height, width].
- * @property u [(height + 1) / 2, (width + 1) / 2], each sample for 2 x 2 pixels.
- * @property v the same.
+ * @property u [(height + 1) / 2, (width + 1) / 2], one sample for 2 x 2 pixels.
+ * @property v as `u`.
  * @property range of the values.
  */
 class YuvFrame(
@@ -83,7 +83,7 @@ class YuvFrame(
     }
 
     companion object {
-        /** A frame without gaps: all of Y, then all of U, then all of V. */
+        /** Returns a frame without padding: the Y plane, the U plane, the V plane. */
         @JvmStatic
         @JvmOverloads
         fun i420(bytes: ByteBuffer, width: Int, height: Int, range: YuvRange, release: Runnable? = null): YuvFrame {
@@ -93,19 +93,19 @@ class YuvFrame(
             return YuvFrame(width, height, Plane(bytes, width, 1), u, v, range, release)
         }
 
-        /** A frame without gaps: all of Y, then U and V in turn. */
+        /** Returns a frame without padding: the Y plane, then interleaved U and V. */
         @JvmStatic
         @JvmOverloads
         fun nv12(bytes: ByteBuffer, width: Int, height: Int, range: YuvRange, release: Runnable? = null): YuvFrame =
             interleaved(bytes, width, height, 0, range, release)
 
-        /** A frame without gaps: all of Y, then V and U in turn. */
+        /** Returns a frame without padding: the Y plane, then interleaved V and U. */
         @JvmStatic
         @JvmOverloads
         fun nv21(bytes: ByteBuffer, width: Int, height: Int, range: YuvRange, release: Runnable? = null): YuvFrame =
             interleaved(bytes, width, height, 1, range, release)
 
-        /** [first]: whether U or V comes first, 0 or 1. */
+        /** [first]: offset of U, 0 or 1; V has the other. */
         private fun interleaved(
             bytes: ByteBuffer,
             width: Int,
@@ -122,13 +122,13 @@ class YuvFrame(
 }
 
 /**
- * A picture of 4 bytes R, G, B, A a pixel, as Android's `Bitmap.Config.ARGB_8888` and `PixelFormat.RGBA_8888` lie in memory.
+ * An image with 4 bytes R, G, B, A per pixel: the memory layout of `Bitmap.Config.ARGB_8888` and `PixelFormat.RGBA_8888`.
  *
- * @property pixels [height, width] with a pixel stride of 4 or more; alpha is ignored.
+ * @property pixels [height, width], pixel stride 4 or more; alpha is ignored.
  */
 class RgbaFrame(width: Int, height: Int, val pixels: Plane, release: Runnable? = null) : Frame(width, height, release) {
     init {
-        require(pixels.pixelStride >= RGBA_BYTES) { "a pixel stride of ${pixels.pixelStride}, but RGBA takes 4 bytes" }
+        require(pixels.pixelStride >= RGBA_BYTES) { "The pixel stride is ${pixels.pixelStride}; RGBA needs 4 or more." }
         pixels.require(width, height, RGBA_BYTES)
     }
 

@@ -5,20 +5,20 @@ import java.nio.ByteOrder
 import java.nio.FloatBuffer
 
 /**
- * Makes a model's input of frames: upright, resized, cut, and in the model's own type.
+ * Converts frames to a model's input: rotates, resizes, crops and converts to the input's type.
  *
- * Nothing is allocated while size and rotation of the frames and the buffer stay the same. Not thread-safe.
+ * Nothing is allocated while frame size, rotation and buffer stay the same. Not thread-safe.
  *
- * @param model whose input it is.
+ * @param model whose input is prepared.
  */
 class InputPreparer(private val model: ModelInfo) {
     private val resizer = FrameResizer(model.preprocessing, model.inputWidth, model.inputHeight)
     private val inRgb = model.takesPixels || model.preprocessing.channelOrder == ChannelOrder.RGB
 
-    /** What the network sees: [height, width, 3], red, green and blue of 0 to 255. */
+    /** The network's input as an image: [height, width, 3], RGB, 0 to 255. */
     val pixels: ByteArray get() = resizer.pixels
 
-    // What becomes of each value of each colour, [3, 256]; of neither where pixels go in as they are.
+    // Lookup tables for each channel, [3, 256]; both are empty if the model takes pixels unchanged.
     private val bytes = if (model.input.type == TensorType.INT8) Array(3) { quantized(it) } else emptyArray()
     private val floats = if (model.input.type == TensorType.FLOAT32) Array(3) { normalized(it) } else emptyArray()
 
@@ -30,29 +30,29 @@ class InputPreparer(private val model: ModelInfo) {
     /**
      * Fills a model's input.
      *
-     * @param frame the picture as it lies in memory.
-     * @param rotation degrees clockwise that turn it upright: 0, 90, 180 or 270.
-     * @param input of `model.input.bytes` bytes, which are filled from 0 on, in native order; its position becomes 0.
+     * @param frame the image as stored in memory.
+     * @param rotation clockwise degrees that make it upright: 0, 90, 180 or 270.
+     * @param input `model.input.bytes` bytes, filled from 0 in native order; its position becomes 0.
      */
     fun prepare(frame: Frame, rotation: Int, input: ByteBuffer) {
         resizer.resize(frame, rotation)
         input.rewind()
         when (model.input.type) {
             TensorType.UINT8 -> input.put(pixels)
-            TensorType.INT8 -> input.put(looked(byteValues))
+            TensorType.INT8 -> input.put(lookUp(byteValues))
             TensorType.FLOAT32 -> {
                 val view = floatView(input)
                 view.rewind()
-                view.put(looked(floatValues))
+                view.put(lookUp(floatValues))
             }
         }
         input.rewind()
     }
 
-    /** Source of colour [channel] of the input: red, green and blue, or the reverse. */
+    /** Returns the RGB channel that input channel [channel] holds. */
     private fun colour(channel: Int) = if (inRgb) channel else 2 - channel
 
-    private fun looked(into: ByteArray): ByteArray {
+    private fun lookUp(into: ByteArray): ByteArray {
         for (channel in 0 until 3) {
             val source = colour(channel)
             val table = bytes[source]
@@ -61,7 +61,7 @@ class InputPreparer(private val model: ModelInfo) {
         return into
     }
 
-    private fun looked(into: FloatArray): FloatArray {
+    private fun lookUp(into: FloatArray): FloatArray {
         for (channel in 0 until 3) {
             val source = colour(channel)
             val table = floats[source]
@@ -82,8 +82,8 @@ class InputPreparer(private val model: ModelInfo) {
     }
 
     private fun floatView(input: ByteBuffer): FloatBuffer {
-        val kept = lastFloats
-        if (kept != null && lastInput === input) return kept
+        val cached = lastFloats
+        if (cached != null && lastInput === input) return cached
         val view = input.duplicate().order(ByteOrder.nativeOrder()).asFloatBuffer()
         lastInput = input
         lastFloats = view

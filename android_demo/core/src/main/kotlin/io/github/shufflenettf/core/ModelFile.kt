@@ -1,17 +1,17 @@
 package io.github.shufflenettf.core
 
-import io.github.shufflenettf.core.Message.Key
+import io.github.shufflenettf.core.ModelMessage.Key
 import java.nio.ByteBuffer
 
 /**
- * What stands in a .tflite file, whatever it is a model of.
+ * The contents of a .tflite file, of any task.
  *
- * @property inputs of its first graph.
- * @property outputs of its first graph.
- * @property name from its metadata, if it has any.
- * @property description from its metadata.
- * @property labels content of its labels.txt, if it has one; else of its only text file.
- * @property preprocessing content of its preprocessing.json, if it has one.
+ * @property inputs of the first subgraph.
+ * @property outputs of the first subgraph.
+ * @property name from the metadata, if any.
+ * @property description from the metadata, if any.
+ * @property labels content of labels.txt, or else of the only packed text file; null: there is none.
+ * @property preprocessing content of preprocessing.json; null: there is none.
  */
 internal class ModelFile private constructor(
     val inputs: List<RawTensor>,
@@ -21,11 +21,11 @@ internal class ModelFile private constructor(
     val labels: String?,
     val preprocessing: String?,
 ) {
-    /** A tensor of any type; a size of -1 is unknown. */
+    /** A tensor of any type; -1 in its shape is an unknown size. */
     class RawTensor(val name: String, val type: String, val shape: IntArray, val scale: Float, val zeroPoint: Int)
 
     companion object {
-        // Numbers of the fields, as TensorFlow Lite's schema.fbs and metadata_schema.fbs have them.
+        // Field numbers of TensorFlow Lite's schema.fbs and metadata_schema.fbs.
         private const val MODEL_OPERATOR_CODES = 1
         private const val MODEL_SUBGRAPHS = 2
         private const val MODEL_BUFFERS = 4
@@ -45,15 +45,15 @@ internal class ModelFile private constructor(
         private const val BUFFER_DATA = 0
         private const val METADATA_NAME = 0
         private const val METADATA_BUFFER = 1
-        private const val DESCRIBED_NAME = 0
-        private const val DESCRIBED_DESCRIPTION = 1
+        private const val MODEL_NAME = 0
+        private const val MODEL_DESCRIPTION = 1
         private const val METADATA = "TFLITE_METADATA"
         private val TYPES = listOf(
             "float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64", "int8", "float64",
             "complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4", "bfloat16",
         )
 
-        /** Reads a file; [failed] makes the exception of a [Key.NOT_A_MODEL] or [Key.DAMAGED] one. */
+        /** Reads a file. Decides that it is damaged or no model: [failed] creates the exception to throw for that [Key]. */
         fun read(file: ByteBuffer, failed: (Key) -> ModelException): ModelFile {
             val flat = FlatBuffer(file)
             try {
@@ -62,16 +62,16 @@ internal class ModelFile private constructor(
                 checkEnd(model)
                 val graph = model.vector(MODEL_SUBGRAPHS, 4).table(0)
                 val tensors = graph.vector(SUBGRAPH_TENSORS, 4)
-                fun all(slot: Int) = graph.vector(slot, 4).ints().map { tensor(tensors.table(it)) }
-                val described = metadata(model)
+                fun tensors(slot: Int) = graph.vector(slot, 4).ints().map { tensor(tensors.table(it)) }
+                val metadata = metadata(model)
                 val packed = PackedFiles(file)
                 val labels = packed.text(PackedFiles.LABELS)
                     ?: packed.names.singleOrNull { it.endsWith(".txt") }?.let(packed::text)
                 return ModelFile(
-                    all(SUBGRAPH_INPUTS),
-                    all(SUBGRAPH_OUTPUTS),
-                    described?.string(DESCRIBED_NAME),
-                    described?.string(DESCRIBED_DESCRIPTION),
+                    tensors(SUBGRAPH_INPUTS),
+                    tensors(SUBGRAPH_OUTPUTS),
+                    metadata?.string(MODEL_NAME),
+                    metadata?.string(MODEL_DESCRIPTION),
                     labels,
                     packed.text(PackedFiles.PREPROCESSING),
                 )
@@ -82,7 +82,7 @@ internal class ModelFile private constructor(
             }
         }
 
-        /** Weights or operators lie at a file's end: looking where they should be tells that it was cut off. */
+        /** Reads where weights and operators, the last things in a file, should be: a truncated file fails here. */
         private fun checkEnd(model: FlatBuffer.Table) {
             val buffers = model.vector(MODEL_BUFFERS, 4)
             for (i in 0 until buffers.count) buffers.table(i).vector(BUFFER_DATA, 1)
@@ -96,7 +96,7 @@ internal class ModelFile private constructor(
         private fun tensor(table: FlatBuffer.Table): RawTensor {
             val shape = table.vector(TENSOR_SHAPE, 4).ints()
             val signature = table.vector(TENSOR_SHAPE_SIGNATURE, 4).ints()
-            // An unknown number of pictures is one; of any other size a classifier can't be run as it is.
+            // An unknown batch size is 1; any other unknown size can't be run without resizing.
             for (i in 1 until minOf(shape.size, signature.size)) if (signature[i] < 0) shape[i] = -1
             val quantization = table.table(TENSOR_QUANTIZATION)
             val scales = quantization?.vector(QUANTIZATION_SCALE, 4)

@@ -1,39 +1,39 @@
 package io.github.shufflenettf.core
 
-import io.github.shufflenettf.core.Message.Key
+import io.github.shufflenettf.core.ModelMessage.Key
 import java.nio.ByteBuffer
 
-/** Types of tensors that pictures and probabilities come in. */
+/** Tensor types of images and probabilities. */
 enum class TensorType(val bytes: Int) { UINT8(1), INT8(1), FLOAT32(4) }
 
 /**
  * An input or output of a model.
  *
- * @property name in the graph.
- * @property type of its elements.
- * @property shape without unknown sizes.
- * @property scale of a quantized one: real value = scale * (element - zeroPoint); 0: it isn't quantized.
- * @property zeroPoint see there.
+ * @property name in the subgraph.
+ * @property type of the elements.
+ * @property shape all sizes are known.
+ * @property scale of a quantized one: real value = scale * (element - zeroPoint); 0: not quantized.
+ * @property zeroPoint see `scale`.
  */
 class Tensor(val name: String, val type: TensorType, val shape: IntArray, val scale: Float, val zeroPoint: Int) {
     /** Number of elements. */
     val size: Int get() = shape.fold(1) { product, side -> product * side }
 
-    /** Size in memory, in bytes. */
+    /** Size in memory, bytes. */
     val bytes: Int get() = size * type.bytes
 }
 
 /**
- * What an image classifier in a .tflite file says about itself.
+ * The metadata of an image classifier in a .tflite file.
  *
- * @property fileName the name that was given for it.
- * @property name from its metadata; else the file's without ".tflite".
- * @property description from its metadata; may be empty.
- * @property input [1, height, width, 3], red, green and blue.
+ * @property fileName for messages.
+ * @property name from the metadata, or else the file name without ".tflite".
+ * @property description from the metadata; may be empty.
+ * @property input [1, height, width, 3].
  * @property output [1, classes].
- * @property labels names of the classes in order, from its labels.txt; null: it has none.
- * @property preprocessing from its preprocessing.json; the default where it has none.
- * @property notices what its owner should know, though it can be used.
+ * @property labels class names in order, from labels.txt; null: there are none.
+ * @property preprocessing from preprocessing.json, or else the default.
+ * @property notices warnings about a usable model.
  */
 class ModelInfo internal constructor(
     val fileName: String,
@@ -43,56 +43,56 @@ class ModelInfo internal constructor(
     val output: Tensor,
     val labels: List<String>?,
     val preprocessing: Preprocessing,
-    val notices: List<Message>,
+    val notices: List<ModelMessage>,
 ) {
-    /** Rows of the input picture. */
+    /** Rows of the input image. */
     val inputHeight: Int get() = input.shape[1]
 
-    /** Columns of the input picture. */
+    /** Columns of the input image. */
     val inputWidth: Int get() = input.shape[2]
 
     /** Number of classes. */
     val classes: Int get() = output.shape.last()
 
-    /** Whether its input is pixels: uint8, or int8 that is a pixel less 128. */
+    /** Whether the input is pixels: uint8, or int8 with pixel - 128. */
     val takesPixels: Boolean get() = input.takesPixels()
 
-    /** Returns the name of a class; null where the file has no names. */
+    /** Returns the name of a class; null if the file has no labels. */
     fun label(index: Int): String? = labels?.get(index)
 
     companion object {
         /**
-         * Reads a model.
+         * Reads a model's metadata and decides whether the app can use it.
          *
          * @param fileName for messages.
-         * @param file all of it, from byte 0 to its limit; mapped or on the heap.
-         * @throws ModelException it can't be used, and why.
+         * @param file the whole file, from byte 0 to its limit; mapped or on the heap.
+         * @throws ModelException the model can't be used; its message says why.
          */
         @JvmStatic
         fun read(fileName: String, file: ByteBuffer): ModelInfo {
-            fun failed(key: Key, vararg more: Any): ModelException = ModelException(Message.of(key, fileName, *more))
+            fun failed(key: Key, vararg details: Any): ModelException = ModelException(ModelMessage.of(key, fileName, *details))
             val content = ModelFile.read(file) { key -> failed(key) }
             val input = classifierInput(content, ::failed)
             val output = tensor(content.outputs.single(), ::failed)
             val json = content.preprocessing
             if (json == null && !input.takesPixels()) {
-                val quantized = if (input.type == TensorType.FLOAT32) "" else " of other values than pixels"
+                val quantized = if (input.type == TensorType.FLOAT32) "" else " values that are not pixels"
                 throw failed(Key.PREPROCESSING_MISSING, input.type.name.lowercase() + quantized)
             }
             val preprocessing = try {
                 json?.let(Preprocessing::parse) ?: Preprocessing()
             } catch (e: IllegalArgumentException) {
-                throw ModelException(Message.of(Key.PREPROCESSING_INVALID, fileName, e.message ?: "?"), e)
+                throw ModelException(ModelMessage.of(Key.PREPROCESSING_INVALID, fileName, e.message?.lines()?.first() ?: "?"), e)
             }
             val labels = content.labels?.let(::labelLines)
             val classes = output.shape.last()
             if (labels != null && labels.size != classes) throw failed(Key.LABEL_COUNT, labels.size, classes)
-            val notices = if (labels == null) listOf(Message.of(Key.LABELS_MISSING, fileName)) else emptyList()
+            val notices = if (labels == null) listOf(ModelMessage.of(Key.LABELS_MISSING, fileName)) else emptyList()
             val name = content.name?.takeIf(String::isNotBlank) ?: fileName.removeSuffix(".tflite")
             return ModelInfo(fileName, name, content.description ?: "", input, output, labels, preprocessing, notices)
         }
 
-        /** Returns the one input, if inputs and outputs are a classifier's. */
+        /** Returns the input if inputs and outputs are those of an image classifier. */
         private fun classifierInput(content: ModelFile, failed: (Key, Array<out Any>) -> ModelException): Tensor {
             val inputs = content.inputs
             val outputs = content.outputs
@@ -120,7 +120,7 @@ class ModelInfo internal constructor(
         private fun Tensor.takesPixels(): Boolean =
             type == TensorType.UINT8 || (type == TensorType.INT8 && scale == 1f && zeroPoint == -128)
 
-        /** One label a line; the last line may be empty. */
+        /** One label per line; empty lines at the end are ignored. */
         private fun labelLines(text: String): List<String> =
             text.removePrefix("\ufeff").trimEnd().split("\n").map { it.trim() }
 

@@ -9,21 +9,21 @@ import java.util.zip.DataFormatException
 import java.util.zip.Inflater
 
 /**
- * The small text files in the zip archive behind a model's flatbuffer.
+ * Reads the small text files in the zip archive that follows a model's flatbuffer.
  *
- * @param file all of the .tflite file.
- * @throws DamagedException the archive is cut off or broken.
+ * @param file the whole .tflite file.
+ * @throws DamagedException the archive is truncated or damaged.
  */
 internal class PackedFiles(file: ByteBuffer) {
-    /** Something about the archive doesn't hold. */
+    /** The archive is truncated or damaged. */
     class DamagedException(message: String, cause: Throwable? = null) : Exception(message, cause)
 
     private val bytes = file.duplicate().order(ByteOrder.LITTLE_ENDIAN)
 
-    /** Where each file's record in the archive's directory lies. */
+    /** Position of each file's record in the central directory. */
     private val records: Map<String, Int>
 
-    /** What to add to positions in the archive: it may have been written before the flatbuffer stood in front of it. */
+    /** Offset of the archive's positions: they may count from the archive's start instead of the file's. */
     private var shift = 0
 
     init {
@@ -32,7 +32,7 @@ internal class PackedFiles(file: ByteBuffer) {
 
     val names: Set<String> get() = records.keys
 
-    /** Returns the content of a file, or null if there is none of that name. */
+    /** Returns the content of a file; null if there is no file of that name. */
     fun text(name: String): String? = records[name]?.let { record -> guarded { content(record) } }
 
     private fun directory(): Map<String, Int> {
@@ -40,24 +40,24 @@ internal class PackedFiles(file: ByteBuffer) {
             bytes.getInt(it) == END && it + END_SIZE + short(it + 20) == bytes.limit()
         }
         if (end == null) {
-            // The directory comes last, so that the files of an archive that was cut off would be missed in silence.
-            if (hasFile()) throw DamagedException("an archive without its end")
+            // The directory comes last: without this check a truncated archive would look like a model without files.
+            if (hasFile()) throw DamagedException("the end of the archive is missing")
             return emptyMap()
         }
         val size = bytes.getInt(end + 12)
         shift = end - size - bytes.getInt(end + 16)
-        val found = LinkedHashMap<String, Int>()
+        val records = LinkedHashMap<String, Int>()
         var at = end - size
         repeat(short(end + 10)) {
             if (bytes.getInt(at) != RECORD) throw DamagedException("no record at $at")
-            found[decode(slice(at + RECORD_SIZE, short(at + 28)))] = at
+            records[decode(slice(at + RECORD_SIZE, short(at + 28)))] = at
             at += RECORD_SIZE + short(at + 28) + short(at + 30) + short(at + 32)
         }
-        return found
+        return records
     }
 
     private fun hasFile(): Boolean = (0 until bytes.limit() - FILE_SIZE).any { at ->
-        bytes.getInt(at) == FILE && WANTED.any { name ->
+        bytes.getInt(at) == FILE && READ_FILES.any { name ->
             val start = at + FILE_SIZE
             start + name.length <= bytes.limit() && name.indices.all { bytes.get(start + it).toInt() == name[it].code }
         }
@@ -107,17 +107,17 @@ internal class PackedFiles(file: ByteBuffer) {
     private fun <T> guarded(read: () -> T): T = try {
         read()
     } catch (e: IndexOutOfBoundsException) {
-        throw DamagedException("beyond the end", e)
+        throw DamagedException("the archive is truncated", e)
     } catch (e: DataFormatException) {
-        throw DamagedException("not compressed as it says", e)
+        throw DamagedException("invalid compressed data", e)
     } catch (e: CharacterCodingException) {
-        throw DamagedException("not UTF-8", e)
+        throw DamagedException("a text is not UTF-8", e)
     }
 
     companion object {
         const val LABELS = "labels.txt"
         const val PREPROCESSING = "preprocessing.json"
-        private val WANTED = listOf(LABELS, PREPROCESSING)
+        private val READ_FILES = listOf(LABELS, PREPROCESSING)
         private const val END = 0x06054b50
         private const val RECORD = 0x02014b50
         private const val FILE = 0x04034b50

@@ -1,22 +1,35 @@
 package io.github.shufflenettf.core
 
-/** Order of the colours in a network's input. */
-enum class ChannelOrder { RGB, BGR }
+import kotlinx.serialization.SerialName
+import kotlinx.serialization.Serializable
+import kotlinx.serialization.json.Json
+
+/** Channel order of a network's input. */
+@Serializable
+enum class ChannelOrder {
+    @SerialName("rgb")
+    RGB,
+
+    @SerialName("bgr")
+    BGR,
+}
 
 /**
- * From a picture of any size to the numbers that a network takes; the project's `shufflenet_tf.Preprocessing`.
+ * Defines how an image of any size becomes a network's input; the same as `shufflenet_tf.Preprocessing` in Python.
  *
- * @property channelOrder of the network's input, where it isn't pixels.
- * @property scale factor on pixel values 0-255, before mean and standard deviation.
+ * @property channelOrder of the network's input, if it is not pixels.
+ * @property scale factor for pixel values 0-255, applied before mean and standard deviation.
  * @property mean of red, green and blue, after scaling.
  * @property std of red, green and blue, after scaling.
- * @property resize pixels of the shorter side that a picture is resized to,
- * @property crop of which a square of this side is cut from the centre; for a network of another input size both scale along.
- * @property interpolation of the resizing.
- * @property antialias whether shrinking averages over all pixels, or takes the nearest few.
- * @throws IllegalArgumentException values outside of these.
+ * @property resize length of the shorter side after resizing, pixels.
+ * @property crop side of the square that is cropped from the centre, pixels; for another input size both scale in proportion.
+ * @property interpolation used for resizing.
+ * @property antialias whether downscaling averages all source pixels, or only the nearest few.
+ * @throws IllegalArgumentException a value is out of range.
  */
+@Serializable
 class Preprocessing(
+    @SerialName("channel_order")
     val channelOrder: ChannelOrder = ChannelOrder.RGB,
     val scale: Double = 1 / 255.0,
     val mean: List<Double> = listOf(0.485, 0.456, 0.406),
@@ -29,10 +42,10 @@ class Preprocessing(
     init {
         require(mean.size == 3 && std.size == 3) { "mean and std must have 3 values" }
         require(std.all { it > 0 } && scale > 0) { "std and scale must be positive" }
-        require(crop in 1..resize) { "crop must be at least 1 and at most resize" }
+        require(crop in 1..resize && resize <= MAX_RESIZE) { "crop must be 1 to resize, and resize at most $MAX_RESIZE" }
     }
 
-    /** Returns what becomes of pixel values 0-255 of red (0), green (1) or blue (2), in single precision as in evaluation. */
+    /** Returns the normalized values of pixels 0-255 in channel red (0), green (1) or blue (2), in single precision as in evaluation. */
     internal fun normalized(channel: Int): FloatArray {
         val factor = scale.toFloat() / std[channel].toFloat()
         val offset = -mean[channel].toFloat() / std[channel].toFloat()
@@ -40,46 +53,13 @@ class Preprocessing(
     }
 
     internal companion object {
-        /**
-         * Reads preprocessing.json; what it doesn't name has its default.
-         *
-         * @throws IllegalArgumentException it's no JSON, or names or values aren't these.
-         */
-        fun parse(text: String): Preprocessing {
-            val fields = Json.parse(text)
-            require(fields is Map<*, *>) { "no JSON object" }
-            val default = Preprocessing()
-            val known = setOf("channel_order", "scale", "mean", "std", "resize", "crop", "interpolation", "antialias")
-            val unknown = fields.keys.firstOrNull { it !in known }
-            require(unknown == null) { "unknown $unknown" }
-            fun number(value: Any?): Double = value as? Double ?: throw IllegalArgumentException("$value is no number")
-            fun numbers(name: String, default: List<Double>): List<Double> = when (val value = fields[name]) {
-                null -> default
-                is List<*> -> value.map(::number)
-                else -> throw IllegalArgumentException("$name is no list")
-            }
-            fun whole(name: String, default: Int): Int {
-                val value = number(fields[name] ?: return default)
-                require(value == Math.rint(value) && value in 1.0..1e6) { "$name is $value" }
-                return value.toInt()
-            }
-            return Preprocessing(
-                channelOrder = choice(fields["channel_order"], default.channelOrder),
-                scale = number(fields["scale"] ?: default.scale),
-                mean = numbers("mean", default.mean),
-                std = numbers("std", default.std),
-                resize = whole("resize", default.resize),
-                crop = whole("crop", default.crop),
-                interpolation = choice(fields["interpolation"], default.interpolation),
-                antialias = (fields["antialias"] ?: default.antialias) as? Boolean
-                    ?: throw IllegalArgumentException("antialias is neither true nor false"),
-            )
-        }
+        private const val MAX_RESIZE = 1_000_000
 
-        private inline fun <reified T : Enum<T>> choice(value: Any?, default: T): T {
-            if (value == null) return default
-            return enumValues<T>().firstOrNull { it.name.lowercase() == value }
-                ?: throw IllegalArgumentException("unknown $value")
-        }
+        /**
+         * Reads preprocessing.json; a missing field has its default.
+         *
+         * @throws IllegalArgumentException the text is not JSON, or has an unknown name or a value outside its range.
+         */
+        fun parse(text: String): Preprocessing = Json.decodeFromString(serializer(), text)
     }
 }

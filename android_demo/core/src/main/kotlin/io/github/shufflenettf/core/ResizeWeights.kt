@@ -1,18 +1,23 @@
 package io.github.shufflenettf.core
 
+import kotlinx.serialization.SerialName
+import kotlinx.serialization.Serializable
 import kotlin.math.PI
 import kotlin.math.abs
 import kotlin.math.ceil
 import kotlin.math.floor
 import kotlin.math.sin
 
-/** How pixels between pixels are guessed, by the names of TensorFlow's `tf.image.ResizeMethod`. */
+/** Interpolation kernels, named as in TensorFlow's `tf.image.ResizeMethod`. */
+@Serializable
 enum class Interpolation(internal val radius: Double) {
+    @SerialName("bilinear")
     BILINEAR(1.0) {
         override fun weight(distance: Double): Double = maxOf(0.0, 1.0 - distance)
     },
 
-    /** Keys' cubic with a = -0.5. */
+    /** Keys' cubic kernel with a = -0.5. */
+    @SerialName("bicubic")
     BICUBIC(2.0) {
         override fun weight(distance: Double): Double = when {
             distance >= 2.0 -> 0.0
@@ -21,10 +26,12 @@ enum class Interpolation(internal val radius: Double) {
         }
     },
 
-    /** The mean of what a pixel covers. */
+    /** The mean of the source area that a pixel covers. */
+    @SerialName("area")
     AREA(0.0) {
-        override fun weight(distance: Double): Double = throw UnsupportedOperationException("an area has no kernel")
+        override fun weight(distance: Double): Double = throw UnsupportedOperationException("AREA has no kernel")
     },
+    @SerialName("lanczos3")
     LANCZOS3(3.0) {
         override fun weight(distance: Double): Double = when {
             distance >= 3.0 -> 0.0
@@ -33,27 +40,27 @@ enum class Interpolation(internal val radius: Double) {
         }
     }, ;
 
-    /** The kernel at [distance] >= 0 from its middle, in pixels. */
+    /** Returns the kernel at [distance] >= 0 from its centre, in pixels. */
     internal abstract fun weight(distance: Double): Double
 }
 
 /**
- * Of which source pixels each pixel along one axis is made.
+ * The source pixels and weights of each result pixel along one axis.
  *
- * @property starts first source pixel of each; it never goes back from a pixel to the next.
- * @property taps number of source pixels of each.
- * @property weights [size, taps] in 1/16384, of which each row sums to 16384.
+ * @property starts first source pixel of each result pixel, in ascending order.
+ * @property taps number of source pixels per result pixel.
+ * @property weights [size, taps] in units of 1/16384; each row sums to 16384.
  */
 internal class ResizeWeights(val starts: IntArray, val taps: Int, val weights: IntArray) {
     val size: Int get() = starts.size
 
-    /** First source pixel that any uses. */
+    /** First source pixel in use. */
     val first: Int get() = starts.first()
 
-    /** The one behind the last source pixel that any uses. */
+    /** One past the last source pixel in use. */
     val end: Int get() = starts.last() + taps
 
-    /** Returns the weights of the axis the other way round, of [source] pixels. */
+    /** Returns the weights of the reversed axis, which has [source] pixels. */
     fun flipped(source: Int): ResizeWeights =
         ResizeWeights(IntArray(size) { source - taps - starts[size - 1 - it] }, taps, weights.reversedArray())
 
@@ -61,10 +68,10 @@ internal class ResizeWeights(val starts: IntArray, val taps: Int, val weights: I
         const val BITS = 14
 
         /**
-         * Returns the weights of pixels [offset] to [offset] + [size] of [source] pixels that are resized to [resized].
+         * Returns the weights of pixels [offset] to [offset] + [size] when [source] pixels are resized to [resized].
          *
-         * These are TensorFlow's kernels: of half-pixel centres, cut off and rescaled at the borders, and, if [antialias],
-         * widened where the picture shrinks.
+         * These are TensorFlow's kernels: half-pixel centres, truncated and renormalized at the borders, and, with [antialias],
+         * widened when downscaling.
          */
         fun of(
             source: Int,
@@ -95,7 +102,7 @@ internal class ResizeWeights(val starts: IntArray, val taps: Int, val weights: I
             return pack(starts, rows.map(::rounded), source)
         }
 
-        /** Weights in 1/16384; what rounding leaves over goes to the largest, so that a plain area stays what it is. */
+        /** Returns weights in units of 1/16384. The largest takes the rounding error, so that a uniform area keeps its value. */
         private fun rounded(weights: DoubleArray): IntArray {
             var sum = 0.0
             for (weight in weights) sum += weight
@@ -105,7 +112,7 @@ internal class ResizeWeights(val starts: IntArray, val taps: Int, val weights: I
             return whole
         }
 
-        /** Gives all the same number of taps, which loops are faster for. */
+        /** Pads all rows to the same number of taps, which makes the loops faster. */
         private fun pack(starts: IntArray, rows: List<IntArray>, source: Int): ResizeWeights {
             val taps = rows.maxOf { it.size }
             val packed = IntArray(rows.size * taps)

@@ -1,31 +1,31 @@
 package io.github.shufflenettf.core
 
 /**
- * A classification: a holder that is filled again and again. Not thread-safe: each reader has its own.
+ * A classification result, reused from frame to frame. Not thread-safe: each reader needs its own.
  *
- * @property top how many classes it has room for.
+ * @property top maximum number of classes.
  */
 class Result(val top: Int = 3) {
     internal val indices = IntArray(top)
     internal val probabilities = FloatArray(top)
 
-    /** How many classes it has: those above the threshold. */
+    /** Number of classes above the threshold, at most [top]. */
     var count: Int = 0
         internal set
 
-    /** The model whose classes these are; null: it was never filled. */
+    /** The model that the classes belong to; null: there is no result yet. */
     var model: ModelInfo? = null
         internal set
 
-    /** Of the frame; a later frame has a larger one. */
+    /** Sequence number of the frame; it increases from frame to frame. */
     var sequence: Long = -1
         internal set
 
-    /** Rises with each `switchModel` and `clear`. */
+    /** Increases with each `switchModel` and `clear`. */
     var generation: Int = 0
         internal set
 
-    /** Whether it's of a photo, and so not smoothed. */
+    /** Whether it is the result of a photo, which is not smoothed. */
     var still: Boolean = false
         internal set
 
@@ -33,18 +33,18 @@ class Result(val top: Int = 3) {
     var preparationMs: Float = 0f
         internal set
 
-    /** Milliseconds that the model took. */
+    /** Milliseconds of inference. */
     var inferenceMs: Float = 0f
         internal set
 
-    /** Milliseconds from the moment the frame was offered, waiting included. */
+    /** Milliseconds since the frame was offered, including waiting. */
     var totalMs: Float = 0f
         internal set
 
     /** Means over the latest results. */
     val averages: Averages = Averages()
 
-    /** Returns the class of rank 0 (the likeliest) to [count] - 1. */
+    /** Returns the class of rank 0 (most likely) to [count] - 1. */
     fun index(rank: Int): Int = indices[checked(rank)]
 
     /** Returns the probability of the class of a rank. */
@@ -55,7 +55,7 @@ class Result(val top: Int = 3) {
         return rank
     }
 
-    /** Takes over what fits of [other], which may have more or less room. */
+    /** Copies [other], up to [top] classes. */
     internal fun copyFrom(other: Result) {
         count = minOf(other.count, top)
         other.indices.copyInto(indices, 0, 0, count)

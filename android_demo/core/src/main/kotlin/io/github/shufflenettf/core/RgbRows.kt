@@ -1,6 +1,6 @@
 package io.github.shufflenettf.core
 
-/** A row of a picture: [count] times red, green and blue, 0 to 255. */
+/** A row of [count] pixels: red, green and blue, 0 to 255. */
 internal class RgbRow(val count: Int) {
     val red = IntArray(count)
     val green = IntArray(count)
@@ -10,25 +10,25 @@ internal class RgbRow(val count: Int) {
 /**
  * Reads rows of frames as red, green and blue.
  *
- * Each pixel is converted by itself, with the chroma sample that covers it, in 16-bit fixed point.
+ * Each pixel is converted with the chroma sample that covers it, in 16-bit fixed point.
  *
- * @param first column to read, an even one.
- * @param count of columns.
+ * @param first column to read; even.
+ * @param count number of columns.
  */
 internal class RgbRows(private val first: Int, private val count: Int) {
     private val luma = IntArray(count)
 
-    // What U and V add to each colour in the two rows of pixels that share them; and which row of samples that is.
+    // The contribution of U and V to each channel, for the two pixel rows that share a chroma row; and the index of that row.
     private val chroma = RgbRow((count + 1) / 2 * 2)
     private var chromaRow = -1
     private var bytes = ByteArray(0)
     private var moreBytes = ByteArray(0)
 
     init {
-        require(first % 2 == 0) { "begins between two pixels of one chroma sample" }
+        require(first % 2 == 0) { "The first column is $first; it must be even, because two columns share a chroma sample." }
     }
 
-    /** Forgets the last frame. */
+    /** Clears the cached chroma row: a new frame begins. */
     fun reset() {
         chromaRow = -1
     }
@@ -90,7 +90,7 @@ internal class RgbRows(private val first: Int, private val count: Int) {
         }
     }
 
-    /** Returns [buffer], or a longer one, with [samples] samples of row [y] from sample [x] on, the last of [size] bytes. */
+    /** Returns [buffer], or a longer one, with [samples] samples of row [y] starting at sample [x]; the last one has [size] bytes. */
     private fun copied(plane: Plane, x: Int, y: Int, samples: Int, size: Int, buffer: ByteArray): ByteArray {
         val length = (samples - 1) * plane.pixelStride + size
         val into = if (buffer.size < length) ByteArray(length) else buffer
@@ -99,11 +99,11 @@ internal class RgbRows(private val first: Int, private val count: Int) {
     }
 
     /**
-     * BT.601 times 65536.
+     * The BT.601 matrix times 65536.
      *
-     * @property luma factor of Y.
-     * @property offset half, for rounding, and less what black has in Y.
-     * @property chroma factors of V in red, U and V in green (to be subtracted), and U in blue.
+     * @property luma factor for Y.
+     * @property offset one half, for rounding, minus black's contribution of Y.
+     * @property chroma factors for V in red, U and V in green (to subtract), and U in blue.
      */
     private class Matrix(val luma: Int, val offset: Int, val chroma: IntArray)
 
@@ -121,7 +121,7 @@ internal class RgbRows(private val first: Int, private val count: Int) {
             }
         }
 
-        /** So plain, of whole arrays and without min and max, that compilers make vector instructions of it. */
+        /** Whole arrays, and no min and max: compilers vectorize this form. */
         fun combine(luma: IntArray, scale: Int, chroma: IntArray, into: IntArray) {
             for (i in into.indices) {
                 val value = (luma[i] * scale + chroma[i]) shr BITS

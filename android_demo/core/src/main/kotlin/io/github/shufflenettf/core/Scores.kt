@@ -7,24 +7,24 @@ import kotlin.math.exp
 /**
  * Reads probabilities from a model's output.
  *
- * @param output the tensor.
+ * @param output the output tensor.
  */
 internal class Scores(private val output: Tensor) {
-    /** The probability of each class, as real values. */
+    /** The probability of each class, dequantized. */
     val probabilities = FloatArray(output.size)
 
-    /** Smallest of the values last read. */
+    /** The smallest of the last values. */
     var minimum = 0f
         private set
 
-    /** Largest of the values last read. */
+    /** The largest of the last values. */
     var maximum = 0f
         private set
 
-    /** Whether the values last read can be probabilities. */
+    /** Whether the last values can be probabilities. */
     val plausible: Boolean get() = minimum >= 0f && maximum <= 1.001f
 
-    /** Reads [buffer] in native order, from byte 0 on. */
+    /** Reads [buffer] from byte 0, in native order. */
     fun read(buffer: ByteBuffer) {
         buffer.order(ByteOrder.nativeOrder())
         minimum = Float.POSITIVE_INFINITY
@@ -42,12 +42,12 @@ internal class Scores(private val output: Tensor) {
     }
 }
 
-/** The likeliest classes: chooses and sorts them without sorting all. */
+/** Selects the most likely classes without sorting all of them. */
 internal object TopK {
     /**
-     * Fills [indices] and [values] with the largest of [probabilities], the largest first and equal ones by index.
+     * Fills [indices] and [values] with the largest of [probabilities] in descending order; ties are ordered by index.
      *
-     * @return how many there are that are not below [threshold], at most as many as there is room for.
+     * @return the number of entries: those that reach [threshold], at most the size of [indices].
      */
     fun select(probabilities: FloatArray, threshold: Float, indices: IntArray, values: FloatArray): Int {
         var count = 0
@@ -68,9 +68,9 @@ internal object TopK {
 }
 
 /**
- * Exponential smoothing over time, so that bars neither flicker nor depend on how many frames a second there are.
+ * Exponential smoothing over time: bars don't flicker, and smoothing doesn't depend on the frame rate.
  *
- * @param classes how many values.
+ * @param classes number of values.
  */
 internal class Smoothing(classes: Int) {
     /** The smoothed probabilities. */
@@ -78,22 +78,22 @@ internal class Smoothing(classes: Int) {
     private var last = 0L
     private var empty = true
 
-    /** Forgets all before. */
+    /** Discards earlier values. */
     fun reset() {
         empty = true
     }
 
     /**
-     * Takes in new [values].
+     * Adds new [values].
      *
-     * @param nanos when they were seen.
-     * @param milliseconds after which the old values count 1/e; 0: not at all.
+     * @param nanos their time, nanoseconds.
+     * @param milliseconds time constant: after it the old values have the weight 1/e; 0: no smoothing.
      */
     fun add(values: FloatArray, nanos: Long, milliseconds: Float) {
         val elapsed = maxOf(nanos - last, 0L) / 1e6
         val keep = if (empty || milliseconds <= 0f) 0f else exp(-elapsed / milliseconds).toFloat()
         for (i in probabilities.indices) {
-            // Not the sum of two products, which for equal values needn't be that value.
+            // Not a sum of two products: for equal values, rounding could change the result.
             probabilities[i] = if (keep == 0f) values[i] else values[i] + keep * (probabilities[i] - values[i])
         }
         last = nanos

@@ -1,12 +1,12 @@
 package io.github.shufflenettf.core
 
 /**
- * Means over the latest results.
+ * Averages over the latest results.
  *
  * @property preparationMs milliseconds from a frame to the model's input.
- * @property inferenceMs milliseconds that the model takes.
- * @property totalMs milliseconds from the moment a frame was offered to its result, waiting included.
- * @property framesPerSecond results a second; 0 with less than two.
+ * @property inferenceMs milliseconds of inference.
+ * @property totalMs milliseconds from offering a frame to its result, including waiting.
+ * @property framesPerSecond results per second; 0 with fewer than two results.
  */
 class Averages internal constructor() {
     var preparationMs: Float = 0f
@@ -27,9 +27,9 @@ class Averages internal constructor() {
 }
 
 /**
- * Times of the latest results.
+ * Durations of the latest results.
  *
- * @param window how many.
+ * @param window number of results.
  */
 internal class Statistics(private val window: Int = 30) {
     private val preparation = LongArray(window)
@@ -38,12 +38,12 @@ internal class Statistics(private val window: Int = 30) {
     private val finished = LongArray(window)
     private var count = 0L
 
-    /** Forgets all before. */
+    /** Discards earlier results. */
     fun reset() {
         count = 0
     }
 
-    /** Adds the times of a result in nanoseconds; [end] is when it was there. */
+    /** Adds the durations of a result, nanoseconds; [end] is the time it was ready. */
     fun add(preparing: Long, inferring: Long, all: Long, end: Long) {
         val place = (count++ % window).toInt()
         preparation[place] = preparing
@@ -52,7 +52,7 @@ internal class Statistics(private val window: Int = 30) {
         finished[place] = end
     }
 
-    /** Writes the means to [averages]. */
+    /** Writes the averages to [averages]. */
     fun writeTo(averages: Averages) {
         val size = minOf(count, window.toLong()).toInt()
         averages.preparationMs = mean(preparation, size)

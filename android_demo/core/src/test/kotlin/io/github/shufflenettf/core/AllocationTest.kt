@@ -9,7 +9,7 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.util.concurrent.Semaphore
 
-/** Garbage makes a live picture stutter: after the first frames there is none. */
+/** Allocations make the live view stutter: after the first frames there are none. */
 @Timeout(60)
 class AllocationTest {
     private val threads = ManagementFactory.getThreadMXBean() as ThreadMXBean
@@ -41,13 +41,13 @@ class AllocationTest {
     }
 
     @Test
-    fun `from frame to result allocates nothing`() {
+    fun `classifying a frame allocates nothing`() {
         val results = Semaphore(0)
-        val allocated = LongArray(WARM_UP + MEASURED) // by the pipeline's thread, until each result
+        val allocated = LongArray(WARM_UP + MEASURED) // by the worker thread, up to each result
         var count = 0
         val listener = object : FramePipeline.Listener {
             override fun onModelReady(model: ModelInfo) = Unit
-            override fun onProblem(problem: Message) = error(problem.english())
+            override fun onProblem(problem: ModelMessage) = error(problem.english())
             override fun onResult() {
                 allocated[count++] = threads.currentThreadAllocatedBytes
                 results.release()

@@ -4,23 +4,23 @@ import java.nio.ByteBuffer
 import java.util.concurrent.ConcurrentLinkedQueue
 import java.util.concurrent.atomic.AtomicInteger
 
-/** Engines that see which of red, green and blue their input has most of, and that notice being misused. */
+/** Fake engines: each finds the strongest channel of its input, and records misuse. */
 internal class Engines {
-    private val made = ConcurrentLinkedQueue<Fake>()
+    private val engines = ConcurrentLinkedQueue<Fake>()
 
-    /** What went wrong, in whichever thread. */
+    /** Misuse, from any thread. */
     val faults = ConcurrentLinkedQueue<String>()
 
     /** Runs before each inference. */
     @Volatile
     var before: () -> Unit = {}
 
-    val opened: Int get() = made.size
+    val opened: Int get() = engines.size
 
-    /** How often each engine was closed. */
-    fun closings(): List<Int> = made.map { it.closings.get() }
+    /** The number of times each engine was closed. */
+    fun closings(): List<Int> = engines.map { it.closings.get() }
 
-    fun factory(model: ModelInfo) = EngineFactory { Fake(model).also(made::add) }
+    fun factory(model: ModelInfo) = EngineFactory { Fake(model).also(engines::add) }
 
     private inner class Fake(private val model: ModelInfo) : Engine {
         val closings = AtomicInteger()
@@ -29,9 +29,9 @@ internal class Engines {
         override fun run(input: ByteBuffer, output: ByteBuffer) {
             before()
             check("run")
-            if (closings.get() > 0) faults += "run after its end"
-            if (input.position() != 0 || input.remaining() != model.input.bytes || !input.isDirect) faults += "a wrong input"
-            if (output.position() != 0 || output.remaining() != model.output.bytes) faults += "a wrong output"
+            if (closings.get() > 0) faults += "run after close"
+            if (input.position() != 0 || input.remaining() != model.input.bytes || !input.isDirect) faults += "wrong input buffer"
+            if (output.position() != 0 || output.remaining() != model.output.bytes) faults += "wrong output buffer"
             val strongest = (0 until 3).maxBy { input.get(it).toInt() and 0xff }
             for (i in 0 until model.classes) output.put((if (i == strongest) 200 else 5).toByte())
         }
@@ -41,8 +41,8 @@ internal class Engines {
             closings.incrementAndGet()
         }
 
-        private fun check(what: String) {
-            if (Thread.currentThread() !== owner) faults += "$what in another thread"
+        private fun check(operation: String) {
+            if (Thread.currentThread() !== owner) faults += "$operation in another thread"
         }
     }
 
@@ -54,7 +54,7 @@ internal class Engines {
             ModelInfo.read("another.tflite", ByteBuffer.wrap(Resources.bytes("models/uint8.tflite")))
         }
 
-        /** Frames of 8 x 8 pixels that are all red (0), green (1) or blue (2). */
+        /** Returns a frame of 8 x 8 pixels, all red (0), green (1) or blue (2). */
         fun frame(colour: Int, release: Runnable? = null): RgbaFrame {
             val bytes = ByteArray(4 * 64) { if (it % 4 == colour) -1 else 0 }
             return RgbaFrame(8, 8, Plane(ByteBuffer.wrap(bytes), 32, 4), release)

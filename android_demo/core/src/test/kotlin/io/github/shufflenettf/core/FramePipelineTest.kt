@@ -1,6 +1,6 @@
 package io.github.shufflenettf.core
 
-import io.github.shufflenettf.core.Message.Key
+import io.github.shufflenettf.core.ModelMessage.Key
 import org.junit.jupiter.api.AfterEach
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
@@ -20,19 +20,19 @@ class FramePipelineTest {
     private val engines = Engines()
     private val results = Semaphore(0)
     private val ready = LinkedBlockingQueue<String>()
-    private val problems = LinkedBlockingQueue<Message>()
+    private val problems = LinkedBlockingQueue<ModelMessage>()
     private val pipeline = FramePipeline(
         object : FramePipeline.Listener {
             override fun onResult() = results.release()
             override fun onModelReady(model: ModelInfo) = ready.put(model.fileName)
-            override fun onProblem(problem: Message) = problems.put(problem)
+            override fun onProblem(problem: ModelMessage) = problems.put(problem)
         },
         Settings(threshold = 0f, smoothingMs = 0f),
     )
     private val result = Result()
 
     @AfterEach
-    fun `all engines are closed once, where they were made`() {
+    fun `all engines are closed once, in their thread`() {
         pipeline.close()
         pipeline.close()
         assertTrue(pipeline.awaitClosed(10_000))
@@ -47,7 +47,7 @@ class FramePipelineTest {
         assertEquals(model.fileName, ready.take())
     }
 
-    /** Lets inferences wait until the semaphore has permits. */
+    /** Makes inferences wait until the semaphore has permits. */
     private fun gate() = Semaphore(0).also { gate -> engines.before = { gate.acquire() } }
 
     private fun waitUntil(condition: () -> Boolean) {
@@ -90,7 +90,7 @@ class FramePipelineTest {
     }
 
     @Test
-    fun `no result of the former model is read, not even of the frame under way`() {
+    fun `results of the previous model can't be read, not even that of the current frame`() {
         start()
         pipeline.offer(Engines.frame(0), 0)
         results.acquire()
@@ -112,7 +112,7 @@ class FramePipelineTest {
     }
 
     @Test
-    fun `of several choices in a row only the last is made`() {
+    fun `after several switches only the last model is created`() {
         val gate = gate()
         start()
         pipeline.offer(Engines.frame(0), 0)
@@ -124,7 +124,7 @@ class FramePipelineTest {
     }
 
     @Test
-    fun `paused, live frames are refused and photos are not`() {
+    fun `while paused, live frames are rejected and photos accepted`() {
         start()
         val gate = gate()
         val closed = AtomicInteger()
@@ -148,7 +148,7 @@ class FramePipelineTest {
     }
 
     @Test
-    fun `live frames are smoothed and photos are not`() {
+    fun `live frames are smoothed, photos are not`() {
         pipeline.settings = Settings(threshold = 0f, smoothingMs = 1e9f)
         start()
         val turns = listOf(Triple(0, false, 0), Triple(1, false, 0), Triple(1, true, 1), Triple(2, false, 2))
@@ -166,7 +166,7 @@ class FramePipelineTest {
     }
 
     @Test
-    fun `classes below the threshold are left out, and a reader has its own room`() {
+    fun `classes below the threshold are omitted, and readers may differ in size`() {
         pipeline.settings = Settings(threshold = 0.5f)
         start()
         pipeline.offer(Engines.frame(2), 0)
@@ -180,12 +180,12 @@ class FramePipelineTest {
     }
 
     @Test
-    fun `an engine that can't be made, or that stops, is told of and can be replaced`() {
+    fun `an engine that can't be created, or fails, is reported and can be replaced`() {
         pipeline.switchModel(Engines.uint8) { throw UnsatisfiedLinkError("no library.\nand more") }
-        val refused = problems.take()
+        val problem = problems.take()
         assertEquals(
-            "uint8.tflite can't be run (no library): it is damaged, or needs more than this device has.",
-            refused.english(),
+            "uint8.tflite can't run (no library): it is damaged, or this device doesn't support it.",
+            problem.english(),
         )
         assertEquals(-1, pipeline.offer(Engines.frame(0), 0))
         start()
@@ -200,7 +200,7 @@ class FramePipelineTest {
     }
 
     @Test
-    fun `values that are no probabilities are told of`() {
+    fun `values that are not probabilities are reported`() {
         val logits = ModelInfo.read(
             "logits.tflite",
             TfliteBuilder.model(
@@ -213,11 +213,11 @@ class FramePipelineTest {
         val problem = problems.take()
         assertEquals(Key.NO_PROBABILITIES, problem.key)
         assertEquals(listOf<Any>("logits.tflite", -28f, 2.5f), problem.arguments)
-        assertTrue(problem.english().startsWith("logits.tflite returns values of -28.0 to 2.50 where"))
+        assertTrue(problem.english().startsWith("logits.tflite returns values from -28.0 to 2.50,"))
     }
 
     @Test
-    fun `closing gives back what waits and what is under way`() {
+    fun `closing releases waiting and current frames`() {
         start()
         val gate = gate()
         val closed = AtomicInteger()
@@ -235,7 +235,7 @@ class FramePipelineTest {
     }
 
     @Test
-    fun `a frame whose camera is closed is passed over`() {
+    fun `a frame whose camera was closed is skipped`() {
         start()
         val stop = FrameThatFails()
         pipeline.offer(stop.frame, 0)
@@ -246,7 +246,7 @@ class FramePipelineTest {
         assertThrows(IllegalArgumentException::class.java) { pipeline.offer(Engines.frame(0), 30) }
     }
 
-    /** A frame that fits when it's made, and no more when it's read. */
+    /** A frame whose memory shrinks after its creation. */
     private class FrameThatFails {
         val closed = AtomicInteger()
         val frame: Frame

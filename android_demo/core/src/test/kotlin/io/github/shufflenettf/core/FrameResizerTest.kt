@@ -11,7 +11,7 @@ import kotlin.random.Random
 
 class FrameResizerTest {
     @Test
-    fun `random frames are what the slow way makes of them`() {
+    fun `random frames equal the slow reference`() {
         val random = Random(1)
         repeat(400) { number ->
             val preprocessing = Preprocessing(
@@ -32,7 +32,7 @@ class FrameResizerTest {
     }
 
     @Test
-    fun `one resizer for frames of all kinds in turn`() {
+    fun `one resizer accepts frames of all kinds in turn`() {
         val random = Random(2)
         val resizer = FrameResizer(Preprocessing(), 20, 14)
         repeat(60) {
@@ -65,7 +65,7 @@ class FrameResizerTest {
             val green = grey - (0.344136286 * (u - 128) + 0.714136286 * (v - 128)) * colourful
             val blue = grey + 1.772 * (u - 128) * colourful
             val worst = maxOf(difference(red, row.red[y]), difference(green, row.green[y]), difference(blue, row.blue[y]))
-            // Half a step is rounding; what 16 bits add to that is little.
+            // Rounding contributes half a step, 16-bit fixed point little more.
             assertTrue(worst < 0.51) { "$range $y, $u, $v: off by $worst" }
         }
     }
@@ -73,7 +73,7 @@ class FrameResizerTest {
     private fun difference(exact: Double, got: Int): Double = abs(exact.coerceIn(0.0, 255.0) - got)
 
     @Test
-    fun `a plain area stays what it is`() {
+    fun `a uniform area keeps its value`() {
         for (interpolation in Interpolation.entries) {
             val resizer = FrameResizer(Preprocessing(interpolation = interpolation), 9, 7)
             resizer.resize(rgba(50, 31, List(4) { plane -> ByteArray(50 * 31) { (200 - 60 * plane).toByte() } }), 90)
@@ -82,7 +82,7 @@ class FrameResizerTest {
     }
 
     @Test
-    fun `turning is clockwise`() {
+    fun `rotation is clockwise`() {
         val redLeft = rgba(20, 20, List(4) { plane -> ByteArray(400) { if (plane == 0 && it % 20 < 10) -1 else 0 } })
         val resizer = FrameResizer(Preprocessing(resize = 8, crop = 8), 8, 8)
         val reds = listOf(0, 90, 180, 270).map { rotation ->
@@ -94,7 +94,7 @@ class FrameResizerTest {
     }
 
     @Test
-    fun `a buffer's position is kept`() {
+    fun `a buffer's position is restored`() {
         val bytes = ByteBuffer.allocateDirect(20 * 20 * 4)
         bytes.position(17)
         FrameResizer(Preprocessing(), 8, 8).resize(RgbaFrame(20, 20, Plane(bytes, 80, 4)), 0)
@@ -102,7 +102,7 @@ class FrameResizerTest {
     }
 
     @Test
-    fun `frames that memory doesn't hold, and rotations in between`() {
+    fun `frames larger than their memory, and invalid rotations`() {
         val bytes = ByteBuffer.allocate(99)
         assertThrows(IllegalArgumentException::class.java) { RgbaFrame(5, 5, Plane(bytes, 20, 4)) }
         assertThrows(IllegalArgumentException::class.java) { RgbaFrame(2, 2, Plane(bytes, 20, 3)) }

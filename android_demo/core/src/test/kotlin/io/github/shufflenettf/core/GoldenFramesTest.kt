@@ -1,5 +1,7 @@
 package io.github.shufflenettf.core
 
+import kotlinx.serialization.Serializable
+import kotlinx.serialization.json.Json
 import org.junit.jupiter.api.Assertions.assertArrayEquals
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.DynamicTest
@@ -9,22 +11,21 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.util.zip.CRC32
 
-/** What Python says that networks see and answer, to the bit; `python -m export.camera.golden_frames` wrote it. */
+/** Input tensors and results equal Python's, bit by bit; `python -m export.camera.golden_frames` writes the files. */
 class GoldenFramesTest {
-    private val index = Json.parse(Resources.golden.getValue("index.json").decodeToString()) as Map<*, *>
+    private val index = Json.decodeFromString(Index.serializer(), Resources.golden.getValue("index.json").decodeToString())
 
     @TestFactory
-    fun `tensors and answers are Python's`(): List<DynamicTest> {
-        val byModel = (index["cases"] as List<*>).map { Case(it as Map<*, *>) }.groupBy { it.model }
-        return byModel.flatMap { (name, cases) ->
+    fun `tensors and results equal Python's`(): List<DynamicTest> {
+        return index.cases.groupBy { it.model }.flatMap { (name, cases) ->
             val model = Resources.goldenModel(name)
             val preparer = InputPreparer(model)
             val tensors = ByteBuffer.wrap(Resources.golden.getValue("$name.tensors"))
             val tests = cases.map { case ->
                 val expected = ByteArray(model.input.bytes).also(tensors::get)
-                val answer = ByteArray(model.output.bytes).also(tensors::get)
-                dynamicTest("$name: ${case.frameName}, ${case.rotation} degrees") {
-                    case.check(model, preparer, expected, answer)
+                val output = ByteArray(model.output.bytes).also(tensors::get)
+                dynamicTest("$name: ${case.frame}, ${case.rotation} degrees") {
+                    case.check(model, preparer, expected, output)
                 }
             }
             assertEquals(0, tensors.remaining())
@@ -34,54 +35,60 @@ class GoldenFramesTest {
 
     @TestFactory
     fun `a large frame`(): List<DynamicTest> {
-        val large = (index["large"] as List<*>).map { it as Map<*, *> }
-        val width = large.first().int("width")
-        val height = large.first().int("height")
-        val frame = rgba(width, height, List(4) { samples(width, height, it) })
-        return large.map { case ->
-            val preprocessing = Preprocessing.parse(case["preprocessing"] as String)
-            val rotation = case.int("rotation")
-            dynamicTest("${preprocessing.interpolation}, antialias ${preprocessing.antialias}, $rotation degrees") {
+        val first = index.large.first()
+        val frame = rgba(first.width, first.height, List(4) { samples(first.width, first.height, it) })
+        return index.large.map { case ->
+            val preprocessing = Preprocessing.parse(case.preprocessing)
+            dynamicTest("${preprocessing.interpolation}, antialias ${preprocessing.antialias}, ${case.rotation} degrees") {
                 val resizer = FrameResizer(preprocessing, 224, 224)
-                resizer.resize(frame, rotation)
-                assertEquals((case["crc32"] as Double).toLong(), CRC32().apply { update(resizer.pixels) }.value)
+                resizer.resize(frame, case.rotation)
+                assertEquals(case.crc32, CRC32().apply { update(resizer.pixels) }.value)
             }
         }
     }
 
-    private class Case(private val fields: Map<*, *>) {
-        val model = fields["model"] as String
-        val frameName = fields["frame"] as String
-        val rotation = fields.int("rotation")
+    @Serializable
+    private class Index(val cases: List<Case>, val large: List<LargeCase>)
 
-        fun check(model: ModelInfo, preparer: InputPreparer, expected: ByteArray, answer: ByteArray) {
+    @Serializable
+    private class LargeCase(val width: Int, val height: Int, val rotation: Int, val preprocessing: String, val crc32: Long)
+
+    /** [planes] are offset, row stride and pixel stride; [range] is null for RGBA. */
+    @Serializable
+    private class Case(
+        val model: String,
+        val frame: String,
+        val width: Int,
+        val height: Int,
+        val range: String? = null,
+        val planes: List<List<Int>>,
+        val rotation: Int,
+        val top: IntArray,
+        val probabilities: FloatArray,
+    ) {
+        fun check(model: ModelInfo, preparer: InputPreparer, expected: ByteArray, output: ByteArray) {
             val input = ByteBuffer.allocateDirect(model.input.bytes).order(ByteOrder.nativeOrder())
-            // From memory of both kinds, as cameras give direct buffers and bitmaps are copied to the heap.
+            // Both kinds of memory: cameras use direct buffers, and bitmaps are copied to the heap.
             for (direct in listOf(true, false)) {
-                preparer.prepare(frame(direct), rotation, input)
+                preparer.prepare(readFrame(direct), rotation, input)
                 assertArrayEquals(expected, ByteArray(expected.size).also(input::get))
             }
             val scores = Scores(model.output)
-            scores.read(ByteBuffer.wrap(answer))
-            val top = IntArray(3)
-            val probabilities = FloatArray(3)
-            assertEquals(3, TopK.select(scores.probabilities, 0f, top, probabilities))
-            assertArrayEquals(fields.doubles("top").map { it.toInt() }.toIntArray(), top)
-            assertArrayEquals(fields.doubles("probabilities").map { it.toFloat() }.toFloatArray(), probabilities, 1e-6f)
+            scores.read(ByteBuffer.wrap(output))
+            val indices = IntArray(3)
+            val values = FloatArray(3)
+            assertEquals(3, TopK.select(scores.probabilities, 0f, indices, values))
+            assertArrayEquals(top, indices)
+            assertArrayEquals(probabilities, values, 1e-6f)
         }
 
-        private fun frame(direct: Boolean): Frame {
-            val content = Resources.golden.getValue("$frameName.frame")
+        private fun readFrame(direct: Boolean): Frame {
+            val content = Resources.golden.getValue("$frame.frame")
             val memory = if (direct) ByteBuffer.allocateDirect(content.size).put(content) else ByteBuffer.wrap(content)
-            val planes = (fields["planes"] as List<*>).map { plane ->
-                val (offset, rowStride, pixelStride) = (plane as List<*>).map { (it as Double).toInt() }
-                Plane(memory, rowStride, pixelStride, offset)
-            }
-            val width = fields.int("width")
-            val height = fields.int("height")
+            val planes = planes.map { (offset, rowStride, pixelStride) -> Plane(memory, rowStride, pixelStride, offset) }
             if (planes.size == 1) return RgbaFrame(width, height, planes[0])
-            val range = YuvRange.valueOf((fields["range"] as String).uppercase())
-            return when (frameName.substringBefore("_")) {
+            val range = YuvRange.valueOf(checkNotNull(range).uppercase())
+            return when (frame.substringBefore("_")) {
                 "i420" -> YuvFrame.i420(memory, width, height, range)
                 "nv12" -> YuvFrame.nv12(memory, width, height, range)
                 "nv21" -> YuvFrame.nv21(memory, width, height, range)
@@ -90,7 +97,3 @@ class GoldenFramesTest {
         }
     }
 }
-
-private fun Map<*, *>.int(name: String): Int = (this[name] as Double).toInt()
-
-private fun Map<*, *>.doubles(name: String): List<Double> = (this[name] as List<*>).map { it as Double }

@@ -1,6 +1,6 @@
 package io.github.shufflenettf.core
 
-import io.github.shufflenettf.core.Message.Key
+import io.github.shufflenettf.core.ModelMessage.Key
 import io.github.shufflenettf.core.TfliteBuilder.T
 import org.junit.jupiter.api.Assertions.assertArrayEquals
 import org.junit.jupiter.api.Assertions.assertEquals
@@ -23,7 +23,7 @@ class ModelInfoTest {
 
     private fun read(file: ByteBuffer) = ModelInfo.read("m.tflite", file)
 
-    private fun problem(file: ByteBuffer): Message {
+    private fun problem(file: ByteBuffer): ModelMessage {
         val problem = assertThrows(ModelException::class.java) { read(file) }.problem
         assertTrue(problem.english().startsWith("m.tflite ") && problem.english().endsWith("."), problem.english())
         return problem
@@ -50,13 +50,13 @@ class ModelInfoTest {
     }
 
     @Test
-    fun `what isn't said has its default`() {
+    fun `missing metadata has defaults`() {
         val model = read(TfliteBuilder.model(listOf(image), listOf(scores)))
         assertNull(model.labels)
         assertNull(model.label(1))
         assertEquals("m", model.name)
         assertEquals(listOf(Key.LABELS_MISSING), model.notices.map { it.key })
-        assertEquals("m.tflite names no classes: they are shown by number.", model.notices.single().english())
+        assertEquals("m.tflite has no labels: classes are shown by number.", model.notices.single().english())
         assertEquals(256, model.preprocessing.resize)
     }
 
@@ -71,7 +71,7 @@ class ModelInfoTest {
     }
 
     @Test
-    fun `labels of another name, and of Windows`() {
+    fun `labels in a file of another name, with Windows line ends`() {
         val files = mapOf("names.txt" to "\ufeffcat\r\ndog\r\n", "readme.md" to "?")
         assertEquals(listOf("cat", "dog"), read(TfliteBuilder.model(listOf(image), listOf(scores), files)).labels)
     }
@@ -80,8 +80,8 @@ class ModelInfoTest {
     fun `models of other tasks`() {
         val detector = listOf(T(1, 10, 4), T(1, 10), T(1, 10), T(1))
         assertEquals(
-            "m.tflite is no image classifier: it has inputs [1, 8, 6, 3] and outputs [1, 10, 4], [1, 10], [1, 10], [1], but " +
-                "[1, height, width, 3] and [1, classes] are expected.",
+            "m.tflite is not an image classifier: its inputs are [1, 8, 6, 3] and its outputs [1, 10, 4], [1, 10], [1, 10], [1], " +
+                "but [1, height, width, 3] and [1, classes] are expected.",
             problem(listOf(image), detector).english(),
         )
         val others = listOf(
@@ -94,20 +94,20 @@ class ModelInfoTest {
     }
 
     @Test
-    fun `any number of pictures is one`() {
+    fun `an unknown batch size is 1`() {
         read(TfliteBuilder.model(listOf(T(1, 8, 6, 3, signature = intArrayOf(-1, 8, 6, 3))), listOf(T(1, 1, 1, 2)), labels))
     }
 
     @ParameterizedTest
     @ValueSource(ints = [1, 2, 4])
-    fun `pictures of other channels`(channels: Int) {
+    fun `images that are not RGB`(channels: Int) {
         val problem = problem(listOf(T(1, 8, 6, channels)))
         assertEquals(Key.NOT_RGB, problem.key)
         assertEquals(listOf("m.tflite", channels), problem.arguments)
     }
 
     @Test
-    fun `types that pictures don't have`() {
+    fun `unsupported types`() {
         assertEquals("float16", problem(listOf(T(1, 8, 6, 3, type = TfliteBuilder.FLOAT16))).arguments[1])
         val output = problem(listOf(image), listOf(T(1, 2, type = TfliteBuilder.INT64)))
         assertEquals(listOf(Key.UNSUPPORTED_TYPE, "int64"), listOf(output.key, output.arguments[1]))
@@ -115,11 +115,11 @@ class ModelInfoTest {
     }
 
     @Test
-    fun `inputs that aren't pixels, without a word on them`() {
+    fun `inputs that are not pixels need a preprocessing`() {
         val float = problem(listOf(T(1, 8, 6, 3, type = TfliteBuilder.FLOAT32)))
         assertEquals(listOf(Key.PREPROCESSING_MISSING, "float32"), listOf(float.key, float.arguments[1]))
         val int8 = problem(listOf(T(1, 8, 6, 3, type = TfliteBuilder.INT8, scale = 0.02f, zeroPoint = 3)))
-        assertEquals("int8 of other values than pixels", int8.arguments[1])
+        assertEquals("int8 values that are not pixels", int8.arguments[1])
         val pixels = T(1, 8, 6, 3, type = TfliteBuilder.INT8, scale = 1f, zeroPoint = -128)
         assertTrue(read(TfliteBuilder.model(listOf(pixels), listOf(scores), labels)).takesPixels)
     }
@@ -128,24 +128,25 @@ class ModelInfoTest {
     @ValueSource(
         strings = [
             "", "[]", "{", "{} {}", "{'a\\", "{'crop': 300}", "{'mean': [1, 2]}", "{'std': [1, 0, 1]}", "{'speed': 1}",
-            "{'resize': 2.5}", "{'crop': 1e999}", "{'interpolation': 'nearest'}", "{'antialias': 1}", "{'scale': '1'}",
+            "{'resize': 2.5}", "{'resize': 2000000}", "{'crop': 1e999}", "{'interpolation': 'nearest'}",
+            "{'antialias': 1}", "{'scale': 'x'}", "{'scale': NaN}",
         ],
     )
-    fun `a preprocessing that makes no sense`(json: String) {
+    fun `an invalid preprocessing`(json: String) {
         val files = mapOf("preprocessing.json" to json.replace('\'', '"'))
         assertEquals(Key.PREPROCESSING_INVALID, problem(listOf(image), files = files).key)
     }
 
     @ParameterizedTest
     @ValueSource(strings = ["cat", "cat\ndog\ncow", "cat\n\ndog"])
-    fun `labels for other classes`(text: String) {
+    fun `a wrong number of labels`(text: String) {
         val problem = problem(listOf(image), files = mapOf("labels.txt" to text))
         assertEquals(listOf<Any>("m.tflite", text.count { it == '\n' } + 1, 2), problem.arguments)
         assertEquals(Key.LABEL_COUNT, problem.key)
     }
 
     @Test
-    fun `what is no model`() {
+    fun `files that are not models`() {
         for (content in listOf("", "TFL3", "PK\u0003\u0004, a zip", "<html>not found</html>")) {
             assertEquals(Key.NOT_A_MODEL, problem(ByteBuffer.wrap(content.toByteArray())).key)
         }
@@ -153,39 +154,39 @@ class ModelInfoTest {
     }
 
     @Test
-    fun `a file that is cut off anywhere is refused`() {
+    fun `a file truncated anywhere is rejected`() {
         val whole = Resources.bytes("models/uint8.tflite")
         val model = (1 until whole.size).first { whole[it - 1] == 'P'.code.toByte() && whole[it] == 'K'.code.toByte() } - 1
         for (length in whole.indices) {
-            // Before the name of the first file is complete, it's a model all the same, and one without files.
+            // Until the name of the first packed file is complete, it is a valid model without packed files.
             if (length in model until model + 40) continue
-            val refused = { read(ByteBuffer.wrap(whole.copyOf(length))) }
-            val key = assertThrows(ModelException::class.java, { refused() }, "$length bytes").problem.key
+            val truncated = ByteBuffer.wrap(whole.copyOf(length))
+            val key = assertThrows(ModelException::class.java, { read(truncated) }, "$length bytes").problem.key
             assertTrue(key == Key.DAMAGED || length < 8)
         }
     }
 
     @Test
-    fun `a file with wrong bytes is read or refused, and nothing else`() {
+    fun `a file with wrong bytes is read or rejected with a sentence`() {
         val random = Random(3)
         for (name in listOf("uint8.tflite", "float32.tflite")) {
             val whole = Resources.bytes("models/$name")
-            var refused = 0
+            var rejected = 0
             repeat(5_000) {
                 val broken = whole.clone()
                 repeat(random.nextInt(1, 4)) { broken[random.nextInt(broken.size)] = random.nextInt().toByte() }
                 try {
                     read(ByteBuffer.wrap(broken))
                 } catch (_: ModelException) {
-                    refused++
+                    rejected++
                 }
             }
-            assertTrue(refused > 100)
+            assertTrue(rejected > 100)
         }
     }
 
     @Test
-    fun `each message has as many places as arguments`() {
+    fun `messages number their arguments from 1`() {
         for (key in Key.entries) {
             val places = Regex("%(\\d)\\$").findAll(key.pattern).map { it.groupValues[1].toInt() }.toSet()
             assertEquals((1..places.size).toSet(), places, key.name)

@@ -6,7 +6,7 @@ import java.util.zip.ZipInputStream
 
 /** Files that Python wrote for these tests. */
 internal object Resources {
-    // mvn -Dgolden=FOLDER: golden_frames.zip and models of one's own.
+    // mvn -Dgolden=FOLDER: golden_frames.zip and models from another folder.
     private val folder: File? = System.getProperty("golden")?.let(::File)
 
     /** The files of golden_frames.zip by name; its index is `index.json`. */
@@ -17,7 +17,7 @@ internal object Resources {
         }
     }
 
-    /** A model that [golden] is about. */
+    /** Returns a model of [golden]. */
     fun goldenModel(name: String): ModelInfo =
         folder?.let { ModelInfo.read(name, ByteBuffer.wrap(it.resolve(name).readBytes())) } ?: model(name)
 
@@ -26,7 +26,7 @@ internal object Resources {
     fun model(name: String): ModelInfo = ModelInfo.read(name, ByteBuffer.wrap(bytes("models/$name")))
 }
 
-/** Draws the plane that `export/camera/golden_frames.py` draws as `samples`. */
+/** Returns the same samples as `samples` in `export/camera/golden_frames.py`. */
 internal fun samples(width: Int, height: Int, seed: Int): ByteArray = ByteArray(width * height) { i ->
     val x = i % width
     val y = i / width
@@ -34,7 +34,7 @@ internal fun samples(width: Int, height: Int, seed: Int): ByteArray = ByteArray(
     ((x * (3L + seed) + y * (5L - seed)) / 4 + noise / 4).toByte()
 }
 
-/** Returns a frame of [planes] without gaps, RGBA of which A is the fourth. */
+/** Returns an RGBA frame without padding; [planes] are R, G, B, A. */
 internal fun rgba(width: Int, height: Int, planes: List<ByteArray>): RgbaFrame {
     val bytes = ByteArray(4 * width * height) { planes[it % 4][it / 4] }
     return RgbaFrame(width, height, Plane(ByteBuffer.wrap(bytes), 4 * width, 4))

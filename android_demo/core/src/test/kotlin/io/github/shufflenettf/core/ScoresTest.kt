@@ -15,7 +15,7 @@ class ScoresTest {
         Scores(Tensor("", type, intArrayOf(1, 3), scale, zeroPoint)).apply { read(bytes) }
 
     @Test
-    fun `quantized values become real`() {
+    fun `quantized values are dequantized`() {
         val bytes = ByteBuffer.wrap(byteArrayOf(0, 127, -1))
         assertArrayEquals(floatArrayOf(0f, 127 / 256f, 255 / 256f), scores(TensorType.UINT8, 1 / 256f, 0, bytes).probabilities)
         val shifted = scores(TensorType.INT8, 1 / 256f, -128, bytes)
@@ -23,7 +23,7 @@ class ScoresTest {
     }
 
     @Test
-    fun `what is no probability is noticed`() {
+    fun `values that are not probabilities are detected`() {
         fun plausible(vararg values: Float): Boolean {
             val bytes = ByteBuffer.allocate(12).order(ByteOrder.nativeOrder())
             values.forEachIndexed { i, value -> bytes.putFloat(4 * i, value) }
@@ -35,23 +35,23 @@ class ScoresTest {
     }
 
     @Test
-    fun `top-k is the head of a stable sort`() {
+    fun `top-k equals a stable sort`() {
         val random = Random(4)
         repeat(500) {
-            val values = FloatArray(random.nextInt(1, 40)) { random.nextInt(6) / 5f } // with equal ones
+            val values = FloatArray(random.nextInt(1, 40)) { random.nextInt(6) / 5f } // with ties
             val threshold = random.nextInt(6) / 5f
             val k = random.nextInt(0, 6)
             val indices = IntArray(k)
-            val found = FloatArray(k)
-            val count = TopK.select(values, threshold, indices, found)
+            val selected = FloatArray(k)
+            val count = TopK.select(values, threshold, indices, selected)
             val expected = values.indices.filter { values[it] >= threshold }.sortedBy { -values[it] }.take(k)
             assertEquals(expected, indices.take(count))
-            assertEquals(expected.map { values[it] }, found.take(count))
+            assertEquals(expected.map { values[it] }, selected.take(count))
         }
     }
 
     @Test
-    fun `smoothing is exponential in time, whatever the number of frames`() {
+    fun `smoothing is exponential in time, at any frame rate`() {
         val results = listOf(1, 10).map { frames ->
             val smoothing = Smoothing(1)
             smoothing.add(floatArrayOf(1f), 0, 200f)
@@ -63,7 +63,7 @@ class ScoresTest {
     }
 
     @Test
-    fun `smoothing begins anew, can be off, and leaves what stays the same`() {
+    fun `smoothing can be reset and switched off, and keeps constant values`() {
         val smoothing = Smoothing(1)
         smoothing.add(floatArrayOf(0.3f), 0, 200f)
         smoothing.add(floatArrayOf(0.3f), 1_000_000, 200f)
@@ -73,12 +73,12 @@ class ScoresTest {
         smoothing.reset()
         smoothing.add(floatArrayOf(0.1f), 3_000_000, 200f)
         assertEquals(0.1f, smoothing.probabilities[0])
-        smoothing.add(floatArrayOf(0.5f), 0, 200f) // time never runs backwards: counts as now
+        smoothing.add(floatArrayOf(0.5f), 0, 200f) // an earlier time counts as now
         assertEquals(0.1f, smoothing.probabilities[0], 1e-6f)
     }
 
     @Test
-    fun `statistics are means over the window`() {
+    fun `statistics are averages over the window`() {
         val statistics = Statistics(window = 4)
         val averages = Averages()
         statistics.writeTo(averages)

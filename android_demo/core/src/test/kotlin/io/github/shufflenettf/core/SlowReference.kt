@@ -1,8 +1,8 @@
 package io.github.shufflenettf.core
 
-/** What [FrameResizer] computes, pixel by pixel and without a thought for speed. */
+/** A reference for [FrameResizer]: pixel by pixel, not optimized. */
 internal object SlowReference {
-    /** Red, green or blue (0, 1, 2) of pixel (x, y) of a frame as it lies in memory. */
+    /** Returns red, green or blue (0, 1, 2) of pixel (x, y) of a frame in memory. */
     fun colour(frame: Frame, x: Int, y: Int, channel: Int): Int = when (frame) {
         is RgbaFrame -> frame.pixels.sample(x, y, channel)
         is YuvFrame -> {
@@ -23,21 +23,21 @@ internal object SlowReference {
         buffer.get(offset + y * rowStride + x * pixelStride + byte).toInt() and 0xff
 
     fun resize(frame: Frame, rotation: Int, preprocessing: Preprocessing, width: Int, height: Int): ByteArray {
-        val lying = rotation % 180 != 0
-        val across = axis(preprocessing, width, height, if (lying) frame.height else frame.width, frame, lying, width)
-        val down = axis(preprocessing, width, height, if (lying) frame.width else frame.height, frame, lying, height)
+        val sideways = rotation % 180 != 0
+        val across = axis(preprocessing, width, height, if (sideways) frame.height else frame.width, frame, sideways, width)
+        val down = axis(preprocessing, width, height, if (sideways) frame.width else frame.height, frame, sideways, height)
         return ByteArray(width * height * 3) { at ->
             val channel = at % 3
             val columns = across[at / 3 % width]
             val rows = down[at / 3 / width]
-            // Upright column i and row j; what runs down in memory is summed first.
-            val inner = if (lying) columns else rows
-            val outer = if (lying) rows else columns
+            // Upright column i and row j; the vertical axis in memory is summed first.
+            val inner = if (sideways) columns else rows
+            val outer = if (sideways) rows else columns
             var sum = 0L
             for ((o, weight) in outer) {
                 var part = 0L
                 for ((i, innerWeight) in inner) {
-                    part += innerWeight * upright(frame, rotation, if (lying) i else o, if (lying) o else i, channel).toLong()
+                    part += innerWeight * upright(frame, rotation, if (sideways) i else o, if (sideways) o else i, channel).toLong()
                 }
                 sum += weight * ((part + 64) shr 7)
             }
@@ -52,7 +52,7 @@ internal object SlowReference {
         else -> colour(frame, frame.width - 1 - y, x, channel)
     }
 
-    /** For each pixel of an upright axis the source pixels with their weights. */
+    /** Returns, for each pixel along an upright axis, its source pixels and weights. */
     @Suppress("LongParameterList")
     private fun axis(
         preprocessing: Preprocessing,
@@ -60,11 +60,11 @@ internal object SlowReference {
         height: Int,
         source: Int,
         frame: Frame,
-        lying: Boolean,
+        sideways: Boolean,
         size: Int,
     ): List<List<Pair<Int, Int>>> {
-        val frameWidth = if (lying) frame.height else frame.width
-        val frameHeight = if (lying) frame.width else frame.height
+        val frameWidth = if (sideways) frame.height else frame.width
+        val frameHeight = if (sideways) frame.width else frame.height
         val zoom = maxOf(height.toFloat() / frameHeight, width.toFloat() / frameWidth) *
             (preprocessing.resize.toDouble() / preprocessing.crop).toFloat()
         val resized = maxOf(Math.rint((source * zoom).toDouble()).toInt(), size)

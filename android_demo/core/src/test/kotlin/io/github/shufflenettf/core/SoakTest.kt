@@ -11,7 +11,7 @@ import java.util.concurrent.atomic.AtomicIntegerArray
 import java.util.concurrent.locks.LockSupport
 import kotlin.concurrent.thread
 
-/** Ten thousand frames of four threads, while a fifth changes the model, a sixth pauses and a seventh reads. */
+/** Four threads offer ten thousand frames, while a fifth switches the model, a sixth pauses and a seventh reads. */
 @Timeout(60)
 class SoakTest {
     private val engines = Engines()
@@ -21,7 +21,7 @@ class SoakTest {
         object : FramePipeline.Listener {
             override fun onResult() = Unit
             override fun onModelReady(model: ModelInfo) = Unit
-            override fun onProblem(problem: Message) {
+            override fun onProblem(problem: ModelMessage) {
                 faults += problem.english()
             }
         },

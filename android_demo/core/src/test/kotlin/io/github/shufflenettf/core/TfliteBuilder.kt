@@ -6,7 +6,7 @@ import java.nio.ByteOrder
 import java.util.zip.ZipEntry
 import java.util.zip.ZipOutputStream
 
-/** Builds .tflite files that say of themselves what a test needs, though nothing could run them. */
+/** Builds .tflite files with the metadata that a test needs; they can't be run. */
 internal object TfliteBuilder {
     const val FLOAT32: Byte = 0
     const val FLOAT16: Byte = 1
@@ -39,7 +39,7 @@ internal object TfliteBuilder {
         return mapOf(0 to t.shape, 1 to t.type, 2 to 1, 3 to "a tensor", 4 to quantization) + signature
     }
 
-    /** A zip archive, of which a zip's positions count from its own beginning. */
+    /** Returns a zip archive whose positions count from its own start. */
     fun packed(files: Map<String, String>, stored: Boolean = false): ByteArray {
         if (files.isEmpty()) return ByteArray(0)
         val bytes = ByteArrayOutputStream()
@@ -64,7 +64,7 @@ internal object TfliteBuilder {
         }
 
         private fun align(): Int {
-            while (out.position() % 8 != 4) out.put(0) // vectors of 8 bytes begin behind their 4 bytes of length
+            while (out.position() % 8 != 4) out.put(0) // vectors of 8-byte elements begin after their 4-byte length
             return out.position()
         }
 

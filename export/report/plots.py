@@ -2,21 +2,20 @@
 
 import os
 import pathlib
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.evaluation.figure import INK, TEST, TRAIN, WRONG, headline, picture
 from shufflenet_tf.evaluation.metrics import shorten
-from shufflenet_tf.evaluation.pictures import INK, TEST, TRAIN, WRONG, _headline, _picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from export.benchmark import Result
-    from export.verify import Comparison, Report
+    from export.measure.agreement import Comparison, Verification
+    from export.measure.benchmarking import Timing
 
 SUFFIXES = (".png", ".pdf", ".svg")
 TILES = 6  # images a row
@@ -31,14 +30,7 @@ def check_suffix(path: str | os.PathLike) -> None:
         raise UserError(f"{os.fspath(path)} can't be drawn: give a name that ends with .png, .pdf or .svg.")
 
 
-def short_names(paths: Sequence[str]) -> list[str]:
-    """Returns the files' names, with their folders where names alone would be the same for different files."""
-    names = {path: os.path.basename(path) for path in paths}
-    alone = Counter(names.values())
-    return [names[path] if alone[names[path]] == 1 else path for path in paths]
-
-
-def latencies(results: "Sequence[Result]", names: Sequence[str], path: str | os.PathLike) -> None:
+def latencies(results: "Sequence[Timing]", names: Sequence[str], path: str | os.PathLike) -> None:
     """Draws the time of each file: every run as a dot, the median as a line.
 
     Args:
@@ -49,11 +41,11 @@ def latencies(results: "Sequence[Result]", names: Sequence[str], path: str | os.
     Raises:
       UserError: matplotlib is not installed.
     """
-    with _picture(path, 8.5, 1.5 + 0.5 * len(results)) as figure:
+    with picture(path, 8.5, 1.5 + 0.5 * len(results)) as figure:
         fastest = min(range(len(results)), key=lambda i: results[i].median)
         ratio = results[fastest].ratio
         result = f": {names[fastest]} takes {ratio:.2f} of the time of {names[0]}" if fastest else ""
-        _headline(figure, f"Milliseconds a run, {_threads(results[0].threads)}{result}")
+        headline(figure, f"Milliseconds a run, {_threads(results[0].threads)}{result}")
         axes = figure.add_subplot()
         rng = np.random.default_rng(0)
         # A run that something else interrupted would squeeze all others into a corner.
@@ -76,7 +68,7 @@ def _threads(number: int) -> str:
     return "1 thread" if number == 1 else f"{number} threads"
 
 
-def verification(report: "Report", path: str | os.PathLike) -> None:
+def verification(report: "Verification", path: str | os.PathLike) -> None:
     """Draws, for each file, the images on which it differs most from its original, and the noise by layer of int8 files.
 
     Args:
@@ -88,9 +80,9 @@ def verification(report: "Report", path: str | os.PathLike) -> None:
     """
     with_layers = [c for c in report.comparisons if c.layers]
     heights = [_ROW if c.max_error >= EQUAL else _LINE for c in report.comparisons] + [_CHART] * len(with_layers)
-    with _picture(path, 9, sum(heights) + 0.5) as figure:
+    with picture(path, 9, sum(heights) + 0.5) as figure:
         closest = min(c.agreement for c in report.comparisons)
-        _headline(
+        headline(
             figure, f"{report.name} against its exports, {report.images:,} images: the answer is the same on {closest:.2%}"
         )
         rows = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -102,7 +94,7 @@ def verification(report: "Report", path: str | os.PathLike) -> None:
 
 def _draw_worst(figure: "Figure", comparison: "Comparison", labels: Sequence[str]) -> None:
     equal = comparison.max_error < EQUAL
-    shown = f"probabilities differ by {comparison.max_error:.1e} at most" if equal else "original's answer above, its own below"
+    shown = f"probabilities differ by {comparison.max_error:.1e} at most" if equal else "original's answer above, file's below"
     figure.suptitle(f"{comparison.name}: {shown}", x=0.01, ha="left", fontsize=9)
     if equal:
         return
@@ -128,7 +120,7 @@ def _draw_layers(figure: "Figure", comparison: "Comparison") -> None:
         fontsize=9,
     )
     ratios = np.array([layer.sqnr for layer in layers])
-    bars = np.clip(ratios, -5, 60)  # a layer without any error has no height of its own
+    bars = np.clip(ratios, -5, 60)  # a layer without any error would be infinitely high
     colours = [TEST if value >= GOOD_DB else TRAIN if value >= POOR_DB else WRONG for value in ratios]
     axes.bar(range(len(layers)), bars, color=colours, width=0.8)
     axes.set(ylabel="dB", xlim=(-0.7, len(layers) - 0.3))

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from export.convert.from_keras import STEM, _check, _edge, _framed
+from export.convert.from_keras import check_convertible
+from export.convert.stem import PixelTransform, Stem, frame
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.models.kernels import register
 from shufflenet_tf.models.layers import HardSigmoid, HardSwish, flatten
 from shufflenet_tf.weights import canonical
 
 layers = tf.keras.layers
+STEM = "conv1"  # the convolution that takes the image
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
 WEIGHTED = (*CONVOLUTIONS, layers.Dense)
 BLACK, WHITE = 0, 255
@@ -23,7 +25,7 @@ BLACK, WHITE = 0, 255
 
 @register
 class PixelConv2D(layers.Conv2D):
-    """The convolution that takes the image: uint8 values, with an edge of mean pixels where the network's own has zeros.
+    """The convolution that takes the image: uint8 values, with an edge of mean pixels where the network pads with zeros.
 
     Args:
       edges: pixels before and behind, by axis; None: the convolution pads as it does anyway.
@@ -37,13 +39,13 @@ class PixelConv2D(layers.Conv2D):
     def call(self, inputs):
         x = whole(inputs)
         if self.edges:
-            x = whole(self._framed(x))
+            x = whole(self._add_frame(x))
         return tf.nn.bias_add(tf.nn.conv2d(x, self.kernel, self.strides, self.padding.upper()), self.bias)
 
-    def _framed(self, x):
+    def _add_frame(self, x):
         pixel = np.float32(self.pixel)
         if x.shape[0] == 1:  # in the exported graph
-            return _framed(x, self.edges, pixel)
+            return frame(x, self.edges, pixel)
         edge = np.pad(np.zeros((*x.shape[1:3], 1), np.float32), [*self.edges, (0, 0)], constant_values=1) * pixel
         return tf.pad(x, [(0, 0), *self.edges, (0, 0)]) + edge
 
@@ -65,8 +67,8 @@ def whole(pixels: tf.Tensor) -> tf.Tensor:
 def folded(model: ImageClassifier) -> tf.keras.Model:
     """Returns the functional model of primitive layers from pixels, float32 [N, H, W, 3] 0-255 RGB, to probabilities.
 
-    Its weights are its own: a kernel and a bias of each layer. In float it computes what `model` does, but for pixels
-    being rounded.
+    Each layer has a kernel and a bias, which are copies. In float it computes the same as `model`, except that pixels are
+    rounded.
 
     Args:
       model: with a fixed input size, and a softmax.
@@ -74,28 +76,22 @@ def folded(model: ImageClassifier) -> tf.keras.Model:
     Raises:
       UserError: another kind of model.
     """
-    _check(model)
-    flat = flatten(model)
+    check_convertible(model)
+    flat, stem = flatten(model), Stem.of(model)
     weights = {layer.name: _weights(layer) for layer in flat.layers if isinstance(layer, WEIGHTED)}
-    order, factor, mean = _affine(model)
-    kernel, bias = weights[STEM]
-    kernel = kernel[:, :, order] * factor[:, None]
-    weights[STEM] = [kernel, bias - np.einsum("hwcf,c->f", kernel, mean)]
-    explicit = f"{STEM}.pad" in {layer.name for layer in flat.layers}
+    weights[STEM] = [*stem.transform.fold(*weights[STEM])]
 
     def primitive(layer):
         if isinstance(layer, (HardSigmoid, HardSwish)):  # a policy as dtype keeps tf_keras from making their configuration
             return type(layer)(name=layer.name)
         config = layer.get_config()
         if layer.name == STEM:
-            if mean.any():
-                sides = zip(model.input_shape[1:3], layer.kernel_size, layer.strides, strict=True)
-                config["edges"] = [_edge(side, size, stride, explicit) for side, size, stride in sides]
-                config |= {"pixel": mean.tolist(), "padding": "valid"}
+            if stem.edges is not None:
+                config |= {"edges": stem.edges, "pixel": stem.transform.mean.tolist(), "padding": "valid"}
             return PixelConv2D.from_config({**config, "use_bias": True})
         if isinstance(layer, WEIGHTED):
             return type(layer).from_config({**config, "use_bias": True})
-        if isinstance(layer, layers.BatchNormalization) or (layer.name == f"{STEM}.pad" and mean.any()):
+        if isinstance(layer, layers.BatchNormalization) or (layer.name == f"{STEM}.pad" and stem.edges is not None):
             return layers.Activation("linear", name=layer.name)
         return type(layer).from_config(config)
 
@@ -106,7 +102,7 @@ def folded(model: ImageClassifier) -> tf.keras.Model:
 
 
 def unfolded(model: ImageClassifier, trained: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the weights by canonical name with which `model` computes what a `folded` one computes with `trained`.
+    """Returns weights by canonical name that make `model` compute the same as a `folded` model with `trained`.
 
     A bias that has been learnt where `model` has none is left out.
 
@@ -115,13 +111,13 @@ def unfolded(model: ImageClassifier, trained: Mapping[str, np.ndarray]) -> dict[
       trained: kernels and biases, as "stage2.block0.conv1/kernel".
     """
     flat, arrays = flatten(model), canonical.arrays(model)
-    order, factor, mean = _affine(model)
+    transform = PixelTransform.of(model.preprocessing)
     for layer in flat.layers:
         path = layer.name.replace(".", "/")
         kernel, bias = (trained.get(f"{layer.name}/{kind}") for kind in ("kernel", "bias"))
         if isinstance(layer, CONVOLUTIONS) and (normalization := _normalization(layer)):
             if layer.name == STEM:
-                kernel, bias = (kernel / factor[:, None])[:, :, order], bias + np.einsum("hwcf,c->f", kernel, mean)
+                kernel, bias = transform.unfold(kernel, bias)
             after, ones = normalization.name.replace(".", "/"), np.ones_like(bias)
             arrays |= {f"{after}/gamma": ones, f"{after}/beta": bias, f"{after}/mean/EMA": 0 * ones}
             arrays |= {f"{after}/variance/EMA": ones * np.float32(1 - normalization.epsilon)}
@@ -130,14 +126,6 @@ def unfolded(model: ImageClassifier, trained: Mapping[str, np.ndarray]) -> dict[
         if kernel is not None:
             arrays[f"{path}/W"] = kernel
     return arrays
-
-
-def _affine(model: ImageClassifier) -> tuple[slice, np.ndarray, np.ndarray]:
-    """Order of the channels, factor and mean with which the network's first kernel takes R, G, B 0-255."""
-    contract = model.preprocessing
-    mean = np.float32(contract.mean) / np.float32(contract.scale)
-    factor = np.float32(contract.scale) / np.float32(contract.std)
-    return slice(None, None, -1) if contract.channel_order == "bgr" else slice(None), factor, mean
 
 
 def _normalization(conv: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:

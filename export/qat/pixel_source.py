@@ -1,4 +1,4 @@
-"""What quantization-aware training sees: raw pixels of labelled datasets, or of any photos."""
+"""Images for quantization-aware training: raw pixels of labelled datasets, or of any photos."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ TEST_FRACTION = 0.2
 
 
 def open_photos(spec: str, data_dir: str | None = None, seed: int = 0) -> Source:
-    """Opens what `spec` names, which need not have labels.
+    """Opens a dataset, which need not have labels.
 
     Args:
       spec: a folder with photos, in whatever folders within it, of which a fifth is kept for the test; or a dataset:
@@ -37,8 +37,8 @@ def open_photos(spec: str, data_dir: str | None = None, seed: int = 0) -> Source
     files = [os.fspath(path) for path in photo_files.find(spec)]
     usable = list(folder._check_files(files, False, print).values())
     if len(usable) < 2:
-        found = f"{len(usable)} photo{'' if len(usable) == 1 else 's'} that can be used"
-        raise UserError(f"{spec} has {found}: give a folder with a few hundred of the kind that the model will see.")
+        count = f"{len(usable)} photo{'' if len(usable) == 1 else 's'} that can be used"
+        raise UserError(f"{spec} has {count}: give a folder with a few hundred of the kind that the model will see.")
     sides = folder._divide({"photos": usable}, pathlib.Path(spec), seed, TEST_FRACTION)
     name = pathlib.Path(spec).resolve().name
     return Source(name, (), folder._split(sides["train"]), folder._split(sides["test"]), spec)

@@ -1,9 +1,8 @@
-"""Pass: transposes between layouts vanish, because what stands between them works in either.
+"""Pass: removes transposes between layouts by changing the layout of the operators between them.
 
 Converters from channels-first frameworks put a transpose on each side of every convolution. Operators that treat all axes
-alike, or name the axes that they mean, can change their layout: then the transposes on their border vanish, and others may
-become necessary. Which operators change is the cheapest cut of a network: see `mincut.py`. What each operator becomes is in
-`axes.py`.
+alike, or name their axes, can change their layout: then the transposes at their border vanish, and others may become necessary.
+A minimum cut decides which operators change (`analysis/min_cut.py`); `analysis/axes.py` has the rules for each operator.
 """
 
 import math
@@ -24,12 +23,12 @@ _FREE = 1e-3  # microseconds of what a RESHAPE can do, so that none is added wit
 
 
 def change_layouts(graph: Graph, model: CostModel) -> str | None:
-    """Moves transposes through operators to where they cancel."""
+    """Moves transposes through operators until they cancel."""
     before, all_before = graph.counts().get("TRANSPOSE", 0), len(graph.operators)
     for _ in range(_ROUNDS):
-        found = [order for operator in graph.operators for order in _orders(graph, operator)]
+        candidates = [order for operator in graph.operators for order in _orders(graph, operator)]
         # The order that most transposes have first.
-        orders = sorted(set(found), key=lambda order: (-found.count(order), order))
+        orders = sorted(set(candidates), key=lambda order: (-candidates.count(order), order))
         if not any([_Round(graph, model, order).run() for order in orders]):
             break
         tidy(graph, model)
@@ -156,18 +155,18 @@ class _Round:
     def _add_transpose(self, labels: Labels, i: int) -> None:
         """Adds what a TRANSPOSE costs, which depends on the layout of what it reads and of what it makes."""
         x, y = int(self.graph.operators[i].inputs[0]), int(self.graph.operators[i].outputs[0])
-        maker, own = self._maker(x), self._maker(y)
+        maker_of_input, maker_of_output = self._maker(x), self._maker(y)
         (neither, after), (before, both) = [[self._kept_cost(i, a, b) for b in (False, True)] for a in (False, True)]
-        if maker is not None:
-            labels.cost_if(maker, 1, max(before - neither, 0.0))
-            labels.cost_if(maker, 0, max(neither - before, 0.0))
-        if own is not None:
-            base, changed = (neither, after) if maker is None else (before, both)
-            labels.cost_if(own, 1, max(changed - base, 0.0))
-            labels.cost_if(own, 0, max(base - changed, 0.0))
-        if maker is not None and own is not None:
+        if maker_of_input is not None:
+            labels.cost_if(maker_of_input, 1, max(before - neither, 0.0))
+            labels.cost_if(maker_of_input, 0, max(neither - before, 0.0))
+        if maker_of_output is not None:
+            base, changed = (neither, after) if maker_of_input is None else (before, both)
+            labels.cost_if(maker_of_output, 1, max(changed - base, 0.0))
+            labels.cost_if(maker_of_output, 0, max(base - changed, 0.0))
+        if maker_of_input is not None and maker_of_output is not None:
             # Where it would be negative there is no cut that says so; the count of what came out decides in the end.
-            labels.cost_if_differ(maker, own, max(after + before - neither - both, 0.0))
+            labels.cost_if_differ(maker_of_input, maker_of_output, max(after + before - neither - both, 0.0))
 
     def _total(self, i: int, before: bool, after: bool) -> Order:
         """Returns the permutation of TRANSPOSE `i` where what it reads, or what it makes, is in the other layout."""

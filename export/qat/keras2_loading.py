@@ -32,7 +32,7 @@ def _load(path: str | os.PathLike) -> st.Bundle:
             return _with_fixed_size(st.load(_canonical(file, pathlib.Path(scratch) / "weights.npz")), file)
     bundle = st.load(file)
     if not isinstance(bundle.model, st.ImageClassifier):
-        raise UserError(f"{file} is a .tflite file, which can't learn: give the model that it was made of.")
+        raise UserError(f"{file} is a .tflite file, which can't learn: give the model that it was converted from.")
     return _with_fixed_size(bundle, file)
 
 
@@ -46,7 +46,7 @@ def _generation(file: pathlib.Path) -> str:
 
 
 def _canonical(file: pathlib.Path, output: pathlib.Path) -> pathlib.Path:
-    """Has the other generation of Keras, in a process of its own, write the weights of `file` to `output`."""
+    """Writes the weights of `file` to `output` in a separate process under the other generation of Keras."""
     root = str(pathlib.Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)])}
     environment.pop("TF_USE_LEGACY_KERAS", None)

@@ -1,0 +1,155 @@
+"""Compares .tflite files with the network that they were converted from, on the same pixels."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+import shufflenet_tf as st
+from export.flatbuffer import inspection
+from export.measure.agreement import Comparison, Tally, Verification
+from export.measure.file_names import short_names
+from export.measure.layer_noise import LayerNoise, layer_noise, matching_layers
+from shufflenet_tf import imagenet
+from shufflenet_tf.data import Source, Split
+from shufflenet_tf.data.pipeline import evaluation_images
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.tflite_classifier import LiteClassifier
+
+BATCH = 32
+LAYER_IMAGES = 16  # that the noise of layers is measured on
+
+Batch = tuple[np.ndarray, np.ndarray | None]
+
+
+def verify(
+    reference: st.Bundle | str | os.PathLike,
+    candidates: Sequence[str | os.PathLike],
+    images: Iterable[Batch],
+    threads: int = 1,
+) -> Verification:
+    """Compares .tflite files with the model that they were converted from, on the same pixels.
+
+    Args:
+      reference: the original, or where it is.
+      candidates: the .tflite files.
+      images: batches of (uint8 [N, H, W, 3] cut to the model's size, int class indices [N] or
+        None), read once; see `batches`.
+      threads: of each interpreter.
+
+    Raises:
+      UserError: no image, no file, one that is missing or damaged, or other classes or sizes than the reference has.
+    """
+    bundle = reference if isinstance(reference, st.Bundle) else st.load(reference)
+    name = getattr(reference.model, "name", "the original") if bundle is reference else os.fspath(reference)
+    paths = [os.fspath(path) for path in candidates]
+    if not paths:
+        raise UserError("There is nothing to verify: give one or more .tflite files.")
+    classifiers = [_classifier(path, bundle, threads) for path in paths]
+    labels = _labels(bundle, classifiers)
+    tallies = [Tally() for _ in paths]
+    reference_tally, first = Tally(), []
+    for pixels, targets in images:
+        expected = _checked(bundle.classify(pixels), name)
+        reference_tally.add(pixels, targets, expected, expected, labels)
+        for tally, classifier, path in zip(tallies, classifiers, paths, strict=True):
+            tally.add(pixels, targets, expected, _checked(classifier(pixels), path), labels)
+        first += list(pixels[: LAYER_IMAGES - len(first)])
+    if not reference_tally.images:
+        raise UserError("There are no images to verify on: give a dataset that has some.")
+    names = short_names(paths)
+    noise = _noise(dict(zip(paths, names, strict=True)), np.stack(first))
+    comparisons = tuple(
+        Comparison(short, path, *noise[path], worst=tuple(tally.worst), **tally.figures())
+        for short, path, tally in zip(names, paths, tallies, strict=True)
+    )
+    figures = reference_tally.figures()
+    return Verification(name, reference_tally.images, labels, figures["top1"], figures["top5"], comparisons)
+
+
+def batches(source: Source | Split, bundle: st.Bundle, images: int = 0) -> Iterator[Batch]:
+    """Yields images of a dataset's test part as `verify` takes them.
+
+    Args:
+      source: a dataset; its labels are mapped to the model's by name, and if one is missing, no image has a label. Labels of a
+        bare Split are the model's class indices.
+      bundle: the model, for its size and preprocessing.
+      images: how many, drawn at random but always the same; 0: all, in order.
+
+    Raises:
+      UserError: there are fewer than asked for, or none.
+    """
+    split = source.test if isinstance(source, Source) else source
+    name = source.name if isinstance(source, Source) else "The dataset"
+    if images > split.size or not split.size:
+        raise UserError(
+            f"{name} has {split.size:,} images to test on, and {images or 'some'} are asked for: give fewer, or more images."
+        )
+    classes = _class_indices(source.labels, bundle) if isinstance(source, Source) else None
+    drawn = Split(split.size, lambda _: split.examples(0)) if images else split
+    dataset = evaluation_images(drawn, bundle.preprocessing, bundle.size).take(images or split.size).batch(BATCH)
+    for pixels, targets in dataset.as_numpy_iterator():
+        if isinstance(source, Source):
+            targets = None if classes is None else classes[targets]
+        yield pixels, targets
+
+
+def _classifier(path: str, bundle: st.Bundle, threads: int) -> LiteClassifier:
+    inspection.read(path)  # refuses files on which LiteRT would crash
+    classifier = LiteClassifier(path, threads)
+    classes, size = int(bundle.model.output_shape[-1]), tuple(bundle.size)
+    if classifier.output_shape[1] != classes:
+        raise UserError(f"{path} has {classifier.output_shape[1]} classes, and the original {classes}: give conversions of it.")
+    if classifier.input_shape[1:3] != size:
+        sizes = ("x".join(map(str, side)) for side in (classifier.input_shape[1:3], size))
+        raise UserError("{} takes images of {}, and the original of {}: give conversions of it.".format(path, *sizes))
+    if classifier.labels and bundle.labels and tuple(classifier.labels) != tuple(bundle.labels):
+        raise UserError(f"{path} has other labels than the original: give conversions of it.")
+    return classifier
+
+
+def _labels(bundle: st.Bundle, classifiers: Sequence[LiteClassifier]) -> tuple[str, ...]:
+    known = bundle.labels or next((c.labels for c in classifiers if c.labels), None)
+    classes = int(bundle.model.output_shape[-1])
+    return tuple(known or (imagenet.labels() if classes == imagenet.CLASSES else (f"class {i}" for i in range(classes))))
+
+
+def _class_indices(names: Sequence[str], bundle: st.Bundle) -> np.ndarray | None:
+    """The model's class of each of a dataset's, int64; None: it doesn't know one of them."""
+    classes = int(bundle.model.output_shape[-1])
+    labels = bundle.labels or (imagenet.labels() if classes == imagenet.CLASSES else None)
+    if labels is None:
+        return np.arange(classes) if len(names) == classes else None
+    places = {label.casefold(): i for i, label in enumerate(labels)}
+    if tuple(labels) == imagenet.labels():
+        places |= {synset: i for i, synset in enumerate(imagenet.synsets())}
+    indices = [places.get(name.casefold()) for name in names]
+    return None if None in indices else np.array(indices, np.int64)
+
+
+def _checked(probabilities: np.ndarray, name: str) -> np.ndarray:
+    if not np.isfinite(probabilities).all():
+        raise UserError(f"{name} gives no numbers: it is damaged, or its training diverged.")
+    return probabilities
+
+
+def _noise(names: dict[str, str], pixels: np.ndarray) -> dict[str, tuple[tuple[LayerNoise, ...], str]]:
+    """The layers' noise of each file against the float file that shares most layers, or a sentence why there is none.
+
+    Args:
+      names: of the files, by path.
+      pixels: uint8 [N, H, W, 3].
+    """
+    graphs = {path: inspection.read(path) for path in names}
+    floats = [path for path in names if not inspection.is_quantized(graphs[path])]
+    results = {path: ((), "") for path in floats}
+    for path in names.keys() - results.keys():
+        shared = {other: len(matching_layers(graphs[other], graphs[path])) for other in floats}
+        best = max(floats, key=shared.__getitem__, default=None)
+        if best is None:
+            results[path] = (), "The noise of layers is not measured: it takes the float .tflite of the same conversion too."
+        elif not shared[best]:
+            results[path] = (), "The noise of layers is not measured: none has the same name and channels in a float file."
+        else:
+            results[path] = tuple(layer_noise(best, path, pixels)), names[best]
+    return results

@@ -1,0 +1,293 @@
+"""The way of a network to a phone: convert, quantize, optimize, attach metadata, verify, time.
+
+    from export.pipeline import export_files
+    export_files("runs/v2", kinds=["int8"], max_drop=0.5)
+
+`export_files` goes the whole way and writes everything, by `convert_all`, `finish` and `measure`; `export` is the first two.
+"""
+
+import concurrent.futures
+import dataclasses
+import itertools
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import shufflenet_tf as st
+from export import ptq
+from export.convert.calibration_images import read_calibration_images
+from export.convert.from_keras import convert, trace
+from export.convert.precision import CALIBRATED, KINDS, Precision
+from export.flatbuffer import metadata
+from export.flatbuffer.model import TfliteModel
+from export.measure.agreement import Verification
+from export.measure.benchmarking import benchmark
+from export.measure.verification import Batch, batches, verify
+from export.optimize import optimize, resolve
+from export.optimize.targets import PHONE, Target
+from export.ptq import mixed_precision
+from export.report import export_report
+from export.report.layer_table import NoiseRow, layer_rows
+from export.report.records import ExportedModel, ExportResults, Figures
+from shufflenet_tf.data import open_source
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.files import check_writable
+from shufflenet_tf.loading import training_dataset
+from shufflenet_tf.options import check, option, split
+
+FOLDER = "export"  # in a run's folder, or beside a file
+# Where quantization-aware training leaves the int8 graph in a run's folder, as converted.
+QAT_FOLDER, QAT_GRAPH = "qat", "int8_as_converted.tflite"
+TRAINED = "int8_trained"  # kind of the file that comes of it
+
+_NOISE_IMAGES = 12  # for the noise of layers
+_HELD_OUT = 3  # one in so many calibration images is held out to measure the drop on
+_RECIPES = {"int8": ptq.BEST, "int16": ptq.BEST_INT16}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSettings:
+    """How to export; each field is a flag of `python -m export.tflite` too.
+
+    Raises:
+      UserError: a value out of range, an unknown kind, or a largest drop without int8.
+    """
+
+    kinds: Sequence[str] = ("float32", "float16", "int8")  # of `export.convert.precision.KINDS`
+    calibration: str | None = option(
+        None, "Photos to take int8's ranges from: a folder or a dataset; without it, the run's training images."
+    )
+    calibration_images: int = option(200, "Number of these images.", 1)
+    test: str | None = option(None, "Dataset to verify on; without it, the run's test images, or the calibration images.")
+    test_images: int = option(200, "Largest number of its test images.", 1)
+    data_dir: str | None = option(None, "Folder where TensorFlow Datasets are prepared; without it, a folder in your home.")
+    int8_output: str = option("uint8", "Type of the int8 file's probabilities.", choices=("uint8", "float32"))
+    ptq: str = option(
+        "best",
+        "How int8's weights and scales are chosen: best corrects them on the photos, in minutes; minmax is TensorFlow's way.",
+        choices=("best", "minmax"),
+    )
+    max_drop: float | None = None  # points of accuracy that int8 may be expected to lose; None: all layers stay in int8
+    threads: int = option(1, "Threads of the interpreter that the files are made for.", 1)
+    target: str | Target = PHONE
+    runs: int = option(30, "Timed runs of each file.", 1)
+
+    def __post_init__(self):
+        check(self)
+        if unknown := [kind for kind in self.kinds if kind not in KINDS]:
+            raise UserError(f"--kinds has {unknown[0]!r}, which is none of {', '.join(KINDS)}.")
+        if self.max_drop is not None and "int8" not in self.kinds:
+            raise UserError(f"--max_drop is about int8, and --kinds={','.join(self.kinds)} has none: add int8 to --kinds.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """A converted network, before the optimizer.
+
+    Attributes:
+      converted: as TensorFlow converts it.
+      quantized: after post-training quantization; else the same.
+      noise: of each layer in both; empty: not measured.
+    """
+
+    converted: TfliteModel
+    quantized: TfliteModel
+    noise: tuple[NoiseRow, ...] = ()
+
+    @classmethod
+    def unchanged(cls, content: bytes, kind: str) -> "Conversion":
+        """Returns a converted graph without further quantization."""
+        model = TfliteModel(content, kind)
+        return cls(model, model)
+
+
+def convert_all(
+    bundle: st.Bundle,
+    precisions: Iterable[Precision],
+    best: bool = False,
+    max_drop: float | None = None,
+    held_out: Sequence[np.ndarray] = (),
+) -> Iterator[Conversion]:
+    """Converts a network to several kinds of numbers.
+
+    Args:
+      bundle: the network.
+      precisions: one a conversion.
+      best: whether int8's and int16's weights, biases and scales are chosen anew, by `ptq.quantize`.
+      max_drop: how much accuracy int8 may lose, 0-1; see `mixed_precision.mix`. None: all of it stays in int8.
+      held_out: uint8 images [H, W, 3] to measure that on; none: those that int8 was calibrated with.
+
+    Raises:
+      UserError: see `convert` and `ptq.quantize`.
+    """
+    traced = trace(bundle.model)
+    floats = convert(traced)
+    for precision in precisions:
+        kind = precision.kind
+        content = floats if kind == "float32" else convert(traced, precision)
+        mixed = kind == "int8" and max_drop is not None
+        if kind not in CALIBRATED or not (best or mixed):
+            yield Conversion.unchanged(content, kind)
+            continue
+        images = precision.calibration
+        pair = ptq.quantize(floats, content, images, _RECIPES[kind] if best else ptq.MINMAX)
+        result, steps, noise = pair.model, list(pair.steps), ()
+        if kind == "int8" and best:
+            noise = layer_rows({"min-max": ptq.QuantizedPair(content, floats), "best": pair}, images[:_NOISE_IMAGES])
+        if mixed:
+            mixture = mixed_precision.mix(pair, held_out if len(held_out) else images, max_drop)
+            result, steps = mixture.model, [*steps, mixture.step]
+        yield Conversion(TfliteModel(content, kind), TfliteModel(result, kind, tuple(steps)), tuple(noise))
+
+
+def finish(
+    bundle: st.Bundle, conversions: Iterable[Conversion], threads: int = 1, target: str | Target = PHONE
+) -> Iterator[ExportedModel]:
+    """Optimizes conversions of a network and attaches metadata.
+
+    Args:
+      bundle: the network, its labels and its preprocessing.
+      conversions: optimization of one begins while the next one is still converted.
+      threads: of the interpreter that the files are made for.
+      target: the processor to make the files fast on; see `optimize`.
+
+    Raises:
+      UserError: a file can't be optimized, or see `metadata.attach`.
+    """
+    model = bundle.model
+    labels = bundle.labels or [f"class {i}" for i in range(model.output_shape[-1])]
+    about = f"{model.name}, {st.complexity.parameters(model):,} parameters"
+
+    def with_metadata(content: bytes, kind: str) -> bytes:
+        return metadata.attach(content, model.name, f"{about}, {kind}", labels, bundle.preprocessing)
+
+    target = resolve(target)
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in separate processes
+        jobs = [(c, pool.submit(optimize, c.quantized.content, threads, target, timed=False)) for c in conversions]
+        for conversion, job in jobs:
+            optimization, kind = job.result(), conversion.converted.kind
+            yield ExportedModel(
+                conversion.converted.then(with_metadata(conversion.converted.content, kind)),
+                conversion.quantized.then(with_metadata(optimization.model, kind), optimization.steps, optimized=True),
+                optimization,
+                conversion.noise,
+            )
+
+
+def export(
+    bundle: st.Bundle, precisions: Iterable[Precision], threads: int = 1, target: str | Target = PHONE
+) -> Iterator[ExportedModel]:
+    """Converts and optimizes a network as TensorFlow quantizes it; see `convert_all` and `finish`."""
+    return finish(bundle, convert_all(bundle, precisions), threads, target)
+
+
+def measure(
+    bundle: st.Bundle, models: Mapping[str, TfliteModel], images: Iterable[Batch], threads: int = 1, runs: int = 30
+) -> tuple[Verification, dict[str, Figures]]:
+    """Compares models with the network that they were made of, and times them in turns.
+
+    Args:
+      bundle: the network.
+      models: by name.
+      images: see `verify`.
+      threads: of the interpreter; of one thread it's the computing time that is measured.
+      runs: timed runs of each.
+
+    Returns:
+      The full comparison, and the figures of each model by its name.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = [pathlib.Path(scratch) / f"{name.removesuffix('.tflite')}.tflite" for name in models]
+        for path, model in zip(paths, models.values(), strict=True):
+            model.write(path)
+        verification = verify(bundle, paths, images, threads)
+        timings = benchmark(paths, threads, runs, cpu_time=threads == 1)
+    pairs = zip(models, verification.comparisons, timings, strict=True)
+    return verification, {name: Figures(comparison, timing) for name, comparison, timing in pairs}
+
+
+def export_files(
+    path: str | pathlib.Path,
+    output: str | pathlib.Path | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+    **options: Any,
+) -> ExportResults:
+    """Exports a trained network and writes the files, their figures and pictures; nothing is written before all is done.
+
+    Args:
+      path: folder of a run, .keras file or checkpoint.
+      output: folder for the files; None: export/ within the run, or beside the file.
+      say: called with a sentence before each long step.
+      **options: fields of `ExportSettings`.
+
+    Raises:
+      UserError: the model, the images or the folder can't be used, or calibration images are missing.
+    """
+    settings = ExportSettings(**split(options, ExportSettings)[0])
+    path, target = pathlib.Path(path), resolve(settings.target)
+    folder = pathlib.Path(output) if output else beside(path, FOLDER)
+    bundle = st.load(path)
+    if not isinstance(bundle.model, st.ImageClassifier):
+        raise UserError(f"{path} is a .tflite file already: give the model that it came from, or run export.optimize on it.")
+    calibration, held_out = _calibration(bundle, path, settings, say)
+    images = list(_test_batches(bundle, settings.test or training_dataset(path), calibration, settings))
+    check_writable(folder)
+    say(f"Converting {bundle.model.name} to {', '.join(settings.kinds)}, and optimizing")
+    precisions = [Precision(k, settings.int8_output, calibration if k in CALIBRATED else ()) for k in settings.kinds]
+    max_drop = None if settings.max_drop is None else settings.max_drop / 100
+    conversions = convert_all(bundle, precisions, settings.ptq == "best", max_drop, held_out)
+    conversions = itertools.chain(conversions, trained_conversion(path, settings.kinds))
+    exported = tuple(finish(bundle, conversions, settings.threads, target))
+    models = {name: model for one in exported for name, model in one.versions.items()}
+    say(f"Verifying the files on {sum(len(pixels) for pixels, _ in images)} images, and timing them")
+    verification, figures = measure(bundle, models, images, settings.threads, settings.runs)
+    about = (bundle.model.name, bundle.size, target, settings.threads, settings.runs)
+    results = ExportResults(*about, exported, verification, figures)
+    export_report.write(results, folder)
+    return results
+
+
+def beside(path: pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the folder `name` within a run's folder, or beside a file."""
+    return (path if path.is_dir() else path.parent) / name
+
+
+def _calibration(
+    bundle: st.Bundle, path: pathlib.Path, settings: ExportSettings, say: Callable[[str], None]
+) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
+    """Returns images to calibrate with, and those that are held out to measure the drop on; none where no kind needs any."""
+    needing = [kind for kind in settings.kinds if kind in CALIBRATED]
+    if not needing:
+        return [], []
+    spec = settings.calibration or training_dataset(path)
+    if spec is None:
+        raise UserError(f"{needing[0]} needs images to take the ranges of activations from: give --calibration=FOLDER.")
+    say(f"Reading {settings.calibration_images} images of {spec}")
+    images = read_calibration_images(spec, bundle, settings.calibration_images, settings.data_dir)
+    if settings.max_drop is None:
+        return images, []
+    held_out, images = np.split(np.stack(images), [len(images) // _HELD_OUT])
+    return images, held_out
+
+
+def _test_batches(
+    bundle: st.Bundle, spec: str | None, calibration: Sequence[np.ndarray], settings: ExportSettings
+) -> Iterator[Batch]:
+    """Yields test images; those of the calibration where there is no dataset, and noise where there are none at all."""
+    if spec is not None:
+        source = open_source(spec, data_dir=settings.data_dir)
+        yield from batches(source, bundle, min(settings.test_images, source.test.size))
+    elif len(calibration):
+        yield np.stack(calibration[: settings.test_images]), None
+    else:
+        yield np.random.default_rng(0).integers(0, 256, (16, *bundle.size, 3), np.uint8), None
+
+
+def trained_conversion(path: pathlib.Path, kinds: Sequence[str]) -> Iterator[Conversion]:
+    """Yields the int8 graph that quantization-aware training has left in a run's folder, if int8 is asked for."""
+    graph = path / QAT_FOLDER / QAT_GRAPH
+    if "int8" in kinds and graph.is_file():
+        yield Conversion.unchanged(graph.read_bytes(), TRAINED)

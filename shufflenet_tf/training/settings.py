@@ -1,0 +1,95 @@
+"""What a training run can be told: each option with its default, its bounds and its help."""
+
+import dataclasses
+
+from shufflenet_tf import options
+from shufflenet_tf.errors import UserError
+from shufflenet_tf.options import option
+from shufflenet_tf.preprocessing import PREPROCESSINGS
+from shufflenet_tf.training import schedules
+from shufflenet_tf.training.transfer import FREEZE
+from shufflenet_tf.wiring import WIRINGS
+
+NETWORK = "shufflenet_v2_1.0x"  # where nothing else says which
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How to train; --help and `option`'s sentences say what each field is.
+
+    `weights` is the path of the weights that the network starts with, for the record; "": random.
+
+    Raises:
+      UserError: a value out of range.
+    """
+
+    batch_size: int = option(64, "Images a step, over all devices.", 1)
+    epochs: float = option(30.0, "How often to go through the images; --steps overrides it.", 0)
+    steps: int = option(0, "Training steps; 0: as --epochs says.", 0)
+    steps_per_epoch: int = option(0, "Steps between two evaluations; 0: all images once.", 0)
+    checkpoint_steps: int = option(500, "Steps between two checkpoints.", 1)
+    schedule: str = option("linear", "Decay of the learning rate; linear to zero is the papers'.", choices=schedules.KINDS)
+    learning_rate: float = option(0.1, "Its highest value; the papers take 0.5 for batches of 1024.", 1e-8, 100)
+    warmup_steps: int = option(0, "Steps in which the learning rate rises from zero.", 0)
+    momentum: float = option(0.9, "Momentum of SGD, Nesterov's.", 0, 0.9999)
+    weight_decay: float = option(4e-5, "Weight decay of convolutions and dense layers.", 0, 1)
+    label_smoothing: float = option(0.0, "Part of the probability that is spread over all classes.", 0, 0.99)
+    ema: float = option(0.0, "Decay per step of averaged weights, such as 0.999; 0: none.", 0, 0.999999)
+    freeze: str = option(
+        "none", "Layers that keep their weights: all before stage 4, or all but the classifier.", choices=FREEZE
+    )
+    backbone_rate: float = option(1.0, "Factor on the learning rate of all layers but the classifier.", 0, 1)
+    seed: int = option(0, "Seed of weights, order and augmentation; one above 2**32 - 1 counts by its remainder.", 0)
+    tensorboard: bool = option(True, "Write event files for TensorBoard.")
+    weights: str = ""
+
+    def __post_init__(self):
+        options.check(self)
+
+    def for_images(self, images: int, name: str = "The dataset") -> "Settings":
+        """Returns these settings with the number of steps that a training split of so many images takes.
+
+        Raises:
+          UserError: there are fewer images than a batch; `name` is the dataset's in the message.
+        """
+        if images < self.batch_size:
+            raise UserError(
+                f"{name} has {images} training images, fewer than a batch of {self.batch_size}: give a smaller --batch_size."
+            )
+        # Whole epochs as the evaluation counts them, so that the last one is complete.
+        per_epoch = self.steps_per_epoch or max(1, images // self.batch_size)
+        return dataclasses.replace(self, steps=self.steps or max(1, round(self.epochs * per_epoch)))
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """What to train on which images, and where the results go; --help and `option`'s sentences say what each field is.
+
+    Raises:
+      UserError: a value out of range.
+    """
+
+    network: str | None = option(None, f"Registered network; without it, that of --weights, or {NETWORK}.")
+    weights: str | None = option(
+        None, "Trained weights to start with: a run, a .keras, .npz, .pth or .pth.tar file, or imagenet."
+    )
+    wiring: str | None = option(
+        None,
+        "Whose details of the architecture to follow; without it, those of --weights, or the network's.",
+        choices=[*WIRINGS],
+    )
+    preprocessing: str | None = option(
+        None, "Whose scale and channel order; without it, that of --weights, or torchvision's.", choices=[*PREPROCESSINGS]
+    )
+    crop_fraction: float = option(0.875, "Evaluation: part of the shorter side that the centre crop takes.", 0.1, 1)
+    data_dir: str | None = None
+    strict: bool = option(False, "Stop at a photo that can't be used instead of skipping it.")
+    output: str = option("runs/latest", "Folder of the run; an interrupted run in it goes on.")
+    overwrite: bool = option(False, "Remove what --output holds of an earlier run and start afresh.")
+    deterministic: bool = option(False, "Equal weights to the last bit for equal flags, also after an interruption.")
+    strategy: str = option("none", "mirrored: all GPUs of this machine.", choices=["none", "mirrored"])
+    mixed_precision: str = option("none", "Type of the activations in training.", choices=["none", "float16", "bfloat16"])
+    saved_model: bool = option(True, "Write a SavedModel besides the Keras file.")
+
+    def __post_init__(self):
+        options.check(self)
