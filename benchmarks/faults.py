@@ -39,7 +39,7 @@ FAULTS = ("full", "readonly", "memory", "SIGTERM", "SIGINT", "SIGKILL")
 DISK = "64m"
 PATIENCE = 600  # seconds of a run
 _TRAIN = (
-    "--model=shufflenet_v2_0.5x --image_size=32 --batch_size=4 --steps=6 --steps_per_epoch=2 --checkpoint_steps=1 "
+    "--network=shufflenet_v2_0.5x --image_size=32 --batch_size=4 --steps=6 --steps_per_epoch=2 --checkpoint_steps=1 "
     "--learning_rate=0.01 --notensorboard --nosaved_model"
 )
 _EXPORT = "--kinds=float32,int8 --ptq=minmax --calibration_images=4 --test_images=4 --runs=1"
@@ -55,11 +55,11 @@ def command(program: str, work: pathlib.Path, output: pathlib.Path) -> tuple[str
     photos, model, whole = work / "photos", work / "run", work / "whole.npz"
     match program:
         case "train":
-            return str(ROOT / "train_main.py"), [f"--dataset=folder:{photos}", f"--output_dir={output}", *_TRAIN.split()]
+            return str(ROOT / "train_main.py"), [f"--dataset=folder:{photos}", f"--output={output}", *_TRAIN.split()]
         case "export":
             return "export.tflite", [f"--model={model}", f"--output={output}", *_EXPORT.split()]
         case "qat":
-            return "export.qat", [f"--model={whole}", f"--dataset={photos}", f"--output_dir={output}", *_QAT.split()]
+            return "export.qat", [f"--model={whole}", f"--dataset={photos}", f"--output={output}", *_QAT.split()]
     raise ValueError(program)
 
 
