@@ -17,7 +17,7 @@ PAYLOADS = (
     b"c__builtin__\nexec\n(X\x10\0\0\0open('trace','w')tR",
     b"(X\x0b\0\0\0touch traceios\nsystem\n",
     b"\x8c\x05posix\x8c\x05mkdir\x93\x8c\x05trace\x85R",
-    b"csubprocess\nPopen\n(X\x05\0\0\0touchX\x05\0\0\0traceltR",
+    b"csubprocess\nPopen\n((X\x05\0\0\0touchX\x05\0\0\0traceltR",
     b"cos\nmkdir\nX\x05\0\0\0trace\x85\x81",
     b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tC\x01btR",
     b"cshutil\nrmtree\nX\x01\0\0\0.\x85R}X\x01\0\0\0aNsb",

@@ -38,8 +38,8 @@ def test_sound_files_are_read(audit, tmp_path, monkeypatch, name):
         (tmp_path / "input").write_bytes(seed)
         try:
             SUBJECTS[name].read(tmp_path / "input")
-        except REFUSALS as error:
-            assert "in 2 parts" in str(error)
+        except REFUSALS:
+            assert b"weight_map" in seed, "only the index of a checkpoint in parts is refused"
 
 
 def test_inputs_depend_on_their_seed_and_number_alone():
@@ -56,7 +56,7 @@ def test_what_goes_wrong_is_noticed(audit, tmp_path, monkeypatch):
         return fuzz.run_one("pth", b"", tmp_path / "input", audit)
 
     def refuse(sentence):
-        raise UserError(sentence)
+        raise REFUSALS[1](sentence)  # one that escapes nothing
 
     assert found(lambda path: 1 / 0).endswith("ZeroDivisionError: division by zero")
     assert "several lines" in found(lambda path: refuse("a\nb")) and not found(lambda path: refuse("a"))
