@@ -14,13 +14,16 @@ A program has flags apart from absl's global ones, and a `run` that a console sc
 Exit statuses: 0, 1 after a failure, 2 after wrong use, 130 after Ctrl-C.
 """
 
+import contextlib
 import os
 import pathlib
 import re
 import shlex
+import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags, logging
@@ -196,7 +199,7 @@ def run_and_report(
       path: returns where it writes, for failures that don't say where they happened.
       memory: what to do if there was too little.
       failed: what to add where the system failed.
-      interrupted: what to say after Ctrl-C.
+      interrupted: what to say after Ctrl-C or SIGTERM.
     """
 
     def complain(sentence: str, status: int) -> int:
@@ -204,7 +207,8 @@ def run_and_report(
         return status
 
     try:
-        return work() or 0
+        with _stopped_by_sigterm():
+            return work() or 0
     except flags.Error as error:
         return complain(" ".join(str(error).split()), STATUS_USAGE)
     except UserError as error:
@@ -216,6 +220,8 @@ def run_and_report(
         return complain(f"{error.strerror or error} ({error.filename or path()}){failed}.", STATUS_FAILED)
     except KeyboardInterrupt:
         return complain(interrupted, STATUS_INTERRUPTED)
+    except MemoryError:
+        return complain(f"Memory ran out: {memory}", STATUS_FAILED)
     except Exception as error:
         tensorflow = sys.modules.get("tensorflow")  # a program that hasn't loaded it need not wait for it
         if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
@@ -224,6 +230,23 @@ def run_and_report(
         if isinstance(error, tensorflow.errors.ResourceExhaustedError) and "No space left" not in sentence:
             return complain(f"Memory ran out: {memory}", STATUS_FAILED)
         return complain(f"TensorFlow stopped: {sentence}", STATUS_FAILED)
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM, by which schedulers and containers end a program, do what Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def reason(error: "tf.errors.OpError") -> str:

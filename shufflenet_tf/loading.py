@@ -130,8 +130,7 @@ def _keras_model(file: pathlib.Path) -> ImageClassifier:
 
 
 def _built(checkpoint: published.Checkpoint) -> ImageClassifier:
-    if not checkpoint.classes:
-        raise UserError(f"{checkpoint.path} has no classifier: build the network with include_top=False and weights=.")
+    checkpoint.check_classifier()
     given = dict(checkpoint.config or {})
     shape = tuple(given.get("input_shape") or (checkpoint.preprocessing.crop,) * 2 + (3,))
     network = registry.identify(checkpoint)

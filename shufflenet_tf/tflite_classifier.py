@@ -185,9 +185,9 @@ def _preprocessing(path: str, text: bytes | None, metadata: Metadata) -> Preproc
                 raise ValueError("it has no finite numbers")
             return Preprocessing(scale=1.0, mean=mean, std=std)
         return Preprocessing.of(text and json.loads(text))
-    except (ValueError, TypeError) as error:  # UserError is a ValueError
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:  # UserError is a ValueError
         name = PREPROCESSING if text is not None else "NormalizationOptions"
-        raise UserError(f"{path} has a {name} that can't be used ({error}): export it again.") from None
+        raise UserError(f"{path} has a {name} that can't be used ({str(error)[:200]}): export it again.") from None
 
 
 def _interpreter(path: str, threads: int) -> Any:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import lzma
 import re
 import struct
 import zipfile
@@ -118,8 +119,10 @@ def packed_files(content: bytes) -> dict[str, bytes]:
             if sum(info.file_size for info in kept) > _MAX_UNPACKED:
                 raise DamagedMetadataError(f"the files in it have more than {_MAX_UNPACKED >> 20} MB")
             return {info.filename: archive.read(info) for info in kept}
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, struct.error, OSError) as error:
-        raise DamagedMetadataError(str(error)) from None
+    except DamagedMetadataError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, struct.error, OSError) as error:
+        raise DamagedMetadataError(str(error)[:200]) from None
 
 
 def label_text(metadata: Metadata, files: dict[str, bytes], classes: int) -> str | None:

@@ -120,7 +120,8 @@ def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str,
     classes: dict[str, list[str]] = {}
     for entry in found:
         label = normalize(entry.name, "Class folder")
-        files = list(walk(entry, ignored.append, is_copy))
+        # A class that is a link to a folder above would take in all that lies there.
+        files = list(walk(entry, ignored.append, is_copy, (os.path.realpath(folder),)))
         if label in classes:
             log(f"{folder} has the class {label} in two spellings: their photos are put together")
         elif not files:

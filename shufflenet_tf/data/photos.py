@@ -58,16 +58,24 @@ def walk(
     ignored: Callable[[pathlib.Path], None] = lambda _: None,
     is_copy: Callable[[pathlib.Path], bool] = lambda _: False,
     above: tuple[str, ...] = (),
+    seen: set[str] | None = None,
 ) -> Iterator[str]:
-    """Yields all files under a folder; a link to a folder that it lies in, which would never end, is not followed.
+    """Yields all files under a folder, each folder once; a link to a folder that it lies in is not followed.
+
+    Folders that link to each other have more paths than could ever be listed.
 
     Args:
       folder: where to look.
       ignored: called with each folder that is left out.
       is_copy: whether to leave a folder out.
       above: real paths of the folders that this one lies in.
+      seen: real paths of the folders that were listed already.
     """
+    seen = set() if seen is None else seen
     real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
     if any((place + os.sep).startswith(real + os.sep) for place in above):
         return
     for entry in entries(folder, ignored):
@@ -76,7 +84,7 @@ def walk(
         elif is_copy(entry):
             ignored(entry)
         else:
-            yield from walk(entry, ignored, is_copy, (*above, real))
+            yield from walk(entry, ignored, is_copy, (*above, real), seen)
 
 
 def say_ignored(ignored: Collection[pathlib.Path], log: Callable[[str], None]) -> None:

@@ -75,6 +75,8 @@ class ImageClassifier(tf.keras.Model):
         checkpoint = published.find(weights, network)
         new_classifier = checkpoint is not None and include_top and classes not in (None, checkpoint.classes)
         if checkpoint is not None:
+            if include_top:
+                checkpoint.check_classifier()
             wiring = wiring or checkpoint.wiring
             preprocessing = preprocessing or checkpoint.preprocessing
             labels = labels or (checkpoint.labels if include_top and not new_classifier else None)
