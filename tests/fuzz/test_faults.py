@@ -1,4 +1,4 @@
-"""What was complete stays complete: full disks, signals and too little memory; `benchmarks/faults.py` disturbs whole runs."""
+"""What was complete stays complete: full disks, signals and too little memory; `python -m benchmarks.faults` disturbs whole runs."""
 
 import os
 import random

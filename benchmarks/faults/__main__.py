@@ -1,7 +1,7 @@
 """Disturbs training, export and quantization-aware training at random moments, and checks what is left.
 
-  python benchmarks/faults.py --seed=3 --count=20                  20 moments of each program; needs Linux and root
-  python benchmarks/faults.py --seed=3 --only=qat --first=7 --count=1
+  python -m benchmarks.faults --seed=3 --count=20                  20 moments of each program; needs Linux and root
+  python -m benchmarks.faults --seed=3 --only=qat --first=7 --count=1
 
 The disk fills, the output folder turns read-only, memory ends, or SIGTERM, SIGINT or SIGKILL comes: at a moment of a
 run's time, or just before one of its file operations. Then every file that was complete before must be complete still, no
@@ -33,7 +33,7 @@ from collections.abc import Iterator, Sequence
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 FAULTS = ("full", "readonly", "memory", "SIGTERM", "SIGINT", "SIGKILL")
 DISK = "64m"
