@@ -17,7 +17,6 @@ Exit statuses: 0, 1 after a failure, 2 after wrong use, 130 after Ctrl-C.
 import contextlib
 import os
 import pathlib
-import re
 import shlex
 import signal
 import sys
@@ -30,30 +29,14 @@ from absl import flags, logging
 
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.limits import allow_megapixels
+from shufflenet_tf.tensorflow_errors import reason
 from shufflenet_tf.text_files import expand_flag_files
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    pass
 
 STATUS_FAILED, STATUS_USAGE, STATUS_INTERRUPTED = 1, 2, 130
 _WIDTH, _INDENT = 110, 24
-
-# Lines of TensorFlow's message that tell where, not why; Python's traceback, which may follow the reason, is cut off.
-_WHERE = re.compile(r"Graph execution error:$|Detected at node |\s+File \"|<stack traces unavailable>|\s*$")
-_NOISE = re.compile(
-    r"\{\{function_node [^}]*\}\}\s*|\s*\[\[(\{\{node |Iterator|Stateful).*|\s*\[Op:\w+\].*"
-    r"|( compatible with node )?\{\{node [^}]*\}\}"
-    r"|Error in user-defined function passed to .*? with iterator: [\w:\[\]]*: |\bUserError: "
-)
-_REMEDIES = {
-    r"filter_size does not have enough|[Gg]radients for grouped conv": "TensorFlow without oneDNN can't differentiate a "
-    "grouped convolution: set TF_ENABLE_ONEDNN_OPTS=1, or build it with shufflenet_tf.models.kernels.GroupedConv2D.",
-    r"Tensor had (NaN|-?Inf)": "Start afresh with a smaller learning rate, or without 16-bit floats.",
-    r"No space left|quota": "Make room on the disk.",
-    r"[Uu]nknown image file format|Invalid (JPEG|PNG)|crop window": "An image is damaged: find and remove it.",
-    r"[Ii]ncompatible shapes|size-incompatible": "The images or labels are not of the sizes that the model was built for.",
-    r"unsupported operations .* XLA": "Compile with jit_compile=False.",
-}
 
 
 class _ProgramFlags(flags.FlagValues):
@@ -247,13 +230,6 @@ def _stopped_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def reason(error: "tf.errors.OpError") -> str:
-    """Returns why TensorFlow stopped, without where, and what to do if that is known; in sentences that end with a stop."""
-    lines = [_NOISE.sub("", line).strip() for line in (error.message or "").splitlines() if not _WHERE.match(line)]
-    sentence = next((line for line in lines if line), type(error).__name__).rstrip(".") + "."
-    return " ".join([sentence, *[remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, sentence)][:1]])
 
 
 def next_steps(steps: Sequence[tuple[str, str]]) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from shufflenet_tf.cli import reason, run_and_report
+from shufflenet_tf.cli import run_and_report
+from shufflenet_tf.tensorflow_errors import reason
 
 pytestmark = pytest.mark.both_generations
 LAYER = tf.keras.layers.Layer

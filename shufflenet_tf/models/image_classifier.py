@@ -75,8 +75,6 @@ class ImageClassifier(tf.keras.Model):
         checkpoint = published.find(weights, network)
         new_classifier = checkpoint is not None and include_top and classes not in (None, checkpoint.classes)
         if checkpoint is not None:
-            if include_top:
-                checkpoint.check_classifier()
             wiring = wiring or checkpoint.wiring
             preprocessing = preprocessing or checkpoint.preprocessing
             labels = labels or (checkpoint.labels if include_top and not new_classifier else None)
@@ -92,9 +90,7 @@ class ImageClassifier(tf.keras.Model):
         x = _pooled(x, pooling, pool if include_top else None, include_top)
         if include_top:
             x = head(x) if head else x
-            dense = {"use_bias": wiring.classifier_bias, "kernel_initializer": INITIALIZER, "dtype": "float32"}
-            linear = classifier(classes) if classifier else tf.keras.layers.Dense(classes, name=CLASSIFIER, **dense)
-            x = linear(x)
+            x = classifier(classes)(x) if classifier else _dense(classes, wiring)(x)
             if classifier_activation is not None:
                 x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
         super().__init__(inputs, x, name=name or network)
@@ -116,6 +112,8 @@ class ImageClassifier(tf.keras.Model):
             self._assign(checkpoint, include_top, new_classifier)
 
     def _assign(self, checkpoint: published.Checkpoint, include_top: bool, new_classifier: bool) -> None:
+        if include_top:
+            checkpoint.check_classifier()
         arrays = checkpoint.arrays if include_top else checkpoint.without_top(self)
         if new_classifier:
             random = {name: array for name, array in canonical.arrays(self).items() if name.startswith(f"{CLASSIFIER}/")}
@@ -199,3 +197,8 @@ def _check_head(include_top: bool, pooling: str | None, classes: int, labels: li
         raise UserError(f"A classifier for {classes} classes cannot be built: give classes=1 or more.")
     if include_top and labels is not None and len(labels) != classes:
         raise UserError(f"{len(labels)} labels were given for {classes} classes: the numbers must agree.")
+
+
+def _dense(classes: int, wiring: Wiring) -> tf.keras.layers.Layer:
+    bias = wiring.classifier_bias
+    return tf.keras.layers.Dense(classes, use_bias=bias, kernel_initializer=INITIALIZER, dtype="float32", name=CLASSIFIER)

@@ -1,4 +1,4 @@
-"""What was complete stays complete: full disks, signals and too little memory; `python -m benchmarks.faults` disturbs whole runs."""
+"""What was complete stays complete: full disks, signals, too little memory; `python -m benchmarks.faults` has whole runs."""
 
 import os
 import random

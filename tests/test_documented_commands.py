@@ -65,14 +65,14 @@ def program_of(found: list[str]) -> tuple[str | None, list[str]]:
 
 def check(module: str, arguments: list[str]) -> None:
     """Checks flags by the program's own parser, but for values that a reader fills in."""
-    path = ROOT / module.replace(".", "/")
+    path = ROOT / module.removesuffix(".__main__").replace(".", "/")
     path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
     given = [word for word in arguments if word.startswith("-") and word.strip("-")]
     if not re.search(r"^FLAGS = ", (source := path.read_text(encoding="utf-8")), re.MULTILINE):
         for word in given:
             assert f'"{word.partition("=")[0]}"' in source, f"{module} has no {word}"
         return
-    name = f"{module}.__main__" if path.name == "__main__.py" else module
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     values = importlib.import_module(name).FLAGS
     kept = [word for word in given if not PLACEHOLDER.search(word.partition("=")[2]) and word not in ("-o", "--help")]
     for word in given:
