@@ -1,7 +1,7 @@
 # Commands for a checkout; `make` lists them. All of them run in the virtual environment .venv, made on first use.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo android install test test-all test-processors lint benchmark clean
+.PHONY: help demo android install test test-all test-processors lint benchmark fuzz clean
 PYTHON ?= python3
 PYTEST := -m pytest -n 2 --dist=worksteal
 RUN := .venv/bin/python
@@ -46,6 +46,9 @@ lint: .venv/installed ## Check format and style; repair with .venv/bin/ruff form
 benchmark: .venv/installed ## Measure every speed that the README states; needs an otherwise idle machine; PEERS=a Python with others' engines
 	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit 1; done
 	@echo "== benchmarks/peers"; $(RUN) -m benchmarks.peers $(if $(PEERS),--peers_python="$(PEERS)")
+
+fuzz: .venv/installed ## Feed 20,000 damaged files to all that reads files; FUZZ_SEED=7 and FUZZ_SECONDS=600 choose others
+	@$(RUN) -m benchmarks.fuzz --seed=$(or $(FUZZ_SEED),0) $(if $(FUZZ_SECONDS),--seconds=$(FUZZ_SECONDS) --count=1000000)
 
 clean: ## Remove the virtual environment and all caches; runs/ stays
 	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

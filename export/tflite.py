@@ -39,6 +39,7 @@ flags.DEFINE_list("kinds", list(ExportSettings.kinds), f"Files to write, of {','
 
 cli.heading(FLAGS, "Images")
 options.define(FLAGS, ExportSettings, ("calibration", "calibration_images", "test", "test_images", "data_dir"))
+cli.define_max_megapixels(FLAGS)
 
 cli.heading(FLAGS, "int8")
 options.define(FLAGS, ExportSettings, ("int8_output", "ptq"))

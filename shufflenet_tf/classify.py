@@ -34,10 +34,12 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.evaluation.classified import MAX_SHOWN, classified
 from shufflenet_tf.evaluation.metrics import shorten
 from shufflenet_tf.files import check_writable
+from shufflenet_tf.text_files import read_text
 from shufflenet_tf.tflite_classifier import label_lines
 
 FLAGS = cli.flag_values()
 cli.define_model(FLAGS)
+cli.define_max_megapixels(FLAGS)
 cli.define_alias(FLAGS, "weights", "model")
 flags.DEFINE_integer("top", 5, "Classes to name for each photo.", 1, flag_values=FLAGS)
 flags.DEFINE_string("labels", None, "A file with one label a line, or imagenet; without it, the model's.", flag_values=FLAGS)
@@ -81,7 +83,7 @@ def _find(given: Sequence[str]) -> list[_Photo]:
             photos.append(_Photo(path))
             continue
         root = pathlib.Path(path)
-        files = photo_files.find(root)
+        files = photo_files.find(root, lambda line: print(f"classify: {line}.", file=sys.stderr))
         if not files:
             raise UserError(f"There is no photo in the folder {path}: give photos, or folders that hold some.")
         name = root.resolve().name
@@ -101,11 +103,7 @@ def _check_picture(path: pathlib.Path, photos: Sequence[_Photo]) -> None:
 
 
 def _read_labels(path: str) -> tuple[str, ...]:
-    try:
-        return label_lines(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise UserError(f"--labels={path} can't be read ({reason}): give a text file with one label a line.") from None
+    return label_lines(read_text(path, "--labels"))
 
 
 class _Report:

@@ -14,18 +14,23 @@ A program has flags apart from absl's global ones, and a `run` that a console sc
 Exit statuses: 0, 1 after a failure, 2 after wrong use, 130 after Ctrl-C.
 """
 
+import contextlib
 import os
 import pathlib
 import re
 import shlex
+import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.limits import allow_megapixels
+from shufflenet_tf.text_files import expand_flag_files
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -38,7 +43,7 @@ _WHERE = re.compile(r"Graph execution error:$|Detected at node |\s+File \"|<stac
 _NOISE = re.compile(
     r"\{\{function_node [^}]*\}\}\s*|\s*\[\[(\{\{node |Iterator|Stateful).*|\s*\[Op:\w+\].*"
     r"|( compatible with node )?\{\{node [^}]*\}\}"
-    r"|Error in user-defined function passed to .*? with iterator: [\w:\[\]]*: "
+    r"|Error in user-defined function passed to .*? with iterator: [\w:\[\]]*: |\bUserError: "
 )
 _REMEDIES = {
     r"filter_size does not have enough|[Gg]radients for grouped conv": "TensorFlow without oneDNN can't differentiate a "
@@ -103,6 +108,18 @@ def define_dataset(values: flags.FlagValues, default: str | None = None, help: s
         "Folder where TensorFlow Datasets are prepared; without it, a folder in your home.",
         flag_values=values,
     )
+    define_max_megapixels(values)
+
+
+def define_max_megapixels(values: flags.FlagValues) -> None:
+    """Defines --max_megapixels, the limit of the size of photos."""
+    flags.DEFINE_float(
+        "max_megapixels",
+        None,
+        "Largest photo that is read, in million pixels; without it, 400 for JPEG files and 179 for others.",
+        1,
+        flag_values=values,
+    )
 
 
 def define_output(values: flags.FlagValues, help: str, default: str | None = None, alias: str | None = None) -> None:
@@ -152,7 +169,9 @@ def run(
     """
 
     def work() -> int | None:
-        arguments = values(list(map(str, sys.argv if argv is None else argv)))[1:]
+        arguments = values(expand_flag_files(list(map(str, sys.argv if argv is None else argv))))[1:]
+        if "max_megapixels" in values and values.max_megapixels:
+            allow_megapixels(values.max_megapixels)
         if not values.help:
             return main(arguments)
         print(f"{description.strip()}\n\n{_flags_help(values)}")
@@ -180,7 +199,7 @@ def run_and_report(
       path: returns where it writes, for failures that don't say where they happened.
       memory: what to do if there was too little.
       failed: what to add where the system failed.
-      interrupted: what to say after Ctrl-C.
+      interrupted: what to say after Ctrl-C or SIGTERM.
     """
 
     def complain(sentence: str, status: int) -> int:
@@ -188,7 +207,8 @@ def run_and_report(
         return status
 
     try:
-        return work() or 0
+        with _stopped_by_sigterm():
+            return work() or 0
     except flags.Error as error:
         return complain(" ".join(str(error).split()), STATUS_USAGE)
     except UserError as error:
@@ -200,6 +220,8 @@ def run_and_report(
         return complain(f"{error.strerror or error} ({error.filename or path()}){failed}.", STATUS_FAILED)
     except KeyboardInterrupt:
         return complain(interrupted, STATUS_INTERRUPTED)
+    except MemoryError:
+        return complain(f"Memory ran out: {memory}", STATUS_FAILED)
     except Exception as error:
         tensorflow = sys.modules.get("tensorflow")  # a program that hasn't loaded it need not wait for it
         if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
@@ -208,6 +230,23 @@ def run_and_report(
         if isinstance(error, tensorflow.errors.ResourceExhaustedError) and "No space left" not in sentence:
             return complain(f"Memory ran out: {memory}", STATUS_FAILED)
         return complain(f"TensorFlow stopped: {sentence}", STATUS_FAILED)
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM, by which schedulers and containers end a program, do what Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def reason(error: "tf.errors.OpError") -> str:

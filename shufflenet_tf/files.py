@@ -1,9 +1,12 @@
 """Writing files so that a reader sees the old content or the new one, never a part."""
 
 import contextlib
+import lzma
 import os
 import pathlib
 import shutil
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -11,6 +14,19 @@ from collections.abc import Iterator
 import numpy as np
 
 from shufflenet_tf.errors import UserError
+
+# What NumPy and zipfile raise for damaged archives; NumPy parses the header of an array as Python source.
+_DAMAGE = (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, RuntimeError)
+_DAMAGE += (
+    SyntaxError,
+    tokenize.TokenError,
+    struct.error,
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+_MOST = 1 << 32  # bytes of an archive's arrays: a small file can unpack into any number
 
 
 @contextlib.contextmanager
@@ -26,17 +42,25 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: writers such as Keras and matplotlib choose the format by it. The name is always the same, so
     # that what a killed process has left is replaced by the next one.
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    temporary, old = (path.with_name(f".{path.stem}.{kind}{path.suffix}") for kind in ("tmp", "old"))
+    if old.exists() and not path.exists():  # what a process left that was killed between the two renames below
+        os.replace(old, path)
     _remove(temporary)
     try:
         yield temporary
         _flush(temporary)
-        if path.is_dir():
-            shutil.rmtree(path)
+        if path.is_dir():  # a folder can't be replaced by another in one step
+            _remove(old)
+            os.replace(path, old)
         os.replace(temporary, path)
     except BaseException:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
         _remove(temporary)
         raise
+    finally:
+        if path.exists():
+            _remove(old)
 
 
 def _remove(path: pathlib.Path) -> None:
@@ -66,14 +90,18 @@ def open_npz(path: str | os.PathLike, remedy: str) -> Iterator[np.lib.npyio.NpzF
         if not zipfile.is_zipfile(path):
             pathlib.Path(path).stat()
             raise ValueError("it is none of NumPy's archives")
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _MOST:
+                raise ValueError("its arrays are larger than 4 GiB")
         with np.load(path, allow_pickle=False) as file:
             yield file
     except UserError:
         raise
     except FileNotFoundError:
         raise UserError(f"There is no file {os.fspath(path)}: {remedy}") from None
-    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{os.fspath(path)} is not a readable .npz file ({error}): {remedy}") from None
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{os.fspath(path)} is not a readable .npz file ({reason}): {remedy}") from None
 
 
 def check_writable(folder: str | os.PathLike) -> None:

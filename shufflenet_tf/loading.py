@@ -130,8 +130,7 @@ def _keras_model(file: pathlib.Path) -> ImageClassifier:
 
 
 def _built(checkpoint: published.Checkpoint) -> ImageClassifier:
-    if not checkpoint.classes:
-        raise UserError(f"{checkpoint.path} has no classifier: build the network with include_top=False and weights=.")
+    checkpoint.check_classifier()
     given = dict(checkpoint.config or {})
     shape = tuple(given.get("input_shape") or (checkpoint.preprocessing.crop,) * 2 + (3,))
     network = registry.identify(checkpoint)
@@ -165,7 +164,8 @@ def save_saved_model(model: ImageClassifier, path: str | os.PathLike) -> None:
     """Writes a SavedModel with preprocessing inside, for TF Serving and tf.data pipelines.
 
     Its signatures are "serving_default" (`images`: uint8 [N, height, width, 3], RGB) and "encoded" (`encoded`: string [N],
-    JPEG or PNG files of any size); both return `probabilities`, float32 [N, classes], and `label`, string [N].
+    JPEG, PNG or plain BMP files of any size, made upright; other files are refused); both return `probabilities`, float32
+    [N, classes], and `label`, string [N].
 
     Raises:
       UserError: the model's input size is open.

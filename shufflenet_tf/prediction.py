@@ -12,6 +12,7 @@ from shufflenet_tf.data import photos as photo_files
 from shufflenet_tf.data.decode import UndecodableError
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.loading import Bundle, load
+from shufflenet_tf.tflite_classifier import LiteClassifier
 
 BATCH = 16  # photos that are decoded at a time
 
@@ -83,7 +84,9 @@ def class_names(bundle: Bundle, model: str, given: tuple[str, ...] | None = None
     if len(shape) != 2:
         raise UserError(f"{model} has no classifier, only features: give a whole model.")
     classes = shape[1]
-    labels = given or bundle.labels or (imagenet.labels() if classes == imagenet.CLASSES else None)
+    # Foreign .tflite files of as many classes are common, and name their own if they are ImageNet's.
+    is_imagenet = classes == imagenet.CLASSES and not isinstance(bundle.model, LiteClassifier)
+    labels = given or bundle.labels or (imagenet.labels() if is_imagenet else None)
     labels = labels or tuple(f"class {index}" for index in range(classes))
     if len(labels) != classes:
         named = f"{source if given else model} has {len(labels)} labels"

@@ -1,6 +1,7 @@
 """The preprocessing contract: how a photo becomes a network's input. It travels with the model into every export."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,9 @@ class Preprocessing:
         object.__setattr__(self, "std", tuple(map(float, self.std)))
         if self.channel_order not in ("rgb", "bgr"):
             raise UserError(f"Preprocessing.channel_order is {self.channel_order!r}; it can be 'rgb' or 'bgr'.")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0 or self.scale <= 0:
+        object.__setattr__(self, "scale", float(self.scale))
+        finite = all(map(math.isfinite, (*self.mean, *self.std, self.scale)))
+        if not finite or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0 or self.scale <= 0:
             raise UserError(
                 f"Preprocessing needs three means, three positive standard deviations and a positive scale, "
                 f"not mean={self.mean}, std={self.std}, scale={self.scale}."

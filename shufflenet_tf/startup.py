@@ -20,6 +20,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from shufflenet_tf import keras_settings
+
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _PACKAGES = ("shufflenet_tf", "export", "papers", "benchmarks", "train_main")
 _HOOKED = ("tensorflow", "keras", "tf_keras")
@@ -30,6 +32,10 @@ def install() -> None:
     """Puts the import hook in place; chooses for TensorFlow what this project's programs want."""
     if in_program():
         choose_kernels()
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a name that the terminal can't show is no reason to stop
+                stream.reconfigure(errors="backslashreplace")
         # TensorFlow's notes, among them harmless ones of level "error", are not for users; what fails is raised in Python.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if _keras() in sys.modules:
@@ -121,6 +127,8 @@ class _Loader(importlib.abc.Loader):
         module.__loader__ = module.__spec__.loader = self.loader
         running = self.hook.running
         quiet = module.__name__ in _HOOKED and not any(name in _HOOKED for name in running) and _wanted_by_us()
+        if quiet:
+            keras_settings.check_before_loading(in_program())
         running.append(module.__name__)
         try:
             with _quiet() if quiet else contextlib.nullcontext():
@@ -129,6 +137,8 @@ class _Loader(importlib.abc.Loader):
             running.pop()
         if not running and _keras() in sys.modules and self.hook in sys.meta_path:
             sys.meta_path.remove(self.hook)
+            if in_program():
+                keras_settings.choose()
             importlib.import_module("shufflenet_tf.models")
 
 

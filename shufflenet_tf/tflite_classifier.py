@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +12,19 @@ import numpy as np
 from shufflenet_tf import startup
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.preprocessing import Preprocessing
+from shufflenet_tf.tflite_metadata import (
+    LABELS,
+    DamagedMetadataError,
+    Metadata,
+    compiled_for,
+    label_text,
+    litert_reason,
+    packed_files,
+    read_metadata,
+)
 
 # What TFLite's metadata packs is a zip archive behind the flatbuffer, which readers of either format pass over.
-LABELS, PREPROCESSING = "labels.txt", "preprocessing.json"
+PREPROCESSING = "preprocessing.json"
 _IDENTIFIER = b"TFL3"
 _ENTRY = re.compile(rb"PK\x03\x04.{26}(%s|%s)" % tuple(re.escape(name.encode()) for name in (LABELS, PREPROCESSING)), re.DOTALL)
 
@@ -25,7 +33,7 @@ class LiteClassifier:
     """An image classifier in a .tflite file, run by LiteRT.
 
     It is fed raw pixels where it takes them: uint8, or int8 that is a pixel less 128. For any other input the file must say
-    how pixels become it, in a `preprocessing.json`.
+    how pixels become it, in a `preprocessing.json` or by its metadata's NormalizationOptions.
 
     Args:
       path: the file.
@@ -34,8 +42,8 @@ class LiteClassifier:
     Attributes:
       input_shape: (1, height, width, 3).
       output_shape: (1, classes).
-      labels: names of the classes in order, from the file's labels.txt; None: it has none.
-      preprocessing: from the file's preprocessing.json; the default where it has none.
+      labels: names of the classes in order, from the file that the metadata name, or labels.txt; None: it has none.
+      preprocessing: from the file's preprocessing.json; else the default, with NormalizationOptions of the metadata.
 
     Raises:
       UserError: LiteRT is not installed, the file is missing or damaged, or it's no image classifier.
@@ -43,21 +51,27 @@ class LiteClassifier:
 
     def __init__(self, path: str | os.PathLike, threads: int = 1):
         self._path = os.fspath(path)
-        packed = _packed(self._path)
-        self.labels = label_lines(packed[LABELS]) if LABELS in packed else None
-        self.preprocessing = _preprocessing(self._path, packed.get(PREPROCESSING))
+        content, packed = _packed(self._path)
+        if compiled := compiled_for(content):
+            raise UserError(
+                f"{self._path} is {compiled}, and runs there only: give the .tflite file that it was compiled from."
+            )
         self._interpreter = _interpreter(self._path, threads)
         (self._input,), (self._output,) = self._details()
         self.input_shape = tuple(map(int, self._input["shape"]))
         self.output_shape = (1, int(self._output["shape"][-1]))
+        metadata, text = self._described(content, packed)
+        self.labels = label_lines(text) if text is not None else None
+        self.preprocessing = _preprocessing(self._path, packed.get(PREPROCESSING), metadata)
         if self.labels is not None and len(self.labels) != self.output_shape[1]:
             raise UserError(
                 f"{self._path} has {len(self.labels)} labels for {self.output_shape[1]} classes: export it with one a class."
             )
-        if not self._takes_pixels() and PREPROCESSING not in packed:
+        if not self._takes_pixels() and PREPROCESSING not in packed and not (metadata.mean and metadata.std):
             raise UserError(
-                f"{self._path} takes {self._input['dtype'].__name__} and lacks our preprocessing, which says how pixels "
-                "become that: give a model that takes uint8, or one that this project has exported."
+                f"{self._path} takes {self._input['dtype'].__name__} and lacks our preprocessing, or the metadata's "
+                "NormalizationOptions, which say how pixels become that: give a model that takes uint8, or one that this "
+                "project has exported."
             )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -87,6 +101,16 @@ class LiteClassifier:
                 "expected: give a model that ends with a softmax."
             )
         return probabilities
+
+    def _described(self, content: bytes, packed: Mapping[str, bytes]) -> tuple[Metadata, str | None]:
+        """What the metadata say, and the text with the labels."""
+        try:
+            metadata = read_metadata(content)
+            return metadata, label_text(metadata, packed, self.output_shape[1])
+        except DamagedMetadataError as error:
+            raise UserError(
+                f"{self._path} is damaged where its labels are packed ({error}): fetch or export it again."
+            ) from None
 
     def _details(self) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
         """The interpreter's account of the one input [1, H, W, 3] and the one output [1, classes], or a UserError."""
@@ -131,33 +155,39 @@ def label_lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.removeprefix("\ufeff").rstrip().split("\n"))
 
 
-def _packed(path: str) -> dict[str, str]:
-    """The texts that are packed into the model, by name."""
+def _packed(path: str) -> tuple[bytes, dict[str, bytes]]:
+    """A file's content, and the files that are packed into it, by name."""
     try:
         with open(path, "rb") as file:
             content = file.read()
         if content[4:8] != _IDENTIFIER:
             raise UserError(f"{path} is no TFLite model: give a .tflite file.")
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return {name: archive.read(name).decode() for name in {LABELS, PREPROCESSING} & set(archive.namelist())}
+        if packed := packed_files(content):
+            return content, packed
     except FileNotFoundError:
         raise UserError(f"There is no file {path}: give a .tflite file.") from None
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror or error}): give a .tflite file.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, UnicodeDecodeError) as error:
+    except DamagedMetadataError as error:
         raise UserError(f"{path} is damaged where its labels are packed ({error}): fetch or export it again.") from None
     # An archive's index comes last, so that the files of one that was cut off would be missed in silence.
     if _ENTRY.search(content):
         raise UserError(f"{path} is truncated: fetch or export it again.")
-    return {}
+    return content, {}
 
 
-def _preprocessing(path: str, text: str | None) -> Preprocessing:
+def _preprocessing(path: str, text: bytes | None, metadata: Metadata) -> Preprocessing:
+    """Our own contract; else the default one, with the normalisation of the metadata where they have one."""
     try:
+        if text is None and metadata.mean and metadata.std:
+            mean, std = (values * 3 if len(values) == 1 else values for values in (metadata.mean, metadata.std))
+            if not np.isfinite([*mean, *std]).all():
+                raise ValueError("it has no finite numbers")
+            return Preprocessing(scale=1.0, mean=mean, std=std)
         return Preprocessing.of(text and json.loads(text))
-    except (ValueError, TypeError) as error:  # UserError is a ValueError
-        raise UserError(f"{path} has a {PREPROCESSING} that can't be used ({error}): export it again.") from None
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:  # UserError is a ValueError
+        name = PREPROCESSING if text is not None else "NormalizationOptions"
+        raise UserError(f"{path} has a {name} that can't be used ({str(error)[:200]}): export it again.") from None
 
 
 def _interpreter(path: str, threads: int) -> Any:
@@ -173,7 +203,7 @@ def _interpreter(path: str, threads: int) -> Any:
             interpreter = Interpreter(model_path=path, num_threads=threads)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            reason = litert_reason(error)
     if reason:
         raise UserError(f"{path} can't be run by LiteRT ({reason}): it is damaged, or needs more than TFLite's own operators.")
     return interpreter

@@ -9,6 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 import shufflenet_tf as st
+from shufflenet_tf import loading
+from shufflenet_tf.data import photos
 
 LABELS = ["ant", "bee", "cat"]
 
@@ -83,6 +85,24 @@ def test_saved_model_without_our_code(model, photo, tmp_path):
         model.preprocessing.resize_and_crop(tf.io.decode_image(file, expand_animations=False), (64, 48)) for file in files
     ]
     np.testing.assert_allclose(encoded, model(model.preprocessing.normalize(tf.stack(pixels))), rtol=2e-2, atol=1e-3)
+
+
+def test_the_encoded_signature_sees_what_classify_sees(model, tmp_path):
+    serving, size = loading._Serving(model), model.input_shape[1:3]
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 4), np.uint8)
+    contents, expected = [], []
+    for orientation in range(1, 9):
+        for mode, suffix in (("RGB", "jpg"), ("L", "jpg"), ("CMYK", "jpg"), ("RGBA", "png"), ("LA", "png"), ("P", "png")):
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            path = tmp_path / f"{orientation}{mode}.{suffix}"
+            Image.fromarray(pixels).convert("RGB" if suffix == "jpg" else "RGBA").convert(mode).save(path, exif=exif)
+            contents.append(path.read_bytes())
+            expected.append(photos.read(path, model.preprocessing, size))
+    actual = serving.encoded(tf.constant(contents))["probabilities"].numpy()
+    np.testing.assert_allclose(actual, serving.images(np.stack(expected))["probabilities"], rtol=1e-5, atol=1e-7)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Convert it to JPEG or PNG"):
+        serving.encoded(tf.constant([b"GIF89a" + bytes(99)]))
 
 
 def test_a_saved_model_needs_a_size(tmp_path):

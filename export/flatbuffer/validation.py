@@ -6,6 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.flatbuffer import packed
+from shufflenet_tf.tflite_metadata import compiled_for
 
 _SIZES = {
     schema.TensorType.FLOAT32: 4,
@@ -32,6 +33,8 @@ def parse(data: bytes) -> schema.ModelT:
     """
     if len(data) < 16 or data[4:8] != packed.IDENTIFIER:
         raise InvalidModel("it doesn't begin like a .tflite file")
+    if compiled := compiled_for(data):
+        raise InvalidModel(f"it is {compiled} (what can be read is the file that it was compiled from)")
     try:
         model = packed.parse(data)
     except packed.Misplaced as error:

@@ -1,46 +1,68 @@
 """From image files to upright RGB pixels: by TensorFlow, whole or a window alone; what it cannot decode, by Pillow."""
 
 import errno
-import functools
 import io
+import math
 import os
 import stat
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from shufflenet_tf.data.codecs import MAX_DECODED_PIXELS, decode_jpeg_box, decode_stored
+from shufflenet_tf.data.orientation import is_transposed, read, stored_box, turn, upright
+from shufflenet_tf.limits import MEGAPIXELS
 
 # (height, width) of the upright image -> (top, left, height, width) of a window inside it; all are int32 scalars.
 Window = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]
 
-# What libjpeg can divide both sides by while it decodes, at a fraction of the work.
-_RATIOS = (1, 2, 4, 8)
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-_EXIF_ORIENTATION = 0x0112
+_JPEG = ("JPEG", "MPO")  # MPO: a JPEG with more of them behind it, as many phones write
+_PLUGINS = {
+    b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
+    b"\x89PNG": PngImagePlugin.PngImageFile,
+    b"RIFF": WebPImagePlugin.WebPImageFile,
+    b"BM": BmpImagePlugin.BmpImageFile,
+    b"GIF8": GifImagePlugin.GifImageFile,
+}
 
 
-def decode(encoded: tf.Tensor, orientation: tf.Tensor | int = 1) -> tf.Tensor:
-    """Decodes a whole image, with libjpeg's accurate transform.
+def decode(encoded: tf.Tensor, orientation: tf.Tensor | int | None = None) -> tf.Tensor:
+    """Decodes a whole image, with libjpeg's accurate transform; a JPEG of more than 67 million pixels at 1/2, 1/4 or 1/8.
 
     Args:
-      encoded: content of a JPEG, PNG, GIF (the first frame counts) or BMP file, string scalar.
-      orientation: EXIF orientation 1 to 8, int32 scalar.
+      encoded: content of a JPEG, PNG or plain BMP file, string scalar.
+      orientation: EXIF orientation 1 to 8, int32 scalar; None: the file's own.
 
     Returns:
-      uint8 [height, width, 3], upright.
+      uint8 [height, width, 3], upright, on white where it is transparent.
 
     Raises:
       tf.errors.InvalidArgumentError: the content cannot be decoded.
     """
-    image = tf.cond(
-        tf.io.is_jpeg(encoded),
-        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: _decode_other(encoded),
-    )
-    image = _upright(image, orientation)
+    if orientation is None:
+        orientation = (_orientation if tf.executing_eagerly() else read)(encoded)
+    return (_compiled if tf.executing_eagerly() else _decode)(encoded, orientation)
+
+
+def _decode(encoded: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    image = upright(decode_stored(encoded), orientation)
     image.set_shape([None, None, 3])
     return image
+
+
+# So many small operations take tens of milliseconds if they are run one by one.
+_compiled = tf.function(_decode, input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)], autograph=False)
+_orientation = tf.function(read, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Window, target: tuple[int, int]) -> tf.Tensor:
@@ -50,7 +72,7 @@ def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Wind
     in both sides is reduced to 1/2 (1/4, 1/8) by libjpeg, which leaves it at least as large as the target.
 
     Args:
-      encoded: content of a JPEG, PNG, GIF (the first frame counts) or BMP file, string scalar.
+      encoded: content of a JPEG, PNG or plain BMP file, string scalar.
       orientation: EXIF orientation 1 to 8, int32 scalar.
       window: chooses the window, in the upright image's pixels; it must lie inside the image and not be empty.
       target: (height, width) in pixels that the result will be resized to.
@@ -62,105 +84,41 @@ def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Wind
       tf.errors.InvalidArgumentError: the content cannot be decoded, or the window leaves the image.
     """
 
-    def upright() -> tf.Tensor:
+    def stored() -> tf.Tensor:
         height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(encoded))
-        return _decode_jpeg_box(encoded, tf.stack(window(height, width)), target)
+        return decode_jpeg_box(encoded, tf.stack(window(height, width)), target)
 
     def turned() -> tf.Tensor:
         height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(encoded))
-        transpose, _ = _steps(orientation)
+        transpose = is_transposed(orientation)
         height, width = tf.where(transpose, width, height), tf.where(transpose, height, width)
-        box = _stored(tf.stack(window(height, width)), tf.stack([height, width]), orientation)
-        return _turn(_decode_jpeg_box(encoded, box, tf.where(transpose, target[::-1], target)), orientation)
+        box = stored_box(tf.stack(window(height, width)), tf.stack([height, width]), orientation)
+        return turn(decode_jpeg_box(encoded, box, tf.where(transpose, target[::-1], target)), orientation)
 
     def other() -> tf.Tensor:
-        image = _upright(_decode_other(encoded), orientation)
+        image = upright(decode_stored(encoded), orientation)
         top, left, height, width = window(*tf.unstack(tf.shape(image)[:2]))
         return tf.slice(image, [top, left, 0], [height, width, 3])
 
     # One switch rather than nested conditions: those would cost several percent of the time of a small photo.
     case = tf.where(tf.io.is_jpeg(encoded), tf.cast(tf.not_equal(orientation, 1), tf.int32), 2)
-    image = tf.switch_case(case, [upright, turned, other])
+    image = tf.switch_case(case, [stored, turned, other])
     image.set_shape([None, None, 3])
     return image
-
-
-def _decode_other(encoded: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
-
-
-def _decode_jpeg_box(encoded: tf.Tensor, box: tf.Tensor, target: tuple[int, int] | tf.Tensor) -> tf.Tensor:
-    """Decodes `box`, int32 [top, left, height, width], divided by the largest ratio that leaves it at least `target`.
-
-    All in stored pixels.
-    """
-
-    def decode_at(ratio: int) -> tf.Tensor:
-        scaled = box
-        if ratio > 1:
-            # TensorFlow crops *after* scaling. A scaled side is ceil(side / ratio) long, so that edges rounded to the
-            # nearest pixel stay inside; and they stay apart, as a box that is scaled is at least `ratio` long.
-            start, size = tf.split(box, 2)
-            end = (start + size + ratio // 2) // ratio
-            start = (start + ratio // 2) // ratio
-            scaled = tf.concat([start, end - start], axis=0)
-        # The accurate transform costs as much as the fast one (SIMD); interpolating chroma, a tenth of the decoding.
-        return tf.image.decode_and_crop_jpeg(
-            encoded, scaled, channels=3, ratio=ratio, fancy_upscaling=False, dct_method="INTEGER_ACCURATE"
-        )
-
-    index = tf.raw_ops.Bucketize(input=tf.reduce_min(box[2:] // target), boundaries=_RATIOS[1:])
-    return tf.switch_case(index, [functools.partial(decode_at, ratio) for ratio in _RATIOS])
-
-
-def _steps(orientation: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
-    """What makes a stored image upright: whether to transpose it, bool; then what to flip, bool [rows, columns]."""
-    steps = tf.constant(
-        [
-            [False, False, False],  # 1: upright
-            [False, False, True],  # 2: mirrored
-            [False, True, True],  # 3: upside down
-            [False, True, False],  # 4: upside down, mirrored
-            [True, False, False],  # 5: transposed
-            [True, False, True],  # 6: to be turned clockwise
-            [True, True, True],  # 7: transposed along the other diagonal
-            [True, True, False],  # 8: to be turned anticlockwise
-        ]
-    )[orientation - 1]
-    return steps[0], steps[1:]
-
-
-def _upright(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
-    return tf.cond(tf.equal(orientation, 1), lambda: image, lambda: _turn(image, orientation))
-
-
-def _turn(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
-    """Stored pixels [h, w, 3] to upright pixels, [h, w, 3] or [w, h, 3]."""
-    transpose, flip = _steps(orientation)
-    image = tf.transpose(image, tf.where(transpose, [1, 0, 2], [0, 1, 2]))
-    return tf.raw_ops.Reverse(tensor=image, dims=tf.concat([flip, [False]], axis=0))
-
-
-def _stored(box: tf.Tensor, upright_size: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
-    """[top, left, height, width] in upright pixels to the same box in stored pixels: `_turn` backwards."""
-    transpose, flip = _steps(orientation)
-    start, size = tf.split(box, 2)
-    start = tf.where(flip, upright_size - start - size, start)
-    return tf.gather(tf.concat([start, size], axis=0), tf.where(transpose, [1, 0, 3, 2], [0, 1, 2, 3]))
 
 
 class UndecodableError(Exception):
     """A file that is of no use as an image; the message says why in a few words."""
 
 
-def examine(path: str) -> tuple[int, bool]:
+def examine(path: str | os.PathLike) -> tuple[int, bool]:
     """Decodes a JPEG, PNG, WebP, BMP or GIF file, whatever its extension, to learn how it is to be read.
 
     Returns:
-      (EXIF orientation 1 to 8, whether TensorFlow decodes it rightly itself; if not, use `read_as_bmp`).
+      (EXIF orientation 1 to 8, whether `decode` decodes it; if not, use `read_as_bmp`).
 
     Raises:
-      UndecodableError: it is damaged, too large, or no such image.
+      UndecodableError: it is damaged, too large, unsupported, or no such image.
     """
     head = b""
     try:
@@ -169,67 +127,114 @@ def examine(path: str) -> tuple[int, bool]:
         with open(path, "rb") as stream:
             if not (head := stream.read(32)):
                 raise UndecodableError("empty")
-            stream.seek(0)
-            image = Image.open(stream, formats=_FORMATS)
-            plain = _is_plain(image, head, path)
-            # JPEG: all bytes are read but only one pixel of 64 is computed; TensorFlow refuses what Pillow refuses.
-            image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
-            image.load()
-            return _orientation(image), plain
+        with _open(path) as image:
+            _check_size(image)
+            content = tf.io.read_file(os.fsencode(path))
+            if not (plain := _is_plain(image, content)) or image.format in _JPEG:
+                # JPEG: all bytes are read but only one pixel of 64 is computed; TensorFlow refuses what Pillow refuses.
+                image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+                image.load()
+            return _orientation_or_upright(content), plain
     except UndecodableError:
         raise
     except Exception as error:  # a damaged file can raise anything inside Pillow
         raise UndecodableError(_reason(error, head)) from error
 
 
+def _orientation_or_upright(content: tf.Tensor) -> int:
+    try:
+        return int(_orientation(content))
+    except tf.errors.DataLossError:  # a damaged text; the pixels may be sound
+        return 1
+
+
+def _open(path: str | os.PathLike) -> Image.Image:
+    """Opens an image file by Pillow, without Pillow's own limits of size, which are for a whole process to set."""
+    with open(path, "rb") as stream:
+        content = stream.read(32)
+        kind = next((kind for magic, kind in _PLUGINS.items() if content.startswith(magic)), None)
+        if kind is None or (kind is WebPImagePlugin.WebPImageFile and content[8:12] != b"WEBP"):
+            raise UnidentifiedImageError
+        # Long texts and colour profiles, which Pillow refuses, are of no use here.
+        if kind is PngImagePlugin.PngImageFile:
+            return kind(io.BytesIO(_without_texts(content + stream.read())))
+    return kind(os.fspath(path))
+
+
+def _without_texts(png: bytes) -> bytes:
+    kept, place = [png[:8]], 8
+    while place < len(png):
+        end = place + 12 + int.from_bytes(png[place : place + 4], "big")
+        if png[place + 4 : place + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+            kept.append(png[place:end])
+        place = end
+    return b"".join(kept)
+
+
+def _check_size(image: Image.Image) -> None:
+    is_scanned = image.format in _JPEG and "progressive" not in image.info  # else all of it is held in memory
+    limit = MEGAPIXELS["scanned" if is_scanned else "held"]
+    if image.width * image.height > limit * 1e6:
+        raise UndecodableError(
+            f"too many pixels, {image.width}x{image.height}: up to {limit:g} million are read, which --max_megapixels raises"
+        )
+
+
 def _reason(error: Exception, head: bytes) -> str:
+    text = str(error).lower()
+    is_jpeg = head.startswith(b"\xff\xd8\xff")
     match error:
         case FileNotFoundError() | OSError(errno=errno.ELOOP):
             return "broken link"
         case PermissionError():
             return "no permission to read it"
-        case Image.DecompressionBombError():
-            return "too many pixels"
-        case UnidentifiedImageError() if not head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8")):
+        case MemoryError():
+            return "not enough memory"
+        case UnidentifiedImageError() | SyntaxError() if not is_jpeg and not head.startswith((b"\x89PNG", b"GIF8")):
             return "not a JPEG, PNG, WebP, BMP or GIF image"
-    return "truncated" if "truncated" in str(error).lower() else "corrupt"
+    # Pillow has no kinds of errors for these.
+    if isinstance(error, OSError | SyntaxError | NotImplementedError) and any(
+        word in text for word in ("unsupported", "not supported", "cannot handle")
+    ):
+        return f"unsupported kind of {'JPEG' if is_jpeg else 'BMP' if head.startswith(b'BM') else 'image'}"
+    return "truncated" if "truncated" in text else "corrupt"
 
 
-def _orientation(image: Image.Image) -> int:
+def _is_plain(image: Image.Image, content: tf.Tensor) -> bool:
+    """Whether `decode` gives the pixels of a file."""
     try:
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # damaged EXIF data can raise anything; the pixels may be sound
-        return 1
-    return value if value in range(1, 9) else 1
-
-
-def _is_plain(image: Image.Image, head: bytes, path: str) -> bool:
-    if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with more of them behind it, as many phones write
-        return image.mode in ("L", "RGB")
-    # Bytes 24 and 25 of a PNG: bits a channel; colour type: 0 grey, 2 RGB, 3 palette (others have an alpha channel).
-    if image.format != "PNG" or head[24] != 8 or head[25] not in (0, 2, 3) or "transparency" in image.info:
+        if image.format in _JPEG:
+            tf.io.extract_jpeg_shape(content)
+            if any(marker in content.numpy() for marker in (b"\xff\xc9", b"\xff\xca")):  # perhaps of arithmetic coding
+                tf.io.decode_jpeg(content, ratio=8)
+            return image.mode in ("L", "RGB", "CMYK")
+        if image.format == "PNG" and image.width * image.height <= MAX_DECODED_PIXELS:
+            tf.io.decode_png(content, channels=4)
+            return True
+    except tf.errors.OpError:  # stricter than Pillow: wrong checksums, for one, which a sound image can have
         return False
-    try:  # stricter than Pillow: wrong checksums, for one, which a sound image can have
-        tf.io.decode_png(tf.io.read_file(path))
-    except tf.errors.InvalidArgumentError:
-        return False
-    return True
+    return False
 
 
 def read_as_bmp(path: tf.Tensor) -> tf.Tensor:
     """Reads any image that `examine` accepts as an uncompressed 24-bit BMP, on white where it is transparent.
 
-    It isn't turned: `examine`'s orientation still applies. `path` and the result are string scalars.
+    It isn't turned: `examine`'s orientation still applies. One of more than 67 million pixels is reduced by a whole factor.
+    `path` and the result are string scalars.
     """
-    content = tf.numpy_function(lambda name: _to_bmp(os.fsdecode(np.asarray(name, object).item())), [path], tf.string)
+    content = tf.numpy_function(lambda name: to_bmp(os.fsdecode(np.asarray(name, object).item())), [path], tf.string)
     content.set_shape([])
     return content
 
 
-def _to_bmp(path: str) -> bytes:
+def to_bmp(path: str | os.PathLike) -> bytes:
+    """See `read_as_bmp`."""
     content = io.BytesIO()
-    with Image.open(path, formats=_FORMATS) as image:
-        _to_rgb(image).save(content, "BMP")
+    with _open(path) as image:
+        _check_size(image)
+        rgb = _to_rgb(image)
+        factor = math.ceil(math.sqrt(rgb.width * rgb.height / MAX_DECODED_PIXELS))
+        (rgb.reduce(factor) if factor > 1 else rgb).save(content, "BMP")
     return content.getvalue()
 
 

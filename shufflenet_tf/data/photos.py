@@ -1,23 +1,129 @@
-"""Photos as people have them: files and folders, read for evaluation one at a time."""
+"""Photos as people have them: found in folders for every program by the same rules, and read for evaluation."""
 
 import os
 import pathlib
 import warnings
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from shufflenet_tf.data import decode
-from shufflenet_tf.data.folder import _walk
+from shufflenet_tf.data.labels import printable
+from shufflenet_tf.errors import UserError
 from shufflenet_tf.preprocessing import Preprocessing
 
-# In a folder these count as photos. The last ones can't be read, but a person who has such photos wants to know that.
+# Files that are photos by their names: those that can't be read too, as a person who has such photos wants to know that.
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".heic", ".heif", ".avif", ".tif", ".tiff"}
+_MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+# What systems and programs leave beside photos; hidden names (.thumbnails, .Trash-1000, ._photo.jpg) are such too.
+_SYSTEM = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "picasa.ini", "zbthumbnail.info"),
+    *("@eadir", "@recycle", "@recently-snapshot", "@tmp", "@__thumb", "#recycle", "#snapshot", "~snapshot"),
+    *("$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "msocache", "dfsrprivate"),
+    *("lost+found", "lost.dir", "__macosx", "network trash folder", "temporary items", "trashes", "__pycache__"),
+    *("thumbnails", "thumbs", "_thumbs", "_thumbnails"),
+}
+_SYSTEM_PREFIXES = (".", "synophoto_", "synoindex_", "~$")
 
 
-def find(folder: str | os.PathLike) -> list[pathlib.Path]:
-    """Returns the photos in a folder and the folders within it, by their names' endings, in order of their paths."""
-    return [path for path in map(pathlib.Path, _walk(pathlib.Path(folder))) if path.suffix.lower() in SUFFIXES]
+def entries(folder: pathlib.Path, ignored: Callable[[pathlib.Path], None] = lambda _: None) -> list[pathlib.Path]:
+    """Returns what is in a folder, sorted, without what systems leave in it; `ignored` is called with folders of those.
+
+    Raises:
+      UserError: it can't be read.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise UserError(f"Cannot read the folder {printable(str(folder))} ({error.strerror}): check its permissions") from error
+    kept = [folder / name for name in names if not _is_system(name)]
+    for name in names:
+        if _is_system(name) and os.path.isdir(folder / name):
+            ignored(folder / name)
+    return kept
+
+
+def _is_system(name: str) -> bool:
+    return name.lower() in _SYSTEM or name.lower().startswith(_SYSTEM_PREFIXES)
+
+
+def folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the folders in a folder, sorted, without those of the system."""
+    return [entry for entry in entries(folder) if os.path.isdir(entry)]
+
+
+def walk(
+    folder: pathlib.Path,
+    ignored: Callable[[pathlib.Path], None] = lambda _: None,
+    is_copy: Callable[[pathlib.Path], bool] = lambda _: False,
+    above: tuple[str, ...] = (),
+    seen: set[str] | None = None,
+) -> Iterator[str]:
+    """Yields all files under a folder, each folder once; a link to a folder that it lies in is not followed.
+
+    Folders that link to each other have more paths than could ever be listed.
+
+    Args:
+      folder: where to look.
+      ignored: called with each folder that is left out.
+      is_copy: whether to leave a folder out.
+      above: real paths of the folders that this one lies in.
+      seen: real paths of the folders that were listed already.
+    """
+    seen = set() if seen is None else seen
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    if any((place + os.sep).startswith(real + os.sep) for place in above):
+        return
+    for entry in entries(folder, ignored):
+        if not os.path.isdir(entry):
+            yield str(entry)
+        elif is_copy(entry):
+            ignored(entry)
+        else:
+            yield from walk(entry, ignored, is_copy, (*above, real), seen)
+
+
+def say_ignored(ignored: Collection[pathlib.Path], log: Callable[[str], None]) -> None:
+    """Logs in one line the names of folders that were left out."""
+    names = [printable(name) for name in dict.fromkeys(folder.name for folder in ignored)]
+    if names:
+        which = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+        log(f"ignored {len(ignored)} folder{'s' * (len(ignored) > 1)} of the system or of thumbnails: {which}")
+
+
+def find(folder: str | os.PathLike, log: Callable[[str], None] = lambda _: None) -> list[pathlib.Path]:
+    """Returns the photos in a folder and the folders within it, by their content or their names' endings, in order of paths.
+
+    Args:
+      folder: where to look.
+      log: called with a line on the folders that were left out.
+    """
+    ignored: list[pathlib.Path] = []
+    found = [path for path in map(pathlib.Path, walk(pathlib.Path(folder), ignored.append)) if is_photo(path)]
+    say_ignored(ignored, log)
+    return found
+
+
+def is_photo(path: pathlib.Path) -> bool:
+    """Returns whether a file is a photo by its content or its name."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return False
+        with open(path, "rb") as file:
+            head = file.read(32)
+    except OSError:
+        return False
+    is_bmp = head.startswith(b"BM") and head[6:10] == bytes(4)
+    is_container = (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or (
+        head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"hevc")
+    )
+    return head.startswith(_MAGICS) or is_bmp or is_container
 
 
 def read(path: str | os.PathLike, preprocessing: Preprocessing, size: tuple[int, int]) -> np.ndarray:

@@ -6,6 +6,7 @@ from shufflenet_tf.data import augment
 from shufflenet_tf.data.decode import decode, decode_window
 from shufflenet_tf.data.source import Split
 from shufflenet_tf.preprocessing import Preprocessing
+from shufflenet_tf.seeds import fold
 
 
 def training_batches(
@@ -36,6 +37,7 @@ def training_batches(
     Returns:
       Dataset of (images float32 [batch_size, height, width, 3], one-hot labels float32 [batch_size, classes]).
     """
+    seed = fold(seed)
     examples = _shuffled(split, seed, start_step * batch_size)
     randomize, mix = augment.rand_augment(augmentation), augment.mixing(augmentation)
 

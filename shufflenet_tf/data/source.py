@@ -11,7 +11,7 @@ class Split:
     """Encoded examples: dicts of scalars `image` (string, a file's content), `label` (int64), `orientation` (int32, EXIF 1-8).
 
     Attributes:
-      size: number of examples.
+      size: number of examples; fewer come where photos vanish afterwards.
       examples: seed (an int or a scalar int64 tensor; None: file order) -> dataset of each example exactly once.
     """
 

@@ -2,14 +2,19 @@
 
 import difflib
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from shufflenet_tf.data import orientation
+from shufflenet_tf.data.labels import normalize
 from shufflenet_tf.data.source import Source, Split
 from shufflenet_tf.errors import UserError
 
 # Examples, which are files of about 100 kB in ImageNet; TFDS has shuffled the whole dataset once when it was prepared.
 SHUFFLE_BUFFER = 8192
+_TEST_SPLITS = ("test", "validation", "val")
+_LOOKED_AT = 20_000  # examples of a split whose labels are looked at
 _MEMORY = 1 << 29  # bytes of encoded images that are kept in memory instead of being read in each epoch
 
 
@@ -34,24 +39,70 @@ def open_tfds(name: str, data_dir: str | None = None) -> Source:
     return from_builder(builder, image, label)
 
 
-def from_builder(builder: tfds.core.DatasetBuilder, image: str = "image", label: str = "label") -> Source:
-    """Returns the splits of a prepared builder: train, and test or, where that has no examples, validation.
+def from_builder(
+    builder: tfds.core.DatasetBuilder, image: str = "image", label: str = "label", trusted: bool = False
+) -> Source:
+    """Returns the splits of a prepared builder: train, and one with labels to test on; part of train where there is none.
+
+    Args:
+      builder: prepared.
+      image, label: names of the features.
+      trusted: every example is known to have a label; else splits are looked through for those that have none.
 
     Raises:
-      UserError: it has no such splits.
+      UserError: it has no train split with labels.
     """
     splits = {split: info.num_examples for split, info in builder.info.splits.items()}
-    test = next((split for split in ("test", "validation", "val") if splits.get(split)), None)
-    # The public test split of ImageNet has no labels.
-    test = "validation" if builder.name.startswith("imagenet") and splits.get("validation") else test
     if not splits.get("train"):
         raise UserError(f"{builder.info.full_name} has no train split, only {', '.join(splits) or 'none'}: choose another.")
-    names = ("train", test) if test else ("train[:90%]", "train[90%:]")
-    labels = tuple(builder.info.features[label].names)
-    return Source(builder.info.full_name, labels, *(_split(builder, split, image, label) for split in names))
+    names = tuple(builder.info.features[label].names)
+    labels = tuple(normalize(name) for name in names)
+    candidates = [split for split in _TEST_SPLITS if splits.get(split)]
+
+    def labelled(split: str) -> float:
+        return 1.0 if trusted else _labelled_share(builder, split, label, len(labels))
+
+    shares = {"train": labelled("train")}
+    if not shares["train"]:
+        raise UserError(f"{builder.info.full_name} has no labels in its train split: choose another dataset.")
+    test = ""
+    while candidates and not test:
+        split = candidates.pop(0)
+        shares[split] = labelled(split)
+        test = split if shares[split] else ""
+    some = {split: "some" if share else "only" for split, share in shares.items() if share < 1}
+    if missing := [f"{split} has {how} examples without a label" for split, how in some.items()]:
+        where = test or "a tenth of train"
+        print(f"{builder.info.full_name}: {' and '.join(missing)}; testing on {where}, on labelled examples alone", flush=True)
+    return Source(
+        builder.info.full_name,
+        labels if len(set(labels)) == len(set(names)) else names,
+        *(
+            _split(builder, side, image, label, len(labels) if shares[side.split("[")[0]] < 1 else None)
+            for side in (("train", test) if test else ("train[:90%]", "train[90%:]"))
+        ),
+    )
 
 
-def _split(builder: tfds.core.DatasetBuilder, name: str, image: str, label: str) -> Split:
+def _labelled_share(builder: tfds.core.DatasetBuilder, split: str, label: str, classes: int) -> float:
+    """The share of examples whose label is a class; TFDS's own sign for an unknown one is -1. The first ones stand for all."""
+    total = min(builder.info.splits[split].num_examples, _LOOKED_AT)
+    return _count_labelled(_label_values(builder, split, label).take(total), classes) / total
+
+
+def _label_values(builder: tfds.core.DatasetBuilder, split: str, label: str) -> tf.data.Dataset:
+    decoders = tfds.decode.PartialDecoding({label: True})
+    config = tfds.ReadConfig(try_autocache=False)
+    dataset = builder.as_dataset(split=split, shuffle_files=False, decoders=decoders, read_config=config)
+    return dataset.map(lambda example: tf.cast(example[label], tf.int64))
+
+
+def _count_labelled(values: tf.data.Dataset, classes: int) -> int:
+    return int(values.reduce(np.int64(0), lambda count, value: count + tf.cast((value >= 0) & (value < classes), tf.int64)))
+
+
+def _split(builder: tfds.core.DatasetBuilder, name: str, image: str, label: str, classes: int | None) -> Split:
+    """A split of a builder; `classes`: examples whose label is not below this number are left out; None: there are none."""
     info = builder.info.splits[name]
     raw = builder.as_dataset(
         split=name,
@@ -59,15 +110,18 @@ def _split(builder: tfds.core.DatasetBuilder, name: str, image: str, label: str)
         decoders={image: tfds.decode.SkipDecoding()},
         read_config=tfds.ReadConfig(try_autocache=False),
     )
+    size = info.num_examples
+    if classes is not None:
+        size = _count_labelled(_label_values(builder, name, label), classes)
+        raw = raw.filter(lambda example: (example[label] >= 0) & (tf.cast(example[label], tf.int64) < classes))
     raw = raw.map(
         lambda example: {
             "image": example[image],
             "label": tf.cast(example[label], tf.int64),
-            "orientation": tf.constant(1, tf.int32),
+            "orientation": orientation.read(example[image]),
         },
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    size = info.num_examples
     bytes_each = builder.info.splits[name.split("[")[0]].num_bytes / max(
         1, builder.info.splits[name.split("[")[0]].num_examples
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from shufflenet_tf import imagenet
+from shufflenet_tf import imagenet, keras_settings
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import INITIALIZER, register
 from shufflenet_tf.preprocessing import Preprocessing
@@ -71,9 +71,12 @@ class ImageClassifier(tf.keras.Model):
         labels: Sequence[str] | None = None,
         preprocessing: Preprocessing | Mapping[str, Any] | str | None = None,
     ):
+        keras_settings.check()
         checkpoint = published.find(weights, network)
         new_classifier = checkpoint is not None and include_top and classes not in (None, checkpoint.classes)
         if checkpoint is not None:
+            if include_top:
+                checkpoint.check_classifier()
             wiring = wiring or checkpoint.wiring
             preprocessing = preprocessing or checkpoint.preprocessing
             labels = labels or (checkpoint.labels if include_top and not new_classifier else None)

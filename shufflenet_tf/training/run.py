@@ -17,6 +17,7 @@ from shufflenet_tf.files import check_writable
 from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import MIN_SIZE, ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
+from shufflenet_tf.seeds import fold
 from shufflenet_tf.training import checkpoint as checkpoints
 from shufflenet_tf.training.callbacks import BEST
 from shufflenet_tf.training.fit import fit
@@ -128,7 +129,7 @@ def _preprocessing(run: RunOptions, size: Size, checkpoint: published.Checkpoint
 
 
 def _set_seed(seed: int, deterministic: bool, augmentation: Augmentation) -> None:
-    tf.keras.utils.set_random_seed(seed)
+    tf.keras.utils.set_random_seed(fold(seed))
     if deterministic:
         if not augmentation.stateless:
             raise UserError("--deterministic can't go with --rand_augment, --mixup or --cutmix, which keep their own dice.")

@@ -39,7 +39,7 @@ class Settings:
         "none", "Layers that keep their weights: all before stage 4, or all but the classifier.", choices=FREEZE
     )
     backbone_rate: float = option(1.0, "Factor on the learning rate of all layers but the classifier.", 0, 1)
-    seed: int = option(0, "Seed of weights, order and augmentation.", 0, 2**32 - 1)
+    seed: int = option(0, "Seed of weights, order and augmentation; one above 2**32 - 1 counts by its remainder.", 0)
     tensorboard: bool = option(True, "Write event files for TensorBoard.")
     weights: str = ""
 

@@ -78,7 +78,7 @@ def pop_config(arrays: dict[str, np.ndarray], source: str) -> dict[str, Any] | N
         if not isinstance(config, dict) or not isinstance(config.get("class"), str):
             raise ValueError("no class")
         return config
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{source} has a {CONFIG} that describes no network ({error}): it is damaged.") from None
 
 

@@ -1,11 +1,12 @@
 """The layouts of published checkpoints: which of their tensors is which of ours, in both directions."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 import numpy as np
 
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.weights.tensors import Tensors
 from shufflenet_tf.wiring import EPSILON
 
 # Convolutions of a unit by our names, as "branch.index" of the originals' sequences; a normalization follows each of them.
@@ -37,7 +38,7 @@ class Layout:
     first_stage: int = 2
     repeats: tuple[int, ...] = (4, 8, 4)
 
-    def modules(self, keys: Mapping[str, np.ndarray] | set[str]) -> Iterator[tuple[str, str]]:
+    def modules(self, keys: Container[str]) -> Iterator[tuple[str, str]]:
         """Yields our path of each convolution or dense layer and the module that it is among the given `keys`."""
         yield "conv1", self.names["conv1"]
         index = 0
@@ -48,7 +49,7 @@ class Layout:
                 index += 1
         yield from ((ours, theirs) for ours, theirs in self.names.items() if ours != "conv1")
 
-    def _unit(self, ours: str, theirs: str, first: bool, keys) -> Iterator[tuple[str, str]]:
+    def _unit(self, ours: str, theirs: str, first: bool, keys: Container[str]) -> Iterator[tuple[str, str]]:
         def module(place: str) -> str:
             branch, index = place.split(".", 1)
             return f"{theirs}.{self.branches[branch]}.{index}"
@@ -78,6 +79,10 @@ TORCHVISION = Layout(
 _FLAT = "features.{index}"
 LAYOUTS = {  # by a key that tells them; V2+ has V2's too
     "stage2.0.branch1.0.weight": TORCHVISION,
+    # nn.Sequential(*model.children()) numbers the modules; number 1 is the max pooling, which has no weights.
+    "2.0.branch1.0.weight": dataclasses.replace(
+        TORCHVISION, names={"conv1": "0.0", "conv5": "5.0", "linear": "fc"}, block="{stage}.{block}"
+    ),
     "LastSE.SE_opr.1.weight": Layout("megvii", "v2_plus", _PLUS, _FLAT, _MEGVII_BRANCHES, 1, (4, 4, 8, 4)),
     "features.0.branch_main_1.0.weight": Layout("megvii", "v1", _MEGVII, _FLAT, _MEGVII_BRANCHES),
     "features.0.branch_main.0.weight": Layout("megvii", "v2", _MEGVII_V2, _FLAT, _MEGVII_BRANCHES),
@@ -105,26 +110,103 @@ def _kernel_axes(ours: str) -> tuple[int, ...]:
     return (2, 3, 0, 1) if "dconv" in name else (2, 3, 1, 0)
 
 
-def to_canonical(layout: Layout, state: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+_COUNTERS = ("num_batches_tracked", "total_ops", "total_params")  # of batch normalization, and of the profiler thop
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """Where the tensors of a known network are within a file.
+
+    Attributes:
+      layout: of their names.
+      prefix: before all of them, such as "state_dict.module.".
+      others: prefixes of further networks in the file that are as complete, such as averaged weights.
+    """
+
+    layout: Layout
+    prefix: str
+    others: tuple[str, ...]
+
+
+class _Under:
+    """The names behind a prefix, without copying them."""
+
+    def __init__(self, names: Container[str], prefix: str):
+        self.names, self.prefix = names, prefix
+
+    def __contains__(self, name: str) -> bool:
+        return self.prefix + name in self.names
+
+
+def find(tensors: Tensors) -> Match | None:
+    """Finds a known network within a file, whatever dicts it is in and whatever wrappers have put before its names.
+
+    Returns:
+      The match with the most tensors of the right number of axes. Of several, averaged weights ("ema") come last, and
+      "state_dict" comes first. None: no known network is there.
+    """
+    names = dict.fromkeys([*tensors.shapes, *tensors.unreadable])
+    matches: list[tuple[int, Layout, str]] = []
+    for key, layout in LAYOUTS.items():
+        prefixes = [name.removesuffix(key) for name in names if name == key or name.endswith(f".{key}")]
+        for prefix in prefixes:
+            matches.append((_tensors_that_fit(layout, prefix, tensors), layout, prefix))
+    most = max((count for count, *_ in matches), default=0)
+    best = [(layout, prefix) for count, layout, prefix in matches if count == most]
+    if not best:
+        return None
+    best.sort(key=lambda match: ("ema" in match[1].lower(), not match[1].startswith("state_dict.")))
+    layout, prefix = best[0]
+    return Match(layout, prefix, tuple(other for _, other in best[1:]))
+
+
+def _tensors_that_fit(layout: Layout, prefix: str, tensors: Tensors) -> int:
+    """Returns how many layers of a layout have a kernel with the right number of axes behind a prefix."""
+    count = 0
+    for ours, theirs in layout.modules(_Under(tensors.shapes, prefix)):
+        name = f"{prefix}{theirs}.weight"
+        shape = tensors.shapes.get(name)
+        count += name in tensors.unreadable if shape is None else len(shape) == len(_kernel_axes(ours))
+    return count
+
+
+def to_canonical(match: Match, tensors: Tensors, source: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Returns the tensors of a PyTorch state dict under our names and in TensorFlow's order of axes.
 
-    Normalizations that were folded into convolutions are replaced by such that do nothing but add the bias.
+    Normalizations that were folded into convolutions are replaced by such that do nothing but add the bias. A classifier
+    of another structure than the layout's is left out.
+
+    Returns:
+      The arrays, and the names of the tensors beside them that belong to no known layer: another classifier, a loss.
 
     Raises:
-      UserError: a tensor is missing, has another number of axes, or belongs nowhere; the first one is named.
+      UserError: a tensor is missing, has another number of axes, or belongs to no layer; the first one is named.
     """
-    rest = {key: array for key, array in state.items() if not key.endswith("num_batches_tracked")}
+    layout, prefix = match.layout, match.prefix
+    names = [name for name in tensors.shapes if name.startswith(prefix)]
+    rest = {name.removeprefix(prefix): name for name in names if not name.endswith(_COUNTERS)}
     arrays = {}
     title = f"ShuffleNet {layout.family.upper().replace('_PLUS', '+')} of {layout.source}"
 
     def take(key: str, rank: int) -> np.ndarray:
+        if kind := tensors.unreadable.get(prefix + key):
+            remedy = "is not read: give the float weights, as they were before quantization or conversion."
+            raise UserError(f"{source} has a {prefix}{key} that is {kind}, which {remedy}")
         if key not in rest:
-            raise UserError(f"{source} has no {key}, which every {title} has: it is incomplete.")
-        if rest[key].ndim != rank:
-            raise UserError(f"{source} has {key} of shape {rest[key].shape}, where {rank} axes are expected: it is damaged.")
-        return rest.pop(key)
+            raise UserError(f"{source} has no {prefix}{key}, which every {title} has: it is incomplete.")
+        array = tensors[rest.pop(key)]
+        if array.ndim != rank:
+            raise UserError(
+                f"{source} has {prefix}{key} of shape {array.shape}, where {rank} axes are expected: it is damaged."
+            )
+        return array
 
-    for ours, theirs in layout.modules(state):
+    modules = dict(layout.modules(rest))
+    classifier = modules.pop("linear")
+    trunk = {theirs.split(".")[0] for theirs in modules.values()}
+    if len(tensors.shapes.get(f"{prefix}{classifier}.weight", ())) == 2:
+        modules["linear"] = classifier
+    for ours, theirs in modules.items():
         axes = _kernel_axes(ours)
         arrays[f"{ours}/W"] = take(f"{theirs}.weight", len(axes)).transpose(axes)
         norm = _normalization(ours, theirs, layout.family)
@@ -132,15 +214,28 @@ def to_canonical(layout: Layout, state: Mapping[str, np.ndarray], source: str) -
             if f"{theirs}.bias" in rest:
                 arrays[f"{ours}/b"] = take(f"{theirs}.bias", 1)
         elif f"{theirs}.bias" in rest:
-            bias = take(f"{theirs}.bias", 1)
-            ones = np.ones_like(bias)
-            arrays |= {f"{norm[0]}/gamma": ones, f"{norm[0]}/beta": bias}
-            arrays |= {f"{norm[0]}/mean/EMA": 0 * ones, f"{norm[0]}/variance/EMA": ones - np.float32(EPSILON)}
+            arrays |= _bias_alone(norm[0], take(f"{theirs}.bias", 1))
         else:
             arrays |= {f"{norm[0]}/{leaf}": take(f"{norm[1]}.{name}", 1) for leaf, name in _NORM.items()}
-    if rest:
-        raise UserError(f"{source} has {min(rest)}, which no {title} has: it's another network.")
-    return arrays
+    if foreign := sorted(key for key in rest if key.split(".")[0] in trunk):
+        raise UserError(f"{source} has {prefix}{foreign[0]}, which no {title} has: it is another network.")
+    return arrays, (*rest.values(), *_classifiers_elsewhere(tensors, prefix, arrays))
+
+
+def _bias_alone(name: str, bias: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns a normalization that does nothing but add a bias."""
+    ones = np.ones_like(bias)
+    arrays = {f"{name}/gamma": ones, f"{name}/beta": bias}
+    return arrays | {f"{name}/mean/EMA": 0 * ones, f"{name}/variance/EMA": ones - np.float32(EPSILON)}
+
+
+def _classifiers_elsewhere(tensors: Tensors, prefix: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Returns the dense kernels outside of `prefix` that fit the network's features, where it has no classifier."""
+    if "linear/W" in arrays or "conv5/W" not in arrays or not prefix:
+        return []
+    features = arrays["conv5/W"].shape[-1]
+    shapes = tensors.shapes.items()
+    return [name for name, shape in shapes if shape[1:] == (features,) and not name.startswith(prefix)]
 
 
 def to_torchvision(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

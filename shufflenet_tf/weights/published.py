@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,21 @@ from shufflenet_tf import imagenet
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import open_npz
 from shufflenet_tf.preprocessing import PREPROCESSINGS, Preprocessing
-from shufflenet_tf.weights import canonical, layouts, torch_file
+from shufflenet_tf.weights import canonical, layouts, safetensors, torch_file
 from shufflenet_tf.weights.download import imagenet_file
+from shufflenet_tf.weights.tensors import Tensors
 from shufflenet_tf.wiring import WIRINGS, Wiring
 
-_REMEDY = "give a tensorpack .npz, a torchvision .pth, a megvii .pth.tar or weights that canonical.save has written."
+_REMEDY = (
+    "give a tensorpack .npz, a torchvision .pth or .safetensors, a megvii .pth.tar or weights that canonical.save has written."
+)
+# What people give instead of a checkpoint, by how it begins.
+_OTHER_FILES = {
+    b"version https://git-lfs": "is a Git LFS pointer and not the file itself: run git lfs pull.",
+    b"<": "is a web page or other text and no checkpoint: download the file itself.",
+    b"\x1f\x8b": "is compressed: unpack it with gunzip and give the file inside.",
+    b"\x89HDF": "is an HDF5 file: give the .keras file or the checkpoint that it came from.",
+}
 # Classes whose widths tell which registered network it is; of others, the file's own configuration says so.
 _RECOGNISED = ("ShuffleNetV1", "ShuffleNetV2", "ShuffleNetV2Plus")
 
@@ -36,6 +46,8 @@ class Checkpoint:
       wiring, preprocessing: what the weights were trained with.
       arrays: weights by canonical name.
       config: the network's own configuration, where the file has it (labels included).
+      passed_over: names of tensors that the network has no layer for: another classifier, a loss.
+      note: what else to know about the file; "": nothing.
     """
 
     path: str
@@ -48,6 +60,8 @@ class Checkpoint:
     preprocessing: Preprocessing
     arrays: Mapping[str, np.ndarray]
     config: Mapping[str, Any] | None = None
+    passed_over: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -64,11 +78,29 @@ class Checkpoint:
         return (
             f"{self.path}\n  network        {network}, {sizes:,} parameters\n"
             f"  channels       {', '.join(map(str, self.channels))}{f' in {self.groups} groups' if self.groups > 1 else ''}\n"
-            f"  classes        {self.classes}\n  source         {self.source}\n  wiring         {differing}\n"
+            f"  classes        {self.classes or 'no classifier'}\n  source         {self.source}\n"
+            f"  wiring         {differing}\n"
             f"  preprocessing  {contract.channel_order.upper()}, scale {contract.scale:.5g}, mean {contract.mean}, "
             f"std {contract.std}, shorter side {contract.resize}, crop {contract.crop}, {contract.interpolation}"
             f"{'' if contract.antialias else ' without antialiasing'}"
+            f"{self._notes()}"
         )
+
+    def _notes(self) -> str:
+        over = f"\n  passed over    {_few(self.passed_over)}" if self.passed_over else ""
+        return over + (f"\n  note           {self.note}" if self.note else "")
+
+    def check_classifier(self) -> None:
+        """Raises a UserError if there is no classifier that the network could take."""
+        if self.classes:
+            return
+        train = f"train one for your classes with train_main.py --weights={self.path}"
+        if self.passed_over:
+            raise UserError(
+                f"{self.path} has another classifier than {self.source}'s single dense layer ({_few(self.passed_over)}), "
+                f"and the network can't compute it: {train}, or replace it by a Linear in PyTorch."
+            )
+        raise UserError(f"{self.path} has no classifier: {train}, or build the network with include_top=False and weights=.")
 
     def without_top(self, model: tf.keras.Model) -> dict[str, np.ndarray]:
         """Returns `arrays` less those that only a classifier needs, which `model` doesn't have."""
@@ -83,24 +115,49 @@ def read(path: str | os.PathLike) -> Checkpoint:
     Raises:
       UserError: the file is missing, damaged, has weights that aren't finite, or is of no known network.
     """
-    path = pathlib.Path(path)
+    path, name = pathlib.Path(path), os.fspath(path)
     config = None
-    if torch_file.is_torch_file(path):
-        state = torch_file.read(path)
+    _refuse_other_files(path)
+    if safetensors.is_safetensors(path):
+        tensors = safetensors.load(path)
+    elif torch_file.is_torch_file(path):
+        tensors = torch_file.load(path)
     else:
         with open_npz(path, _REMEDY) as file:
             state = {key.removesuffix(":0"): file[key] for key in file.files}
-        config = canonical.pop_config(state, os.fspath(path))
-    name = os.fspath(path)
-    layout = next((layout for key, layout in layouts.LAYOUTS.items() if key in state), None)
-    if layout is not None:
-        arrays, source = layouts.to_canonical(layout, state, name), layout.source
-    elif "conv1/W" in state or config:
-        arrays, source = state, "shufflenet_tf" if config else "tensorpack"
+            if other := next((key for key, array in state.items() if not isinstance(array, np.ndarray)), None):
+                raise ValueError(f"{other[:100]} in it is no array")
+        config = canonical.pop_config(state, name)
+        tensors = Tensors.of(state)
+    match = None if config else layouts.find(tensors)
+    passed_over, note = (), ""
+    if match is not None:
+        arrays, passed_over = layouts.to_canonical(match, tensors, name)
+        source = match.layout.source
+        if match.others:
+            used, others = (match.prefix or "the outermost").rstrip("."), _few([other.rstrip(".") for other in match.others])
+            note = f"the weights are those of {used}; the file has {others} too"
+    elif "conv1/W" in tensors or config:
+        arrays, source = dict(tensors), "shufflenet_tf" if config else "tensorpack"
+    elif tensors.remark:
+        raise UserError(f"{name} {tensors.remark}")
     else:
-        raise UserError(f"{name} holds {_few(state)}, and no network that is known here: {_REMEDY}")
-    _check(arrays, name)
-    return _recognised(name, source, arrays, config)
+        raise UserError(f"{name} holds {_few(tensors)}, and no network that is known here: {_REMEDY}")
+    arrays = {key: _checked(array, key, name) for key, array in arrays.items()}
+    return dataclasses.replace(_recognised(name, source, arrays, config), passed_over=passed_over, note=note)
+
+
+def _refuse_other_files(path: pathlib.Path) -> None:
+    """Raises a UserError for files that are known to be something else than one checkpoint."""
+    safetensors.refuse_index(path)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(32)
+    except OSError:
+        return  # said by what reads it
+    for begin, sentence in _OTHER_FILES.items():
+        if head.startswith(begin):
+            raise UserError(f"{os.fspath(path)} {sentence}")
 
 
 def of_model(model: tf.keras.Model, path: str) -> Checkpoint:
@@ -123,20 +180,26 @@ def find(weights: "str | os.PathLike | Checkpoint | None", network: str) -> Chec
     return read(imagenet_file(network) if weights == "imagenet" else weights)
 
 
-def _few(state: Mapping[str, np.ndarray]) -> str:
-    return f"{', '.join(list(state)[:3])}{', …' if len(state) > 3 else ''}" if state else "nothing"
+def _few(names: Collection[str]) -> str:
+    return f"{', '.join([name[:100] for name in names][:3])}{', …' if len(names) > 3 else ''}" if names else "nothing"
 
 
-def _check(arrays: Mapping[str, np.ndarray], source: str) -> None:
-    for name, array in arrays.items():
-        if array.dtype.kind != "f":
-            raise UserError(f"{source} has {name} of type {array.dtype}, where floats are expected: it is damaged.")
-        if not np.isfinite(array).all():
-            raise UserError(
-                f"{source} has {name} with values that are no finite numbers: its training diverged or it is damaged."
-            )
-        if name.endswith("variance/EMA") and array.size and array.min() < 0:
-            raise UserError(f"{source} has {name} with values below zero, which no variance has: it is damaged.")
+def _checked(array: np.ndarray, name: str, source: str) -> np.ndarray:
+    """Returns a tensor of weights as float32.
+
+    Raises:
+      UserError: its numbers can't be weights.
+    """
+    if array.dtype.kind != "f":
+        kind = "quantized, or it is damaged" if array.dtype.kind in "iu" else "damaged"
+        raise UserError(f"{source} has {name} of type {array.dtype}, where floats are expected: it is {kind}.")
+    with np.errstate(over="ignore"):
+        array = np.asarray(array, np.float32)
+    if not np.isfinite(array).all():
+        raise UserError(f"{source} has {name} with values that are no finite numbers: its training diverged or it is damaged.")
+    if name.endswith("variance/EMA") and array.size and array.min() < 0:
+        raise UserError(f"{source} has {name} with values below zero, which no variance has: it is damaged.")
+    return array
 
 
 def _recognised(path: str, source: str, arrays: Mapping[str, np.ndarray], config: Mapping[str, Any] | None) -> Checkpoint:
@@ -171,8 +234,10 @@ def _recognised(path: str, source: str, arrays: Mapping[str, np.ndarray], config
         shape, names = (config or {}).get("input_shape") or (), (config or {}).get("labels") or ()
         if not all(side is None or isinstance(side, int) for side in shape) or not all(isinstance(n, str) for n in names):
             raise ValueError("input_shape or labels")
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} describes its network in a way that can't be used ({error}): it is damaged.") from None
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise UserError(
+            f"{path} describes its network in a way that can't be used ({str(error)[:200]}): it is damaged."
+        ) from None
     return Checkpoint(
         path=path,
         source=source,

@@ -1,4 +1,7 @@
-"""PyTorch checkpoint files, read and written without PyTorch and without running anything that they hold."""
+"""PyTorch checkpoint files, read and written without PyTorch and without running anything that they hold.
+
+The pickle inside is interpreted by `torch_pickle`, which calls nothing that the file names.
+"""
 
 import io
 import math
@@ -6,99 +9,142 @@ import os
 import pathlib
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path
-from shufflenet_tf.weights.torch_pickle import DTYPES, KINDS, Storage, Tensor, code_of, spell, unpickle
-
-_HOLDERS = ("state_dict", "model", "model_state_dict", "net", "network", "model_ema", "state_dict_ema")
+from shufflenet_tf.weights.tensors import Tensors, damage_named
+from shufflenet_tf.weights.torch_pickle import (
+    DTYPES,
+    KINDS,
+    OTHER_SIZES,
+    Inert,
+    Tensor,
+    Unpickled,
+    code_of,
+    from_bfloat16,
+    spell,
+    unpickle,
+)
 
 _STREAM_MAGIC = 0x1950A86A20F9469CFC6C
 _STREAM_HEAD = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the same number, pickled
 _ALIGNMENT = 64
+_MAX_DEPTH = 12  # dicts within dicts
+_STATE_DICT = "in PyTorch, torch.save(model.state_dict(), 'weights.pth'), and give that file."
 
 
 def is_torch_file(path: str | os.PathLike) -> bool:
-    """Tells by the first bytes of a file whether it is a PyTorch checkpoint; False also where no file is."""
+    """Tells by the content of a file whether it is a PyTorch checkpoint; False also where no file is."""
+    head = b""
     try:
         with open(path, "rb") as file:
             head = file.read(512)
-    except OSError:
-        return False
-    first_entry = head[30 : 30 + int.from_bytes(head[26:28], "little")]  # the name of a zip's
-    return _STREAM_HEAD in head[:32] or (head.startswith(b"PK\3\4") and first_entry.endswith(b"/data.pkl"))
+            if head.startswith(b"PK\3\4"):
+                return any(name.endswith((".pkl", "/version")) for name in zipfile.ZipFile(file).namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):  # a damaged zip: the first entry says what it was meant to be
+        return b"/data.pkl" in head[30:256]
+    return _STREAM_HEAD in head[:32] or _is_tar(head) or head[:2] in (b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")
 
 
-def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the state dict of a .pth or .pth.tar file, in PyTorch's zip format or the stream format before 1.6.
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar"
 
-    Args:
-      path: a file that holds a state dict, or a checkpoint that has one under `state_dict`, `model` or a like key.
+
+def load(path: str | os.PathLike) -> Tensors:
+    """Opens a .pth, .pt, .bin or .ckpt file, in PyTorch's zip format or the stream format before 1.6.
 
     Returns:
-      Arrays by name, in the file's order, without the `module.` that all names may begin with; bfloat16 as float32.
+      All tensors within the dicts and lists of the file by path, such as "state_dict.conv1.0.weight"; bfloat16 is read as
+      float32. What else is there (epochs, optimizers, arguments, objects of any class) is passed over and never built.
 
     Raises:
-      UserError: the file is missing, damaged, no checkpoint, or asks for more than weights need.
+      UserError: the file is missing, damaged or no checkpoint.
     """
     path = pathlib.Path(path)
-    try:
+    with damage_named(path, "PyTorch checkpoint"):
         if not path.is_file():
             raise UserError("is not there or is no file: give the path of a PyTorch checkpoint.")
-        return _read(path)
-    except UserError as error:
-        raise UserError(f"{path} {error}") from None
-    except Exception as error:  # whatever a hostile or damaged file provokes, the caller gets one kind of error
-        reason = " ".join(ascii(str(error))[1:-1].split())[:200] or type(error).__name__
-        raise UserError(f"{path} is damaged or no PyTorch checkpoint ({reason}): fetch it or save it again.") from None
+        size = path.stat().st_size
+        unpickled, records = _read(path)
+        found = dict(_flatten(unpickled.content, "", _MAX_DEPTH, set()))
+    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor) and value.storage.kind in DTYPES}
+    unreadable = {
+        name: f"stored as {value.storage.kind}" if isinstance(value, Tensor) else f"made by {value.name}"
+        for name, value in found.items()
+        if name not in tensors
+    }
+    arrays: dict[Tensor, np.ndarray] = {}  # by place, so that shared weights count once
+
+    def read(name: str) -> np.ndarray:
+        nonlocal size
+        tensor = tensors[name]
+        with damage_named(path, "PyTorch checkpoint"):
+            if tensor not in arrays:
+                size -= math.prod(tensor.shape) * DTYPES[tensor.storage.kind].itemsize
+                if size < 0:
+                    raise ValueError("its tensors are larger than the file")
+                arrays[tensor] = _array(tensor, records[tensor.storage.key])
+        return arrays[tensor]
+
+    return Tensors(
+        {name: tensor.shape for name, tensor in tensors.items()}, read, unreadable, _remark(unpickled, bool(tensors))
+    )
 
 
-def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _read(path: pathlib.Path) -> tuple[Unpickled, Mapping[str, bytes | memoryview]]:
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(512)
         file.seek(0)
         if head.startswith(b"PK\3\4"):
-            content, records = _read_zip(file, size)
-        elif _STREAM_HEAD in head[:32]:
-            content, records = _read_stream(file.read())
-        elif head[257:262] == b"ustar":
-            raise UserError("is a tar archive, PyTorch's oldest format: load it with PyTorch and save it again.")
-        else:
-            raise ValueError("its first bytes are of no known format")
-
-    if isinstance(content, dict):
-        content = next((content[key] for key in _HOLDERS if isinstance(content.get(key), dict)), content)
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
-    if not tensors:
-        raise UserError("holds no state dict: save model.state_dict() or {'state_dict': model.state_dict()}.")
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-
-    arrays: dict[Tensor, np.ndarray] = {}  # by place, so that shared weights count once
-    for tensor in tensors.values():
-        if tensor not in arrays:
-            size -= math.prod(tensor.shape) * DTYPES[tensor.storage.kind].itemsize
-            if size < 0:
-                raise ValueError("its tensors are larger than the file")
-            arrays[tensor] = _array(tensor, records[tensor.storage.key])
-    return {name: arrays[tensor] for name, tensor in tensors.items()}
+            return _read_zip(file, size)
+        if _STREAM_HEAD in head[:32]:
+            return _read_stream(file.read())
+    if _is_tar(head):
+        raise UserError(
+            "is a tar archive: unpack it and give the file inside; PyTorch's format before 0.2, which is such an archive "
+            "itself, has to be loaded with PyTorch and saved again."
+        )
+    if head[:1] == b"\x80":
+        raise UserError(f"is a pickle that torch.save has not written: {_STATE_DICT}")
+    raise ValueError("its first bytes are of no known format")
 
 
-def _read_zip(file: BinaryIO, size: int) -> tuple[Any, dict[str, bytes]]:
+def _flatten(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Tensor | Inert]]:
+    """Yields the tensors, and the objects at their places, within dicts and lists; each dict and list once."""
+    if isinstance(value, Tensor) or (isinstance(value, Inert) and not value):
+        yield path, value
+    elif isinstance(value, dict | list | tuple) and depth and id(value) not in seen:
+        seen.add(id(value))
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _flatten(item, f"{path}.{key}" if path else str(key), depth - 1, seen)
+
+
+def _remark(unpickled: Unpickled, has_tensors: bool) -> str:
+    """Returns what a person should know if the file turns out to have no weights of a known network."""
+    if module := next((inert.name for inert in unpickled.inert if inert.is_module), None):
+        return f"holds a whole pickled model, a {module}, which can't be read without running code from the file: {_STATE_DICT}"
+    if quantized := next((name for name in unpickled.unknown if "qtensor" in name), None):
+        return f"holds quantized weights ({quantized}), which are not read: save the float model that they were made of."
+    if has_tensors:
+        return ""
+    asked = f" and asks for {', '.join(unpickled.unknown[:3])}; nothing was run" if unpickled.unknown else ""
+    return f"holds no state dict{asked}: {_STATE_DICT}"
+
+
+def _read_zip(file: BinaryIO, size: int) -> tuple[Unpickled, dict[str, bytes]]:
     archive = zipfile.ZipFile(file)
     entries = {entry.filename: entry for entry in archive.infolist()}
-    root = next(
-        (name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl") and name.count("/") == 1), None
-    )
+    roots = [name.removesuffix("data.pkl") for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
+    root = min(roots, key=len, default=None)
     if root is None:
         raise UserError("is a zip archive without a data.pkl inside: give the path of a PyTorch checkpoint.")
     if root + "constants.pkl" in entries:
-        raise UserError("is a TorchScript program: save model.state_dict() instead.")
+        raise UserError(f"is a TorchScript program: {_STATE_DICT}")
     # PyTorch compresses nothing; a zip bomb needs compression, false sizes or entries that overlap.
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size for entry in entries.values()):
         raise UserError("is a zip archive with compressed entries, which PyTorch never writes: save it again with PyTorch.")
@@ -108,30 +154,34 @@ def _read_zip(file: BinaryIO, size: int) -> tuple[Any, dict[str, bytes]]:
         _check_little_endian(archive.read(root + "byteorder") == b"little")
     data = root + "data/"
     records = {name.removeprefix(data): archive.read(name) for name in entries if name.startswith(data)}
-    return unpickle(archive.read(root + "data.pkl"), {}), records
+    return unpickle(archive.read(root + "data.pkl")), records
 
 
-def _read_stream(data: bytes) -> tuple[Any, dict[str, memoryview]]:
+def _read_stream(data: bytes) -> tuple[Unpickled, dict[str, memoryview]]:
     """Reads five pickles, then the length and the bytes of each storage that the last of them lists."""
     file = io.BytesIO(data)
-    storages: dict[str, Storage] = {}
-    magic, version, system = (unpickle(file, {}) for _ in range(3))
+    magic, version, system = (unpickle(file).content for _ in range(3))
     if magic != _STREAM_MAGIC or version != 1001 or not isinstance(system, dict):
         raise ValueError("its header is wrong")
     _check_little_endian(system.get("little_endian") is True)
-    content = unpickle(file, storages)
-    keys = unpickle(file, {})
+    unpickled = unpickle(file)
+    keys = unpickle(file).content
     if not isinstance(keys, list) or not all(type(key) is str for key in keys):
         raise ValueError("its list of storages is wrong")
     records = {}
     for key in keys:
         (elements,) = struct.unpack("<q", file.read(8))
-        start, length = file.tell(), elements * DTYPES[storages[key].kind].itemsize
+        start, length = file.tell(), elements * _size(unpickled.storages[key].kind)
         if not 0 <= length <= len(data) - start:
             raise ValueError("it ends too early")
         records[key] = memoryview(data)[start : start + length]
         file.seek(start + length)
-    return content, records
+    return unpickled, records
+
+
+def _size(kind: str) -> int:
+    """Returns the bytes of an element of a storage."""
+    return DTYPES[kind].itemsize if kind in DTYPES else OTHER_SIZES[kind]
 
 
 def _check_little_endian(little: bool) -> None:
@@ -151,8 +201,8 @@ def _array(tensor: Tensor, record: bytes | memoryview) -> np.ndarray:
         flat = np.frombuffer(record, stored)[tensor.offset :]
         array = np.lib.stride_tricks.as_strided(flat, tensor.shape, [stride * stored.itemsize for stride in tensor.strides])
     array = array.astype(stored.newbyteorder("="), order="C")
-    if kind == "torch.BFloat16Storage":  # the upper half of a float32
-        return np.asarray(array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    if kind == "torch.BFloat16Storage":
+        return from_bfloat16(array)
     return np.asarray(array != 0) if kind == "torch.BoolStorage" else array
 
 

@@ -1,4 +1,9 @@
-"""The pickles within PyTorch checkpoint files, interpreted and spelled without running anything."""
+"""The pickles within PyTorch checkpoint files, interpreted and spelled without running anything.
+
+`pickle.load` runs whatever functions a file names. Here nothing is imported and nothing of the file is called: a class or
+function is its name (`Global`), and a call of it is an empty placeholder (`Inert`). The only functions that are called are
+the five of `_BUILDERS`, which are defined in this file and check their arguments.
+"""
 
 import math
 import pickle
@@ -13,11 +18,31 @@ from shufflenet_tf.errors import UserError
 _CODES = {"Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": "u2", "Bool": "u1"}
 _CODES |= {"Long": "i8", "Int": "i4", "Short": "i2", "Char": "i1", "Byte": "u1"}
 DTYPES = {f"torch.{name}Storage": np.dtype(code).newbyteorder("<") for name, code in _CODES.items()}  # as in the file
+# Storages that are not read, by the bytes of an element.
+OTHER_SIZES = {"QInt8": 1, "QUInt8": 1, "QUInt4x2": 1, "QInt32": 4, "ComplexFloat": 8, "ComplexDouble": 16, "Untyped": 1}
+OTHER_SIZES = {f"torch.{name}Storage": size for name, size in OTHER_SIZES.items()}
 KINDS = {"b1": "torch.BoolStorage"}  # to be written, by NumPy's code
 KINDS |= {code: f"torch.{name}Storage" for name, code in _CODES.items() if name not in ("Bool", "BFloat16")}
 _MAX_INSTRUCTIONS = 1_000_000  # 40,000 tensors; bounds the time and memory that a crafted file can take
 _MAX_NAME = 10_000
-_MAX_RANK = 32  # NumPy 1's own
+_MAX_UNKNOWN = 100  # names that are kept for messages
+MAX_RANK = 32  # NumPy 1's own
+
+
+class Global(str):
+    """The dotted name of a class or function: no more than text."""
+
+
+class Inert(dict):
+    """Stands for the object that a pickle asks to build; nothing is built.
+
+    Attributes:
+      name: of the class or function that would have been called.
+      is_module: whether it would be a PyTorch module: a whole model.
+    """
+
+    def __init__(self, name: str):
+        self.name, self.is_module = ascii(name)[1:-1][:100], False
 
 
 class Storage(NamedTuple):
@@ -33,8 +58,24 @@ class Tensor(NamedTuple):
     strides: tuple[int, ...]  # in elements
 
 
+class Unpickled(NamedTuple):
+    """What a pickle holds.
+
+    Attributes:
+      content: dicts, lists, tuples, texts, numbers, `Tensor`, `Global` and `Inert`.
+      storages: of the tensors, by key.
+      inert: the placeholders, in order.
+      unknown: names of classes and functions that the pickle asks for and that don't belong to tensors.
+    """
+
+    content: Any
+    storages: dict[str, Storage]
+    inert: list[Inert]
+    unknown: list[str]
+
+
 def _tensor(storage: Storage, offset: int, shape: tuple, strides: tuple, *_: Any) -> Tensor:
-    if not type(shape) is type(strides) is tuple or len(shape) != len(strides) or len(shape) > _MAX_RANK:
+    if not type(shape) is type(strides) is tuple or len(shape) != len(strides) or len(shape) > MAX_RANK:
         raise ValueError("the shape of a tensor is wrong")
     if not isinstance(storage, Storage) or any(type(n) is not int or not 0 <= n < 2**63 for n in (offset, *shape, *strides)):
         raise ValueError("the place of a tensor is wrong")
@@ -47,9 +88,9 @@ def _tensor(storage: Storage, offset: int, shape: tuple, strides: tuple, *_: Any
 def _storage(tag: str, kind: str, key: str, _device: str, size: int, view: None = None) -> Storage:
     if view is not None:
         raise UserError("was written by PyTorch 0.3 or older: load it with a newer one and save it again.")
-    if tag != "storage" or not type(kind) is type(key) is str or kind not in DTYPES or type(size) is not int:
+    if tag != "storage" or not isinstance(kind, Global) or type(key) is not str or type(size) is not int or size < 0:
         raise ValueError("the description of a storage is wrong")
-    return Storage(kind, key, size)
+    return Storage(str(kind), key, size)
 
 
 def _ordered_dict(items: list | None = None) -> dict:
@@ -59,6 +100,13 @@ def _ordered_dict(items: list | None = None) -> dict:
     if items:
         items.clear()
     return result
+
+
+def _typed_tensor(function: str, _type: str, arguments: tuple, *_: Any) -> Any:
+    """A tensor of a subclass, or with attributes: whatever `function` rebuilds."""
+    if function not in _BUILDERS or function == "torch._tensor._rebuild_from_type_v2":
+        return Inert(str(function))
+    return _BUILDERS[function](*arguments[:8])
 
 
 def _fill(target: dict, pairs: Iterable) -> None:
@@ -74,85 +122,141 @@ _BUILDERS = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": lambda data, *_: data,
+    "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
+    "torch._tensor._rebuild_from_type_v2": _typed_tensor,
     "torch.Size": lambda shape: shape,
     "collections.OrderedDict": _ordered_dict,
 }
-_LITERALS = {"INT", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"}
-_LITERALS |= {"BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES"}
-_EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
+_LITERALS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
+_LITERALS |= {"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"}
+_LITERALS |= {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
+_EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": lambda: Inert("builtins.set")}
 _EMPTY |= {"NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False}
-_TAKEN = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2}  # else all values since the last MARK
-# What training scripts store beside the weights: passed over, nothing is built of it.
-_SKIPPED = {"argparse.Namespace", "collections.Counter", "torch.device", "numpy.dtype", "_codecs.encode"}
-_SKIPPED |= {"numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "torch.bfloat16"}
-_SKIPPED |= {f"torch.{np.dtype(code).name}" for code in KINDS}
+_SINCE_MARK = {"TUPLE", "LIST", "DICT", "FROZENSET", "APPENDS", "SETITEMS", "ADDITEMS", "OBJ", "INST", "POP_MARK"}
+_POPPED = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2, "BUILD": 1, "STACK_GLOBAL": 2, "BINPERSID": 1}
+_POPPED |= {"REDUCE": 2, "NEWOBJ": 2, "NEWOBJ_EX": 3}
+_IGNORED = {"PROTO", "FRAME", "STOP", "ADDITEMS", "POP_MARK", "READONLY_BUFFER"}
 
 
-def _known(name: Any) -> str:
-    if type(name) is not str:
-        raise ValueError("its pickle is wrong")
-    if not any(name in names for names in (_BUILDERS, DTYPES, _SKIPPED)):
-        name = ascii(name)[1:-1][:100]
-        raise UserError(f"asks for {name}, which is not needed to hold weights: it was refused and nothing was run.")
-    return name
-
-
-def unpickle(source: bytes | BinaryIO, storages: dict[str, Storage]) -> Any:
-    """Interprets the few pickle instructions that checkpoints consist of; adds to `storages` those that it meets.
+def unpickle(source: bytes | BinaryIO) -> Unpickled:
+    """Interprets a pickle without importing or calling anything that it names.
 
     `pickle.Unpickler` with a strict find_class would not do: it allocates by numbers in the file and hashes nested tuples for
-    as long as the file likes. Here a class or function is no more than its name, so there is nothing that could be called.
+    as long as the file likes.
+
+    Raises:
+      UserError: it was written by PyTorch 0.3 or older.
+      Exception: of any kind: the pickle is damaged.
     """
-    stack: list[Any] = []
-    below: list[list[Any]] = []  # for each open MARK, the stack under it
-    memo: dict[int, Any] = {}
-    for step, (opcode, arg, _) in enumerate(pickletools.genops(source)):
+    machine = _Machine()
+    for step, (opcode, argument, _) in enumerate(pickletools.genops(source)):
         if step > _MAX_INSTRUCTIONS:
             raise ValueError("its pickle is too long")
-        name, items = opcode.name, []
-        if name in ("TUPLE", "APPENDS", "SETITEMS"):
-            items, stack = stack, below.pop()
-        elif name in _TAKEN:
-            items = [stack.pop() for _ in range(_TAKEN[name])][::-1]
+        machine.execute(opcode.name, argument)
+    (content,) = machine.stack
+    return Unpickled(content, machine.storages, machine.inert, list(machine.unknown))
+
+
+class _Machine:
+    """The stack and the memo of a pickle."""
+
+    def __init__(self):
+        self.stack: list[Any] = []
+        self.below: list[list[Any]] = []  # for each open MARK, the stack under it
+        self.memo: dict[int, Any] = {}
+        self.storages: dict[str, Storage] = {}
+        self.inert: list[Inert] = []
+        self.unknown: dict[str, None] = {}
+
+    def execute(self, name: str, argument: Any) -> None:
+        """Executes one instruction."""
+        items: list[Any] = []
+        if name in _SINCE_MARK:
+            items, self.stack = self.stack, self.below.pop()
+        elif name in _POPPED:
+            items = [self.stack.pop() for _ in range(_POPPED[name])][::-1]
+        stack = self.stack
         match name:
-            case "PROTO" | "FRAME" | "STOP":
-                pass
             case name if name in _LITERALS:
-                stack.append(arg)
+                stack.append(argument)
             case name if name in _EMPTY:
                 stack.append(_EMPTY[name]())
             case "MARK":
-                below.append(stack)
-                stack = []
+                self.below.append(stack)
+                self.stack = []
             case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
                 stack.append(tuple(items))
+            case "LIST":
+                stack.append(items)
             case "APPEND" | "APPENDS":
-                list.extend(stack[-1], items)
-            case "SETITEM" | "SETITEMS":
-                _fill(stack[-1], zip(items[::2], items[1::2], strict=True))
-            case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
-                memo[len(memo) if arg is None else arg] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                stack.append(memo[arg])
-            case "GLOBAL" | "INST":
-                stack.append(_known(arg.replace(" ", ".", 1)))
+                if isinstance(stack[-1], list):
+                    stack[-1].extend(items)
+            case "DICT" | "SETITEM" | "SETITEMS":
+                if name == "DICT":
+                    stack.append({})
+                if isinstance(stack[-1], dict):  # of an Inert too: it may be a dict of some special kind
+                    _fill(stack[-1], zip(items[::2], items[1::2], strict=True))
+            case "BINPUT" | "LONG_BINPUT" | "PUT" | "MEMOIZE":
+                self.memo[len(self.memo) if argument is None else argument] = stack[-1]
+            case "BINGET" | "LONG_BINGET" | "GET":
+                stack.append(self.memo[argument])
+            case "DUP":
+                stack.append(stack[-1])
+            case "POP":
+                if stack:
+                    stack.pop()
+                else:
+                    self.stack = self.below.pop()
+            case name if name not in _IGNORED:
+                self._name_or_call(name, argument, items)
+
+    def _name_or_call(self, name: str, argument: Any, items: list[Any]) -> None:
+        """Executes an instruction for which `pickle` would import or call something."""
+        match name:
+            case "GLOBAL":
+                self.stack.append(self._global(argument.replace(" ", ".", 1)))
             case "STACK_GLOBAL":
-                attribute, module = stack.pop(), stack.pop()
-                stack.append(_known(str.__add__(module, "." + attribute)))
-            case "REDUCE" | "NEWOBJ":
-                arguments, function = stack.pop(), _known(stack.pop())
-                stack.append(_BUILDERS[function](*arguments[:8]) if function in _BUILDERS else None)
+                self.stack.append(self._global(str.__add__(items[0], "." + items[1])))
+            case "REDUCE":
+                function, arguments = items
+                build = _BUILDERS.get(function) if isinstance(function, Global) else None
+                self.stack.append(build(*arguments[:8]) if build else self._placeholder(function))
+            case "NEWOBJ":  # Python 2's OrderedDict
+                self.stack.append({} if items[0] == "collections.OrderedDict" else self._placeholder(items[0]))
+            case "NEWOBJ_EX" | "OBJ" | "FROZENSET":
+                self.stack.append(self._placeholder(items[0] if items else name))
+            case "INST":
+                self.stack.append(self._placeholder(self._global(argument.replace(" ", ".", 1))))
             case "BUILD":  # attributes, such as the _metadata of a state dict: nothing needs them
-                stack.pop()
+                state = items[0]
+                if isinstance(self.stack[-1], Inert) and isinstance(state, dict):
+                    self.stack[-1].is_module = "_parameters" in state or "_modules" in state
             case "BINPERSID":
-                storage = _storage(*stack.pop()[:6])
-                if storages.setdefault(storage.key, storage) != storage:
-                    raise ValueError("it describes a storage in two ways")
-                stack.append(storage)
-            case _:
-                raise UserError(f"uses the pickle instruction {name}, which weights never need: nothing was run.")
-    (content,) = stack
-    return content
+                self.stack.append(self._persistent(items[0]))
+            case _:  # extension codes, persistent identities as text, buffers outside of the pickle
+                self.stack.append(self._placeholder(self._global(f"the instruction {name}")))
+
+    def _global(self, name: str) -> Global:
+        if name not in _BUILDERS and name not in DTYPES and name not in OTHER_SIZES and len(self.unknown) < _MAX_UNKNOWN:
+            self.unknown[ascii(name)[1:-1][:100]] = None
+        return Global(name)
+
+    def _placeholder(self, function: Any) -> Inert:
+        self.inert.append(Inert(function if isinstance(function, Global) else type(function).__name__))
+        return self.inert[-1]
+
+    def _persistent(self, identity: Any) -> Any:
+        if type(identity) is tuple and identity[:1] == ("module",):  # the class of a whole model, with its source code
+            return identity[1]
+        storage = _storage(*identity[:6])
+        if self.storages.setdefault(storage.key, storage) != storage:
+            raise ValueError("it describes a storage in two ways")
+        return storage
+
+
+def from_bfloat16(array: np.ndarray) -> np.ndarray:
+    """Returns the float32 numbers whose upper halves `array`, uint16, has."""
+    return np.asarray(array.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def code_of(array: np.ndarray) -> str:

@@ -75,7 +75,7 @@ KINDS = {
     "progressive.jpg": (encode(IMAGE, "JPEG", quality=95, subsampling=0, progressive=True), RGB, 6, True),
     "rgb_stored.jpg": (encode(IMAGE, "JPEG", quality=95, keep_rgb=True), RGB, 6, True),
     "grey.jpg": (encode(IMAGE.convert("L"), "JPEG", quality=95), np.asarray(IMAGE.convert("L").convert("RGB")), 4, True),
-    "cmyk.jpg": (encode(IMAGE.convert("CMYK"), "JPEG", quality=95), RGB, 8, False),
+    "cmyk.jpg": (encode(IMAGE.convert("CMYK"), "JPEG", quality=95), RGB, 8, True),
     "two.mpo": (
         encode(IMAGE, "MPO", quality=95, subsampling=0, save_all=True, append_images=[FRAMES[1].convert("RGB")]),
         RGB,
@@ -85,20 +85,20 @@ KINDS = {
     "rgb.png": (encode(IMAGE, "PNG"), RGB, 0, True),
     "grey.png": (encode(Image.fromarray(GREY), "PNG"), GREY_RGB, 0, True),
     "palette.png": (encode(PALETTE, "PNG"), np.asarray(PALETTE.convert("RGB")), 0, True),
-    "palette4.png": (encode(IMAGE.quantize(7), "PNG"), np.asarray(IMAGE.quantize(7).convert("RGB")), 0, False),
-    "transparent_palette.png": (encode(PALETTE, "PNG", transparency=3), TRANSPARENT, 0, False),
-    "bilevel.png": (encode(IMAGE.convert("1"), "PNG"), np.asarray(IMAGE.convert("1").convert("RGB")), 0, False),
-    "rgba.png": (encode(Image.fromarray(np.dstack([RGB, ALPHA])), "PNG"), on_white(RGB, ALPHA), 1, False),
-    "la.png": (encode(Image.fromarray(np.dstack([GREY, ALPHA])), "PNG"), on_white(GREY_RGB, ALPHA), 1, False),
-    "grey16.png": (encode(Image.fromarray(DEEP[..., 1]), "PNG"), GREY_RGB, 0, False),
+    "palette4.png": (encode(IMAGE.quantize(7), "PNG"), np.asarray(IMAGE.quantize(7).convert("RGB")), 0, True),
+    "transparent_palette.png": (encode(PALETTE, "PNG", transparency=3), TRANSPARENT, 0, True),
+    "bilevel.png": (encode(IMAGE.convert("1"), "PNG"), np.asarray(IMAGE.convert("1").convert("RGB")), 0, True),
+    "rgba.png": (encode(Image.fromarray(np.dstack([RGB, ALPHA])), "PNG"), on_white(RGB, ALPHA), 1, True),
+    "la.png": (encode(Image.fromarray(np.dstack([GREY, ALPHA])), "PNG"), on_white(GREY_RGB, ALPHA), 1, True),
+    "grey16.png": (encode(Image.fromarray(DEEP[..., 1]), "PNG"), GREY_RGB, 0, True),
     "key16.png": (
         raw_png(DEEP[..., 1], 16, 0, tRNS=struct.pack(">H", DEEP[20, 0, 1])),
         np.where((DEEP[..., 1] == DEEP[20, 0, 1])[..., None], 255, GREY_RGB),
         0,
-        False,
+        True,
     ),
-    "rgb16.png": (raw_png(DEEP, 16, 2), RGB, 1, False),
-    "rgba16.png": (raw_png(np.dstack([DEEP, ALPHA * 257.0]), 16, 6), on_white(RGB, ALPHA), 2, False),
+    "rgb16.png": (raw_png(DEEP, 16, 2), RGB, 1, True),
+    "rgba16.png": (raw_png(np.dstack([DEEP, ALPHA * 257.0]), 16, 6), on_white(RGB, ALPHA), 2, True),
     "lossless.webp": (encode(IMAGE, "WEBP", lossless=True), RGB, 0, False),
     "alpha.webp": (
         encode(Image.fromarray(np.dstack([RGB, ALPHA])), "WEBP", lossless=True, exact=True),
@@ -128,6 +128,8 @@ def test_every_kind_of_file_has_the_right_pixels(name, tmp_path):
     assert pixels.shape == expected.shape
     assert np.abs(pixels.astype(float) - expected).max() <= tolerance
     assert found_plain == plain
+    with Image.open(tmp_path / name) as image:
+        np.testing.assert_array_equal(pixels, np.asarray(decode._to_rgb(image)))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -166,7 +168,8 @@ def test_a_bad_file_is_refused_with_the_reason(name, tmp_path):
     content, reason = BAD[name]
     if name == "bomb":  # the header's checksum has to fit
         header = content[12:29]
-        content, reason = content[:29] + struct.pack(">I", zlib.crc32(header)) + content[33:], "too many pixels"
+        reason = "too many pixels, 60000x60000: up to 179 million are read, which --max_megapixels raises"
+        content = content[:29] + struct.pack(">I", zlib.crc32(header)) + content[33:]
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(decode.UndecodableError) as error:
         decode.examine(str(tmp_path / "file"))

@@ -13,6 +13,12 @@ from shufflenet_tf.data.folder import open_folder
 from shufflenet_tf.errors import UserError
 
 
+@pytest.fixture(autouse=True)
+def _no_progress(monkeypatch):
+    """On a busy machine a line of progress would come between the others."""
+    monkeypatch.setattr("shufflenet_tf.data.checked_photos._PROGRESS_SECONDS", 1e9)
+
+
 def save(path: pathlib.Path, colour=(200, 30, 90), **options) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (24, 16), colour).save(path, **options)
@@ -131,7 +137,7 @@ def test_nested_folders_odd_names_and_litter(tmp_path):
     source = open_folder(tmp_path, log=said.append, strict=True)
     assert source.labels == ("ein Hund", "кошка")
     assert len(read(source.train)) + len(read(source.test)) == 5
-    assert said == []
+    assert said == ["ignored 2 folders of the system or of thumbnails: .git, __MACOSX"]
 
 
 def test_phone_photos_stay_jpeg_and_carry_their_orientation(tmp_path):
@@ -208,7 +214,7 @@ def test_strict_stops_at_bad_files(tmp_path):
 
 
 def test_progress_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr("shufflenet_tf.data.folder._PROGRESS_SECONDS", -1)
+    monkeypatch.setattr("shufflenet_tf.data.checked_photos._PROGRESS_SECONDS", -1)
     said = []
     open_folder(fill(tmp_path, {"a": 2, "b": 2}), log=said.append)
     assert said == [f"checked {done} of 4 files" for done in (1, 2, 3, 4)]
@@ -266,3 +272,96 @@ def test_an_unreadable_folder(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "listdir", forbidding)
     assert refused(tmp_path) == f"Cannot read the folder {tmp_path}/b (Permission denied): check its permissions"
+
+
+def test_systems_folders_and_a_copy_of_the_dataset_are_no_classes(tmp_path):
+    fill(tmp_path, {"apple": 3, "pear": 3, "plum": 2})
+    fill(tmp_path / "copy", {"apple": 3, "pear": 3})
+    fill(tmp_path / "apple" / "backup" / "all", {"apple": 1, "pear": 1})
+    fill(tmp_path / "pear" / "again", {"apple": 1, "pear": 1, "plum": 1})
+    for folder in ("@eaDir", "apple/@eaDir/000.png", "#recycle", "lost+found", "$RECYCLE.BIN", "pear/.thumbnails"):
+        save(tmp_path / folder / "thumb.png")
+    said = []
+    source = open_folder(tmp_path, log=said.append)
+    assert source.labels == ("apple", "pear", "plum")
+    assert source.train.size + source.test.size == 8
+    assert sorted(line for line in said if not line.startswith("checked")) == [
+        f"ignored {tmp_path}/apple/backup: it holds folders of the same names as the classes, a copy of the dataset",
+        f"ignored {tmp_path}/copy: it holds folders of the same names as the classes, a copy of the dataset",
+        f"ignored {tmp_path}/pear/again: it holds folders of the same names as the classes, a copy of the dataset",
+        "ignored 6 folders of the system or of thumbnails: #recycle, $RECYCLE.BIN, @eaDir, lost+found, .thumbnails",
+    ]
+
+
+def test_folders_of_class_folders_are_explained(tmp_path):
+    fill(tmp_path / "one" / "cell_images", {"a": 2, "b": 2})
+    assert f"the dataset (a, b) is one level down: give folder:{tmp_path}/one/cell_images" in refused(tmp_path / "one")
+    assert f"is 2 levels down: give folder:{tmp_path}/one/cell_images" in refused(tmp_path)
+    fill(tmp_path / "two" / "Fold1", {"a": 2, "b": 2})
+    fill(tmp_path / "two" / "Fold2", {"a": 2, "b": 2})
+    assert "such as Fold1 and Fold2, that hold folders of the same names (a, b), which look like the classes" in refused(
+        tmp_path / "two"
+    )
+    fill(tmp_path / "three" / "animals", {"cat": 1, "dog": 1})
+    fill(tmp_path / "three" / "plants", {"oak": 1, "rose": 1})
+    said = []
+    assert open_folder(tmp_path / "three", log=said.append).labels == ("animals", "plants")
+    assert any("the folders within those, such as cat, dog, are not told apart" in line for line in said)
+
+
+def test_names_of_classes_are_normalized_where_they_enter(tmp_path):
+    fill(tmp_path / "a", {"cafe\u0301": 2, "tea ": 2})
+    assert open_folder(tmp_path / "a", log=silent).labels == ("café", "tea")
+    fill(tmp_path / "a", {"caf\u00e9": 3})
+    said = []
+    source = open_folder(tmp_path / "a", log=said.append)
+    assert source.labels == ("café", "tea") and source.train.size + source.test.size == 7
+    assert f"{tmp_path}/a has the class café in two spellings: their photos are put together" in said
+    fill(tmp_path / "b" / "train", {"cafe\u0301": 2, "tea": 2})
+    fill(tmp_path / "b" / "val", {"caf\u00e9": 2, " tea": 2})
+    assert open_folder(tmp_path / "b", log=silent).labels == ("café", "tea")
+    fill(tmp_path / "c", {"Cat": 2, "cat": 2})
+    assert open_folder(tmp_path / "c", log=said.append).labels == ("Cat", "cat")
+    assert "Cat and cat count as two classes: if they are one, put their photos into one folder" in said
+    fill(tmp_path / "d" / "train", {"Cat": 2, "dog": 2})
+    fill(tmp_path / "d" / "test", {"cat": 2, "dog": 2})
+    assert "(Cat, but for capital letters)" in refused(tmp_path / "d")
+
+
+@pytest.mark.parametrize("name", [b"\xb2\xe2", b"a\nb", b"\xe2\x80\x8f"])
+def test_names_that_cannot_be_labels_are_refused(tmp_path, name):
+    fill(tmp_path, {"pear": 2})
+    os.mkdir(os.path.join(os.fsencode(tmp_path), name))
+    assert ": rename it." in refused(tmp_path)
+
+
+def test_photos_that_vanish_or_change_later_are_left_out_and_named_once(tmp_path):
+    fill(tmp_path, {"a": 5, "b": 5})
+    said = []
+    source = open_folder(tmp_path, log=said.append)
+    split = source.train
+    assert len(list(split.examples(None))) == split.size
+    said.clear()
+    trained = [tmp_path / "a" / name for name in sorted(os.listdir(tmp_path / "a"))]
+    trained = [path for path in trained if any(path.read_bytes() == e["image"].numpy() for e in split.examples(None))]
+    trained[0].unlink()
+    trained[1].write_bytes(b"something else")
+    save(trained[2], (7, 7, 7))  # another sound photo
+    for _ in range(2):
+        assert len(list(split.examples(1))) == split.size - 2
+    assert sorted(said) == [
+        f"skipped {trained[0]} (no such file), which could be read before",
+        f"skipped {trained[1]} (not a JPEG, PNG, WebP, BMP or GIF image), which could be read before",
+    ]
+
+
+def test_a_photo_that_vanishes_is_an_error_if_strict_or_the_last_one(tmp_path):
+    fill(tmp_path, {"a": 2, "b": 2})
+    strict, lenient = (open_folder(tmp_path, strict=strict, log=silent) for strict in (True, False))
+    for label in "ab":
+        for photo in (tmp_path / label).iterdir():
+            photo.unlink()
+    with pytest.raises(tf.errors.OpError, match=r"\.png can't be read any more \(no such file\): put it back"):
+        list(strict.train.examples(None))
+    with pytest.raises(tf.errors.OpError, match="No photo of 2 can be read any more"):
+        list(lenient.train.examples(None))

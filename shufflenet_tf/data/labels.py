@@ -1,0 +1,42 @@
+"""Names of classes, in one form from where they enter: a folder, a data set, a text file."""
+
+import unicodedata
+
+from shufflenet_tf.errors import UserError
+
+# Marks that nobody sees, as copying from a window of properties leaves them at the ends: byte order, direction, joints.
+_INVISIBLE = "\ufeff\u200b\u200e\u200f\u061c\u2060\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_BREAKS = ("Cc", "Zl", "Zp")  # control characters, separators of lines and of paragraphs
+
+
+def normalize(name: str, of: str = "Class") -> str:
+    """Returns a class's name in Unicode's composed form (NFC), without blanks and invisible marks at its ends.
+
+    Args:
+      name: as it came; bytes that are no UTF-8 as Python gives them in the names of files.
+      of: what it names, for messages.
+
+    Raises:
+      UserError: it is no text, has line breaks or other control characters, or nothing is left of it.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{of} '{printable(name)}' has a name that is not UTF-8: rename it.") from None
+    ends, text = None, unicodedata.normalize("NFC", name)
+    while ends != text:
+        ends, text = text, text.strip(" \u00a0\u3000").strip(_INVISIBLE)
+    if any(unicodedata.category(character) in _BREAKS for character in text):
+        raise UserError(f"{of} {text!r} has a line break or another control character in its name: rename it.")
+    if not text.strip():
+        raise UserError(f"{of} {name!r} has no visible name: rename it.")
+    return text.strip()
+
+
+def printable(name: str) -> str:
+    """Returns a file's name as text that can be encoded: bytes that are no UTF-8 as backslash escapes."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace") if _escaped(name) else name
+
+
+def _escaped(name: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in name)

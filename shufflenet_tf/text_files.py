@@ -1,0 +1,91 @@
+"""Text files as editors of all systems write them: flag files and lists of labels, in UTF-8 or UTF-16."""
+
+import codecs
+import os
+import pathlib
+from collections.abc import Sequence
+
+from shufflenet_tf.errors import UserError
+
+_MARKS = {  # the longer ones first: that of UTF-16 begins the one of UTF-32
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+    codecs.BOM_UTF8: "utf-8",
+}
+_MAX_BYTES = 1 << 24
+
+
+def read_text(path: str | os.PathLike, flag: str) -> str:
+    """Returns a text file's content: UTF-8, or UTF-16 or UTF-32 with or without a mark of the byte order.
+
+    Args:
+      path: of the file.
+      flag: by which it came, for the message, such as "--labels".
+
+    Raises:
+      UserError: the file can't be read or is no text.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise UserError(f"{flag}={path} can't be read ({getattr(error, 'strerror', None) or error}).") from None
+    try:
+        if len(content) > _MAX_BYTES:
+            raise ValueError
+        return decode_text(content)
+    except ValueError:
+        raise UserError(f"{flag}={path} is no text file in UTF-8 or UTF-16: save it as UTF-8.") from None
+
+
+def decode_text(content: bytes) -> str:
+    """Returns the text that a file's bytes are, without the mark of the byte order; a ValueError says that they are none."""
+    text = _decoded(content)
+    if "\0" in text:
+        raise ValueError("a zero byte")
+    return text
+
+
+def _decoded(content: bytes) -> str:
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding)
+    # Without a mark: of Latin letters, every second byte is zero.
+    if len(content) >= 2 and len(content) % 2 == 0 and 0 in content[:2]:
+        return content.decode("utf-16-le" if content[1] == 0 else "utf-16-be")
+    return content.decode("utf-8")
+
+
+def expand_flag_files(argv: Sequence[str]) -> list[str]:
+    """Returns a command line with the content of its flag files in the place of each --flagfile.
+
+    A flag file has a flag a line; empty lines and those that begin with # or // are passed over.
+
+    Raises:
+      UserError: a flag file can't be read, is no text, or names itself.
+    """
+    return [*argv[:1], *_expanded(list(argv[1:]), ())]
+
+
+def _expanded(words: list[str], above: tuple[pathlib.Path, ...]) -> list[str]:
+    result: list[str] = []
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            return [*result, word, *words]
+        name, equals, value = word.partition("=")
+        if name not in ("--flagfile", "-flagfile"):
+            result.append(word)
+            continue
+        if not equals:
+            if not words:
+                raise UserError("--flagfile needs the name of a file: --flagfile=FILE.")
+            value = words.pop(0)
+        path = pathlib.Path(value.strip().strip("\"'")).expanduser()
+        if (real := path.resolve()) in above:
+            raise UserError(f"--flagfile={path} names itself: remove the line.")
+        lines = (line.strip() for line in read_text(path, "--flagfile").splitlines())
+        result += _expanded([line for line in lines if line and not line.startswith(("#", "//"))], (*above, real))
+    return result
