@@ -25,7 +25,7 @@ from shufflenet_tf.files import check_writable
 
 FLAGS = cli.flag_values()
 cli.define_model(FLAGS, "The original: a run's folder, or a .keras, .npz or .pth file.")
-cli.define_dataset(FLAGS, help="Images; the test part is used")
+cli.define_dataset(FLAGS, help="Images (their test part is used)")
 flags.DEFINE_integer("images", 0, "Number of images, drawn at random; 0: all.", 0, flag_values=FLAGS)
 cli.define_threads(FLAGS)
 cli.define_output(FLAGS, "Folder for verify.json and verify.png.")

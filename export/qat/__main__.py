@@ -42,7 +42,7 @@ FLAGS = cli.flag_values()
 _AUGMENTATION = ("min_area", "jitter", "lighting", "flip")
 cli.heading(FLAGS, "Model, images and results")
 cli.define_model(FLAGS, "Trained model: a run's folder, or a .keras, .npz or .pth file.")
-cli.define_dataset(FLAGS, help="Images, labels optional; default: the run's images")
+cli.define_dataset(FLAGS, help="Images (labels optional; default: the run's images)")
 cli.define_output(
     FLAGS, f"Folder of this run; default: {QAT_FOLDER}/ in the run's folder, or beside the file.", alias="output_dir"
 )

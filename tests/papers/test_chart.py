@@ -92,7 +92,7 @@ def test_page_needs_nothing_and_shows_names_as_text(tmp_path):
 def test_picture(tmp_path):
     picture.draw([*points(SOME), dataclasses.replace(HOSTILE, label="$x_1$")], tmp_path / "chart.svg")
     assert (tmp_path / "chart.svg").read_bytes().startswith(b"<?xml")
-    with pytest.raises(UserError, match="one or more"):
+    with pytest.raises(UserError, match="at least one"):
         picture.draw([], tmp_path / "none.png")
     with pytest.raises(UserError, match="above 0"):
         picture.draw([dataclasses.replace(HOSTILE, milliseconds=0.0)], tmp_path / "none.png")

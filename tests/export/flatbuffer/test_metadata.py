@@ -92,7 +92,7 @@ def test_labels_that_do_not_fit(plain, labels):
 def test_a_model_of_another_task(plain):
     graph = Graph(plain)
     graph.subgraph.inputs = [graph.outputs[0]]
-    with pytest.raises(UserError, match="no classifier"):
+    with pytest.raises(UserError, match="does not classify"):
         attach(graph.pack())
 
 

@@ -148,7 +148,7 @@ def test_a_scale_that_crashes_the_interpreter_is_named():
     net = build.Net((1, 8, 8, 4), True)
     x = net.conv(net.input, 4)
     model = net.done(net.op("ADD", [x, x], net.shape(x), schema.AddOptionsT(), scale=1e-9))
-    with pytest.raises(UserError, match=r"crashes on it, and operator 1, ADD, has 't\d+' of scale 1e-09, so that .* 5e\+07"):
+    with pytest.raises(UserError, match=r"crashes on it, and operator 1, ADD, has 't\d+' of scale 1e-09, so .* 5e\+07"):
         optimize(model)
 
 

@@ -190,7 +190,7 @@ def test_a_changed_file_is_a_target_or_refused_in_a_sentence(changes):
     try:
         found = Target.from_json(json.dumps(fields))
     except InvalidTarget as error:
-        assert "\n" not in str(error) and "is no target" in str(error)
+        assert "\n" not in str(error) and "is not a target" in str(error)
     else:
         assert Target.from_json(found.to_json()) == found
         assert 0 <= account(Graph(_SMALL), CostModel(2, found)).cost < 1e30
