@@ -27,6 +27,8 @@ from shufflenet_tf.text_files import expand_flag_files
 from shufflenet_tf.training import checkpoint
 from shufflenet_tf.weights import canonical, layouts, published, torch_file
 
+PROGRAM = "train_main"  # whose flag files are read
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFUSALS = (UserError, decode.UndecodableError, validation.InvalidModel, targets.InvalidTarget)
 
@@ -275,7 +277,7 @@ def _change_flags(dice: random.Random, seed: bytes) -> bytes:
 
 
 def _read_flags(path: pathlib.Path) -> object:
-    train_main = importlib.import_module("train_main")  # a program, which no library imports
+    train_main = importlib.import_module(PROGRAM)
 
     path.write_bytes(path.read_bytes().replace(b"{}", os.fsencode(path)))  # a file that names itself
     try:
