@@ -100,7 +100,7 @@ def test_program(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(report, "Counts", Fixed)
     measured = tmp_path / "latency.csv"
     measured.write_text(f"{','.join(latency.COLUMNS)}\nshufflenet_v1_1.0x_g3,int8,224,224,1,0.9,1.0,100,1,\n")
-    given = ["--table=v1.8", "--table=v1.1", f"--latency={measured}"]
+    given = ["papers.tables", "--table=v1.8", "--table=v1.1", f"--latency={measured}"]
     assert __main__.run([*given, "--format=csv", f"--output={tmp_path / 'out'}"]) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["v1.1.csv", "v1.8.csv"]
     assert __main__.run(given) == 0
@@ -125,7 +125,7 @@ def test_bad_latencies(content, sentence, tmp_path, capsys):
         path.write_text(content)
     with pytest.raises(UserError, match=sentence):
         latency.read(path)
-    assert __main__.run([f"--latency={path}"]) == 2
+    assert __main__.run(["papers.tables", f"--latency={path}"]) == 2
     assert "python -m papers.latency" in capsys.readouterr().err
 
 
