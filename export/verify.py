@@ -35,7 +35,7 @@ def main(paths: list[str]) -> None:
     """Verifies the files, prints the table and writes the report."""
     for flag in ("model", "dataset"):
         if not FLAGS[flag].value:
-            raise UserError(f"--{flag} is missing: give it; --help shows examples.")
+            raise UserError(f"--{flag} is missing: give --{flag}=…; --help shows examples.")
     if FLAGS.output:
         check_writable(FLAGS.output)
     bundle = st.load(FLAGS.model)

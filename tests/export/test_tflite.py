@@ -125,7 +125,7 @@ def test_any_photos_serve_and_one_kind_is_enough(trained, photos, tmp_path, caps
         ([], "There is no model: give --model=PATH"),
         (["extra", "--model=x"], "Unexpected argument 'extra'"),
         (["--model=nowhere"], "There is no model at nowhere"),
-        (["--model={model}", "--kinds=int4"], "--kinds has 'int4'"),
+        (["--model={model}", "--kinds=int4"], "--kinds has an unknown kind 'int4'"),
         (["--model={model}"], "give --calibration=FOLDER"),
         (["--model={model}", "--calibration={empty}"], "no photo in"),
         (["--model={model}", "--calibration={photos}"], "--calibration_images=48"),

@@ -219,8 +219,8 @@ def test_nothing_to_verify(bundle, folder):
 def test_wrong_use(folder, photos, tmp_path, capsys):
     model, dataset = f"--model={folder / 'float.tflite'}", f"--dataset=folder:{photos}"
     wrong = [
-        ([dataset, folder / "int8.tflite"], "--model= is missing"),
-        ([model, folder / "int8.tflite"], "--dataset= is missing"),
+        ([dataset, folder / "int8.tflite"], "--model is missing"),
+        ([model, folder / "int8.tflite"], "--dataset is missing"),
         ([model, folder / "int8.tflite", f"--dataset=folder:{tmp_path / 'none'}"], "none"),
         ([model, folder / "int8.tflite", dataset, "--images=500"], "has 9 images"),
         ([model, dataset], "give one or more"),
