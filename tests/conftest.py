@@ -23,15 +23,21 @@ if os.environ.get("CI") == "true":
 
 
 def _seed() -> None:
+    """Seeds what initial weights are drawn from, which in Keras 3 is Python's own generator."""
     random.seed(0)
     np.random.seed(0)
-    if "tensorflow" in sys.modules:  # a test without it need not wait for it
-        sys.modules["tensorflow"].keras.utils.set_random_seed(0)
+    if "tf_keras" in sys.modules:
+        sys.modules["tf_keras"].backend._SEED_GENERATOR.generator = random.Random(0)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _seeded_modules() -> None:
-    """Modules' fixtures make the same random networks in every run."""
+    """Modules' fixtures make the same random networks in every run.
+
+    TensorFlow's own seed is set for modules only: with it, TensorFlow forgets every function that it has compiled.
+    """
+    if "tensorflow" in sys.modules:  # a test without it need not wait for it
+        sys.modules["tensorflow"].random.set_seed(0)
     _seed()
 
 

@@ -76,15 +76,22 @@ def walk(
     if real in seen:
         return
     seen.add(real)
-    if any((place + os.sep).startswith(real + os.sep) for place in above):
-        return
+    places = (*above, real)
     for entry in entries(folder, ignored):
         if not os.path.isdir(entry):
             yield str(entry)
+        elif _leads_up(entry, places):
+            continue
         elif is_copy(entry):
             ignored(entry)
         else:
-            yield from walk(entry, ignored, is_copy, (*above, real), seen)
+            yield from walk(entry, ignored, is_copy, places, seen)
+
+
+def _leads_up(folder: pathlib.Path, places: tuple[str, ...]) -> bool:
+    """Returns whether a folder is a link to one of `places`, or to a folder above it."""
+    real = os.path.realpath(folder) + os.sep
+    return any((place + os.sep).startswith(real) for place in places)
 
 
 def say_ignored(ignored: Collection[pathlib.Path], log: Callable[[str], None]) -> None:
