@@ -26,8 +26,8 @@ def _seed() -> None:
     """Seeds what initial weights are drawn from, which in Keras 3 is Python's own generator."""
     random.seed(0)
     np.random.seed(0)
-    if "tf_keras" in sys.modules:
-        sys.modules["tf_keras"].backend._SEED_GENERATOR.generator = random.Random(0)
+    if (legacy := sys.modules.get("tf_keras.src.backend")) is not None:
+        legacy._SEED_GENERATOR.generator = random.Random(0)
 
 
 @pytest.fixture(autouse=True, scope="module")
