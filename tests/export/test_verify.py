@@ -222,7 +222,7 @@ def test_wrong_use(folder, photos, tmp_path, capsys):
         ([dataset, folder / "int8.tflite"], "--model is missing"),
         ([model, folder / "int8.tflite"], "--dataset is missing"),
         ([model, folder / "int8.tflite", f"--dataset=folder:{tmp_path / 'none'}"], "none"),
-        ([model, folder / "int8.tflite", dataset, "--images=500"], "has 9 images"),
+        ([model, folder / "int8.tflite", dataset, "--images=500"], "has 9 test images"),
         ([model, dataset], "give one or more"),
         ([f"--model={tmp_path / 'none'}", dataset, folder / "int8.tflite"], "There is no model"),
     ]
