@@ -99,7 +99,7 @@ ORDERS = {
 }
 
 
-@pytest.fixture(scope="module", params=["keras", "tf_keras"])
+@pytest.fixture(scope="module", params=["keras", pytest.param("tf_keras", marks=pytest.mark.long)])
 def generation(request, tmp_path_factory):
     """A generation of Keras, the environment that chooses it, and a folder with a model.keras that it wrote."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -110,7 +110,10 @@ def generation(request, tmp_path_factory):
     return request.param, environment, folder
 
 
-@pytest.mark.parametrize("order", ORDERS)
+SHORT = ("ours first", "keras, then ours")  # each order starts a process that loads TensorFlow
+
+
+@pytest.mark.parametrize("order", [o if o in SHORT else pytest.param(o, marks=pytest.mark.long) for o in ORDERS])
 def test_keras_knows_our_classes_whoever_is_imported_first(generation, order):
     keras, environment, folder = generation
     done = run(f"import sys; {ORDERS[order].replace('KERAS', keras)}; load(sys.argv[1])", folder, **environment)

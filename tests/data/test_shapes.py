@@ -45,6 +45,7 @@ def test_it_is_prepared_and_read_through_tfds(data_dir, capsys):
             assert np.abs(examples[i]["image"].astype(int) - drawn).mean() < 12  # JPEG
 
 
+@pytest.mark.long
 def test_the_same_bytes_every_time(data_dir, tmp_path):
     digests = []
     for folder in (data_dir, str(tmp_path)):

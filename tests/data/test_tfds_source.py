@@ -54,7 +54,7 @@ LABELLED, UNLABELLED = [0, 1] * 6, [-1] * 4
 @pytest.mark.parametrize(
     ("splits", "sizes", "said"),
     [
-        ({"train": LABELLED, "test": LABELLED}, (12, 12), ""),
+        pytest.param({"train": LABELLED, "test": LABELLED}, (12, 12), "", marks=pytest.mark.long),
         (
             {"train": LABELLED, "test": UNLABELLED, "validation": [1, 0, 1]},
             (12, 3),
@@ -65,9 +65,14 @@ LABELLED, UNLABELLED = [0, 1] * 6, [-1] * 4
             (22, 2),
             "test has only examples without a label; testing on a tenth of train",
         ),
-        ({"train": LABELLED, "test": [0, 1, -1]}, (12, 2), "test has some examples without a label; testing on test"),
+        pytest.param(
+            {"train": LABELLED, "test": [0, 1, -1]},
+            (12, 2),
+            "test has some examples without a label; testing on test",
+            marks=pytest.mark.long,
+        ),
         ({"train": [*LABELLED, -1, -1], "test": LABELLED}, (12, 12), "train has some examples without a label"),
-        ({"train": LABELLED * 2}, (22, 2), ""),
+        pytest.param({"train": LABELLED * 2}, (22, 2), "", marks=pytest.mark.long),
     ],
 )
 def test_only_labelled_examples_count(source, splits, sizes, said, capsys):

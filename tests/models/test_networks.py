@@ -19,6 +19,7 @@ def images(n=2, height=32, width=32):
     return np.random.default_rng(0).normal(size=(n, height, width, 3)).astype(np.float32)
 
 
+@pytest.mark.long
 def test_the_other_generation_gives_equal_outputs_for_the_same_weights(tmp_path):
     script = (
         "import sys, numpy as np, shufflenet_tf as st\n"
