@@ -129,6 +129,6 @@ def test_bad_latencies(content, sentence, tmp_path, capsys):
     assert "python -m papers.latency" in capsys.readouterr().err
 
 
-def test_an_unknown_table_is_refused():
-    with pytest.raises(SystemExit):
-        __main__.run(["--table=v3.1"])
+def test_an_unknown_table_is_refused(capsys):
+    assert __main__.run(["papers.tables", "--table=v3.1"]) == 2
+    assert "v3.1" in capsys.readouterr().err
