@@ -51,6 +51,7 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=[
         "absl-py>=1.4",
+        "flatbuffers>=24",
         "importlib_resources>=6",  # TensorFlow Datasets imports it without requiring it
         "keras-cv>=0.9,<0.10",
         "matplotlib>=3.8",

@@ -30,7 +30,7 @@ PROGRAMS = {
     "qat": ["-m", "export.qat", "--help"],
     "latency": ["-m", "papers.latency", "--help"],
 }
-OWN = ["-c", "import shufflenet_tf"]
+OWN = ["-c", "import shufflenet_tf.models"]
 
 
 def onednn(folder: pathlib.Path, arguments: list[str], value: str | None) -> bool:
