@@ -29,16 +29,12 @@ TESTED = st.list_models() if EVERY else ARCHITECTURES
 # One of each module and kind of unit; the others are long tests.
 REPRESENTATIVES = {
     "alexnet",
-    "densenet_like_0.5x",
-    "igcv3_d_0.7x",
     "mobilenet_v1_0.25x",
     "mobilenet_v3_small_minimalistic",
     "shufflenet_v1_0.25x_g3",
-    "shufflenet_v1_50",
     "shufflenet_v2_0.5x",
     "shufflenet_v2_plus_small",
     "squeezenet_1.1",
-    "vgg_like_0.5x",
 }
 
 

@@ -58,8 +58,11 @@ def reference(shared, name: str) -> tuple[dict, dict]:
     return tuple({key: value for key, value in np.load(file).items() if key != "files"} for file in files)
 
 
+SECOND = ("tensorpack/shufflenet_v1_0.5x_g4.npz", "torchvision/shufflenet_v2_x0_5.legacy.pth.gz")  # others are like them
+
+
 @pytest.mark.both_generations
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long) if n in SECOND else n for n in FILES])
 def test_equals_the_original(shared, opened, name):
     network, parameters = FILES[name]
     model = st.load(opened(name)).model
