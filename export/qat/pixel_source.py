@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from shufflenet_tf.data import Source, Split, folder, open_source
 from shufflenet_tf.data import photos as photo_files
+from shufflenet_tf.data.checked_photos import check_photos, split_of
 from shufflenet_tf.data.pipeline import evaluation_images
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.preprocessing import Preprocessing
@@ -35,13 +36,13 @@ def open_photos(spec: str, data_dir: str | None = None, seed: int = 0) -> Source
     if not os.path.isdir(spec):
         return open_source(spec, data_dir=data_dir, seed=seed)
     files = [os.fspath(path) for path in photo_files.find(spec)]
-    usable = list(folder._check_files(files, False, print).values())
+    usable = list(check_photos(files, False, print).values())
     if len(usable) < 2:
         count = f"{len(usable)} usable photo{'' if len(usable) == 1 else 's'}"
         raise UserError(f"{spec} has {count}: give a folder with a few hundred like those that the model will see.")
     sides = folder._divide({"photos": usable}, pathlib.Path(spec), seed, TEST_FRACTION)
     name = pathlib.Path(spec).resolve().name
-    return Source(name, (), folder._split(sides["train"]), folder._split(sides["test"]), spec)
+    return Source(name, (), split_of(sides["train"], False, print), split_of(sides["test"], False, print), spec)
 
 
 def in_pixels(contract: Preprocessing) -> Preprocessing:
