@@ -73,8 +73,14 @@ def _gradient(x, kernel, upstream, strides, padding: str) -> tuple[tf.Tensor, tf
     kh, kw, depth, filters = kernel.shape
     groups = x.shape[-1] // depth
     strides = (strides, strides) if isinstance(strides, int) else tuple(strides)
-    if pointwise := (kh, kw, *strides) == (1, 1, 1, 1):  # products of matrices, whose rows are pixels or input channels
-        operands = tf.reshape(x, (-1, x.shape[-1])), tf.reshape(kernel, (depth, filters)), tf.reshape(upstream, (-1, filters))
+    if pointwise := (kh, kw) == (1, 1):  # products of matrices, whose rows are pixels or input channels
+        # With strides too: oneDNN's gradient of few channels is wrong then (TensorFlow 2.21, AVX2, maps of even size).
+        read = x[:, :: strides[0], :: strides[1]]
+        operands = (
+            tf.reshape(read, (-1, x.shape[-1])),
+            tf.reshape(kernel, (depth, filters)),
+            tf.reshape(upstream, (-1, filters)),
+        )
     else:
         operands = x, kernel, upstream
     pieces = list(zip(*(tf.split(operand, groups, -1) for operand in operands), strict=True))
@@ -87,8 +93,20 @@ def _gradient(x, kernel, upstream, strides, padding: str) -> tuple[tf.Tensor, tf
         dx = [tf.raw_ops.Conv2DBackpropInput(input_sizes=sizes, filter=w, out_backprop=dy, **how) for _, w, dy in pieces]
         sizes = (kh, kw, depth, filters // groups)
         dw = [tf.raw_ops.Conv2DBackpropFilter(input=a, filter_sizes=sizes, out_backprop=dy, **how) for a, _, dy in pieces]
-    shapes = tf.shape(x), (kh, kw, depth, filters)
-    return tuple(tf.cast(tf.reshape(tf.concat(d, -1), shape), kind) for d, shape in zip((dx, dw), shapes, strict=True))
+    dx, dw = tf.concat(dx, -1), tf.reshape(tf.concat(dw, -1), (kh, kw, depth, filters))
+    dx = _spread(dx, tf.shape(upstream), tf.shape(x), strides) if pointwise else dx
+    return tf.cast(dx, kind), tf.cast(dw, kind)
+
+
+def _spread(values: tf.Tensor, read: tf.Tensor, whole: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
+    """Returns `values` [pixels, C] of every stride-th pixel as a map of shape `whole`, zero elsewhere."""
+    if strides == (1, 1):
+        return tf.reshape(values, whole)
+    n, height, width, c = read[0], read[1], read[2], whole[3]
+    values = tf.reshape(values, (n, height, 1, width, 1, c))
+    values = tf.pad(values, [(0, 0), (0, 0), (0, strides[0] - 1), (0, 0), (0, strides[1] - 1), (0, 0)])
+    values = tf.reshape(values, (n, height * strides[0], width * strides[1], c))
+    return values[:, : whole[1], : whole[2]]
 
 
 @register
