@@ -23,7 +23,7 @@ android: .venv/installed ## Make the Android app from what was trained, or MODEL
 
 install: .venv/installed ## Only make the virtual environment, to use as .venv/bin/python
 
-test: .venv/installed ## Run the tests under both Keras generations, but for the long ones; 8 minutes on two cores
+test: .venv/installed ## Run the tests under both Keras generations, but for the long ones; some 14 minutes on two cores
 	@$(RUN) $(PYTEST) -m "not long"
 	@TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m "both_generations and not long" $(BOTH)
 
