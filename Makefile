@@ -12,7 +12,7 @@ help: ## List these commands
 	@echo "Each command first makes a virtual environment in .venv, once; PYTHON=python3.12 chooses its Python."
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/installed ## Train ShuffleNetV2 on drawn signs, 3 to 4 minutes; leaves model and pictures in runs/v2
+demo: .venv/installed ## Train ShuffleNetV2 on drawn signs, some four minutes; leaves model and pictures in runs/v2
 	@$(RUN) train_main.py --flagfile=v2.flags
 
 android: .venv/installed ## Make the Android app from what was trained, or MODEL=file.tflite; leaves android_demo/app-debug.apk
