@@ -272,7 +272,7 @@ def test_runs_that_cannot_go_on(beginning, folder_of_photos, tmp_path):
     with pytest.raises(UserError, match=r"another model \(a, now b\): .*--overwrite"):
         train(beginning, folder_of_photos, tmp_path, {"model": "b"})
     few = dataclasses.replace(folder_of_photos, train=dataclasses.replace(folder_of_photos.train, size=3))
-    with pytest.raises(UserError, match=r"3 training photos .*--batch_size"):
+    with pytest.raises(UserError, match=r"3 training photos, .*--batch_size"):
         train(beginning, few, tmp_path, {"model": "a"})
     (tmp_path / checkpoint.NAME).unlink()
     beginning.update = lambda images, labels: (tf.constant(np.nan), tf.constant(1.0))
