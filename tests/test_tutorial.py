@@ -6,6 +6,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "docs/tutorial.ipynb"
 SMALL = {"DRAWN": "shapes/tiny", "NETWORK": "shufflenet_v2_0.5x", "IMAGE_SIZE": "32", "EPOCHS": "1", "PTQ": "minmax"}
@@ -24,6 +26,7 @@ def test_notebook_is_of_format_4_without_outputs():
         assert cell["cell_type"] == "markdown" or (cell["outputs"], cell["execution_count"]) == ([], None)
 
 
+@pytest.mark.long
 def test_notebook_runs(tmp_path):
     """In one Python process, as a Jupyter kernel would run the cells; settings come from the environment."""
     program = tmp_path / "tutorial.py"
