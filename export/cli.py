@@ -1,12 +1,8 @@
-"""Shared parts of this folder's commands beyond `shufflenet_tf.cli`: --target, and the step to a phone."""
+"""The step to a phone, which this folder's commands name at their end; the rest of a command line is in `shufflenet_tf.cli`."""
 
 import pathlib
 import shlex
 from collections.abc import Sequence
-
-from export.optimize.target_flag import define_target
-
-__all__ = ["define_target", "phone_step"]
 
 
 def phone_step(files: Sequence[str]) -> list[tuple[str, str]]:

@@ -23,8 +23,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # here its threads wait for 
 
 from absl import flags
 
-from export.cli import define_target, phone_step
+from export.cli import phone_step
 from export.convert.precision import KINDS
+from export.optimize.target_flag import define_target
 from export.pipeline import FOLDER, ExportSettings, beside, export_files
 from export.report import export_report
 from export.report.records import ExportResults

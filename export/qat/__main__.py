@@ -25,9 +25,10 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 from absl import flags
 
 import shufflenet_tf as st
-from export.cli import define_target, phone_step
+from export.cli import phone_step
 from export.measure.verification import BATCH, Batch, batches
 from export.optimize import resolve
+from export.optimize.target_flag import define_target
 from export.pipeline import QAT_FOLDER, ExportSettings, beside
 from export.qat import keras2_loading, learning, pixel_source, results, training
 from shufflenet_tf import cli, options

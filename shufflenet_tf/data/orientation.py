@@ -36,7 +36,8 @@ def read(encoded: tf.Tensor) -> tf.Tensor:
     container = tf.where(_is_bare(encoded, container), 0, container)  # most images of data sets: this saves most of the time
     scans = [lambda: _scan(encoded, 2, _jpeg_segment), lambda: _scan(encoded, 8, _png_chunk)]
     scans += [lambda: _scan(encoded, 12, _webp_chunk)]
-    value = tf.switch_case(container, [lambda: tf.constant(1), *scans])
+    # The files differ in their segments only: what these hold is parsed by one graph for all of them.
+    value = _of_segments(encoded, tf.switch_case(container, [lambda: tf.zeros((3, 2), tf.int32), *scans]))
     return tf.where((value >= 1) & (value <= 8), value, 1)
 
 
@@ -134,7 +135,7 @@ def _webp_chunk(encoded: tf.Tensor, place: tf.Tensor) -> _Segment:
 
 
 def _scan(encoded: tf.Tensor, start: int, segment: Callable[[tf.Tensor, tf.Tensor], _Segment]) -> tf.Tensor:
-    """Walks through the segments of a file and returns its orientation; 0 or less: it has none."""
+    """Returns start and size, int32 [3, 2], of a file's first EXIF, XMP and raw segment, up to EXIF; 0: there is none."""
     last = tf.strings.length(encoded) - 8
 
     def step(place: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -148,7 +149,11 @@ def _scan(encoded: tf.Tensor, start: int, segment: Callable[[tf.Tensor, tf.Tenso
         return (place <= last) & (found[0, 1] <= 0)
 
     loop = (tf.constant(start), tf.zeros((3, 2), tf.int32))
-    _, found = tf.while_loop(goes_on, step, loop, maximum_iterations=_MAX_SEGMENTS)
+    return tf.while_loop(goes_on, step, loop, maximum_iterations=_MAX_SEGMENTS)[1]
+
+
+def _of_segments(encoded: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+    """Returns the orientation in the segments that `_scan` found; 0 or less: there is none."""
     texts = [lambda n=n: tf.strings.substr(encoded, found[n, 0], found[n, 1]) for n in range(3)]
     value = tf.cond(found[0, 1] > 0, lambda: _of_tiff(tf.io.decode_raw(texts[0](), tf.uint8)), lambda: 0)
     value = tf.cond(tf.equal(value, 0) & (found[2, 1] > 0), lambda: _of_tiff(_unpacked(texts[2]())), lambda: value)
