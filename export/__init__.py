@@ -10,6 +10,8 @@ Use `export.optimize.optimize` to optimize a .tflite file from any source. Impor
 
 from typing import TYPE_CHECKING, Any
 
+import shufflenet_tf  # first of all, as it decides how TensorFlow is loaded
+
 if TYPE_CHECKING:  # for editors; `__getattr__` imports them at run time
     from export.pipeline import ExportSettings, export_files
 
