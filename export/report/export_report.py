@@ -68,7 +68,7 @@ def _rows(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[dict
 def text(results: ExportResults) -> str:
     """Returns, as Markdown, the table of all files and the steps of each."""
     target, verification = results.target, results.verification
-    headings = ("file", "MB", "MMAC", "top-1", "top-5", "same answer as Keras", "largest error")
+    headings = ("file", "MB", "MMAC", "top-1", "top-5", "same top-1 as Keras", "largest error")
     headings += (f"{target.name}, predicted: ms", "ratio to converted", "this machine, measured: ms", "ratio to converted")
     rows = [("Keras", "", "", percent(verification.top1), percent(verification.top5), *[""] * 6)]
     rows += [row for exported in results.models for row in _cells(exported, results.figures)]
