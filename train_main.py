@@ -50,7 +50,7 @@ cli.define_alias(FLAGS, "output_dir", "output")
 options.define(FLAGS, Settings, ("tensorboard",))
 
 cli.heading(FLAGS, "Training")
-_LENGTH = ("batch_size", "epochs", "steps", "steps_per_epoch", "checkpoint_steps")
+_LENGTH = ("batch_size", "epochs", "steps", "steps_per_epoch", "validation", "checkpoint_steps")
 _OPTIMIZER = ("schedule", "learning_rate", "warmup_steps", "momentum", "weight_decay", "label_smoothing", "ema")
 options.define(FLAGS, Settings, (*_LENGTH, *_OPTIMIZER))
 

@@ -13,18 +13,29 @@ class Split:
     Attributes:
       size: number of examples; fewer come where photos vanish afterwards.
       examples: seed (an int or a scalar int64 tensor; None: file order) -> dataset of each example exactly once.
+      files: the path of each example, in file order; empty where examples aren't files of their own.
     """
 
     size: int
     examples: Callable[[tf.Tensor | int | None], tf.data.Dataset]
+    files: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A labelled image dataset with a split to train on and one to test on; `spec` is what `open_source` opened it by."""
+    """A labelled image dataset.
+
+    Attributes:
+      name: for people.
+      labels: of the classes, in order.
+      train, test: the images to train on, and those for the figures that are reported at the end.
+      spec: what `open_source` opened it by.
+      validation: part of the training images, which `train` then lacks, to choose the best epoch on; None: none was wanted.
+    """
 
     name: str
     labels: tuple[str, ...]
     train: Split
     test: Split
     spec: str = ""
+    validation: Split | None = None

@@ -87,7 +87,7 @@ class Keeper(tf.keras.callbacks.Callback):
         self.model.swap_averages()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._stop_if_lost(logs["val_loss"])
+        self._stop_if_lost(logs.get("val_loss", logs["loss"]))
         row = {key: float(logs[key]) for key in _COLUMNS if key in logs}
         row |= {
             "epoch": epoch + 1,
@@ -97,8 +97,15 @@ class Keeper(tf.keras.callbacks.Callback):
         row["learning_rate"] = float(self.schedule(self.progress.step - 1))
         self.progress.history = [old for old in self.progress.history if old["epoch"] <= epoch] + [row]
         checkpoint.write_history(self.progress, _COLUMNS, self.folder)
-        if row.get("val_top1", -1) > self.progress.best:
-            self.progress.best = row["val_top1"]
+        if self._is_best(row):
+            self.progress.best, self.progress.best_loss = row.get("val_top1", -1.0), row.get("val_loss", math.inf)
+            self.progress.best_epoch = row["epoch"]
             with self.model.averaged_weights():
                 canonical.save(self.model.network, self.folder / BEST)
         self._save()
+
+    def _is_best(self, row: dict[str, float]) -> bool:
+        """Whether the weights of this epoch are those to keep; without validation images, the last ones are."""
+        if "val_top1" not in row:
+            return True
+        return (row["val_top1"], -row["val_loss"]) > (self.progress.best, -self.progress.best_loss)

@@ -43,7 +43,7 @@ def fit(
       strategy: of distribution; None: the default one.
 
     Returns:
-      The history; its `best` is the test top-1 of the weights that the network has now.
+      The history; its `best_epoch` is that of the weights that the network has now.
 
     Raises:
       UserError: the folder holds another run, there are fewer images than a batch, or the training diverged.
@@ -62,13 +62,13 @@ def fit(
         callbacks = [Keeper(folder, progress, schedule, settings.checkpoint_steps, steps_per_epoch, metrics)]
         if settings.tensorboard:
             callbacks.append(tf.keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
-        training, test = _batches(network, source, settings, augmentation, progress.step)
+        training, validation = _batches(network, source, settings, augmentation, progress.step)
         trainer.fit(
             training,
             initial_epoch=first,
             epochs=last,
             steps_per_epoch=steps,
-            validation_data=test,
+            validation_data=validation,
             callbacks=callbacks,
             shuffle=False,
             verbose=1 if sys.stdout.isatty() else 2,
@@ -96,12 +96,13 @@ def _trainer(network: ImageClassifier, settings: Settings, schedule: Schedule) -
 
 def _batches(
     network: ImageClassifier, source: Source, settings: Settings, augmentation: Augmentation, step: int
-) -> tuple[tf.data.Dataset, tf.data.Dataset]:
-    """Returns the batches to train on from `step` on, and those to test on."""
+) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
+    """Returns the batches to train on from `step` on, and those to choose the best epoch on, if there are any."""
     size, classes = network.input_shape[1:3], len(source.labels)
     rest = (size, settings.batch_size, classes)
     training = training_batches(source.train, network.preprocessing, augmentation, *rest, settings.seed, step)
-    return training, evaluation_batches(source.test, network.preprocessing, *rest)
+    chosen_on = source.validation
+    return training, chosen_on and evaluation_batches(chosen_on, network.preprocessing, *rest)
 
 
 def _identity(network: ImageClassifier, source: Source, settings: Settings, augmentation: Augmentation) -> dict[str, Any]:

@@ -58,8 +58,10 @@ def write_report(
         "parameters": complexity.parameters(network),
         "multiply_adds": complexity.multiply_adds(network),
         "steps": progress.step,
-        "weights": "those with the highest top-1 on the test images",
+        "weights": kept(progress),
+        "epoch": progress.best_epoch,
         "training_images": source.train.size,
+        "validation_images": source.validation.size if source.validation else 0,
         "test": evaluation.to_json(),
     }
     _write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
@@ -72,6 +74,12 @@ def write_report(
         images, targets[wrong], predicted, probabilities[wrong, predicted], source.labels, folder / "mistakes.png"
     )
     return evaluation
+
+
+def kept(progress: Progress) -> str:
+    """Returns which epoch's weights a run has kept, and why."""
+    why = "the last one" if progress.best < 0 else "the best one on the validation images"
+    return f"those of epoch {progress.best_epoch}, {why}"
 
 
 def _predict(network: ImageClassifier, source: Source, size: tuple[int, int], batch_size: int) -> tuple[np.ndarray, np.ndarray]:

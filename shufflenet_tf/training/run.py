@@ -56,7 +56,8 @@ def train(
         mixup, ...); train_main.py --help explains them all.
 
     Returns:
-      The network with the weights that did best on the test images, its labels and its preprocessing.
+      The network with the weights that did best on the validation images (with validation=0: the last ones), its labels
+      and its preprocessing.
 
     Raises:
       UserError: an unknown name, an option out of range, images that can't be used, a folder that can't be written or that
@@ -69,7 +70,9 @@ def train(
     folder = _folder(run_options)
     settings, augmentation = Settings(**{**divided[1], "weights": run_options.weights or ""}), Augmentation(**divided[2])
     _set_seed(settings.seed, run_options.deterministic, augmentation)
-    source = open_source(dataset, data_dir=run_options.data_dir, seed=settings.seed, strict=run_options.strict)
+    # Without the seed, as a run with another one, or the export, must not test on images that this one trains on.
+    places = {"data_dir": run_options.data_dir, "strict": run_options.strict}
+    source = open_source(dataset, **places, validation=settings.validation)
     arguments = {
         "name": name,
         "input_shape": (*size, 3),
@@ -147,11 +150,12 @@ def _start(model: ImageClassifier, checkpoint: published.Checkpoint | None, free
 
 def _summary(model: ImageClassifier, source: Source) -> str:
     height, width = model.input_shape[1:3]
+    chosen_on = source.validation.size if source.validation else 0
     return (
         f"{model.name}: {complexity.parameters(model):,} parameters, "
         f"{complexity.multiply_adds(model) / 1e6:,.1f} million multiply-adds at {height}x{width}\n"
-        f"{source.name}: {source.train.size:,} images to train on and {source.test.size:,} to test on, "
-        f"{len(source.labels)} classes"
+        f"{source.name}: {source.train.size:,} images to train on, {chosen_on:,} to choose the best epoch on and "
+        f"{source.test.size:,} to test on, {len(source.labels)} classes"
     )
 
 

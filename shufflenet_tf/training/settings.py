@@ -27,6 +27,12 @@ class Settings:
     epochs: float = option(30.0, "How often to go through the images; --steps overrides it.", 0)
     steps: int = option(0, "Training steps; 0: as --epochs says.", 0)
     steps_per_epoch: int = option(0, "Steps between two evaluations; 0: all images once.", 0)
+    validation: float = option(
+        0.1,
+        "Part of the training images that is set aside to choose the best epoch on; 0: none, the last epoch is kept.",
+        0,
+        0.9,
+    )
     checkpoint_steps: int = option(500, "Steps between two checkpoints.", 1)
     schedule: str = option("linear", "Decay of the learning rate; linear to zero is the papers'.", choices=schedules.KINDS)
     learning_rate: float = option(0.1, "Its highest value; the papers take 0.5 for batches of 1024.", 1e-8, 100)
