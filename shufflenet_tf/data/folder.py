@@ -69,10 +69,10 @@ def open_folder(
             if not kept:
                 raise UserError(f"Class folder {sides[side] / label} has no usable image: add images or remove the folder")
     if "test" not in usable:
-        usable["train"], usable["test"] = _divide(usable["train"], train, f"{seed}", test_fraction)
+        usable["train"], usable["test"] = divide(usable["train"], train, f"{seed}", test_fraction)
     if validation and "validation" not in usable:
         # Another key, as the lowest ranks by the first one are in the test split.
-        usable["train"], usable["validation"] = _divide(usable["train"], train, f"validation/{seed}", validation, least=0)
+        usable["train"], usable["validation"] = divide(usable["train"], train, f"validation/{seed}", validation, least=0)
     splits = {side: split_of(classes, strict, log) for side, classes in usable.items() if any(classes.values())}
     return Source(root.resolve().name, labels, **splits)
 
@@ -191,7 +191,7 @@ def _check_same_classes(train: pathlib.Path, test: pathlib.Path, in_train: dict,
             raise UserError(f"{here} has classes that {there} has not ({names}{case}): add them there or remove them here")
 
 
-def _divide(
+def divide(
     classes: dict[str, list[CheckedPhoto]], folder: pathlib.Path, key: str, fraction: float, least: int = 1
 ) -> tuple[dict[str, list[CheckedPhoto]], dict[str, list[CheckedPhoto]]]:
     """Splits each class by a hash of its files' names, which stays the same whatever else is in the folder.
