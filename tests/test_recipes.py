@@ -19,7 +19,7 @@ import train_main
 from shufflenet_tf import options
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.models import registry, v1, v2
-from shufflenet_tf.training import run
+from shufflenet_tf.training import plan, run
 from shufflenet_tf.training.schedules import Schedule
 from shufflenet_tf.training.settings import NETWORK, RunOptions, Settings
 from shufflenet_tf.wiring import Wiring
@@ -79,7 +79,7 @@ def test_can_be_followed(name):
     registry.check(values["network"] or NETWORK)
     Wiring.of(values["wiring"] or "tensorpack")
     assert values["output"] == f"runs/{name}", "runs of different recipes don't meet"
-    size = run.checked_size(FLAGS.image_size)
+    size = plan.checked_size(FLAGS.image_size)
     assert preprocessing(size).crop == size[0]
     Augmentation(**options.given(FLAGS, Augmentation))
     settings = Settings(**options.given(FLAGS, Settings) | {"weights": ""})

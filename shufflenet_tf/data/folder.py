@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from shufflenet_tf.data.checked_photos import CheckedPhoto, check_photos, split_of
 from shufflenet_tf.data.labels import normalize, printable
-from shufflenet_tf.data.photos import entries, folders, is_photo, say_ignored, walk
-from shufflenet_tf.data.source import Source
+from shufflenet_tf.data.photos import entries, find, folders, is_photo, say_ignored, walk
+from shufflenet_tf.data.source import Source, Split
 from shufflenet_tf.errors import UserError
 
 _TEST_NAMES = ("test", "val", "validation", "valid")
@@ -75,6 +75,20 @@ def open_folder(
         usable["train"], usable["validation"] = divide(usable["train"], train, f"validation/{seed}", validation, least=0)
     splits = {side: split_of(classes, strict, log) for side, classes in usable.items() if any(classes.values())}
     return Source(root.resolve().name, labels, **splits)
+
+
+def open_unlabelled(path: str | os.PathLike, *, strict: bool = False, log: Callable[[str], None] = print) -> Split:
+    """Opens all photos in a folder, at any depth, as examples without a meaningful label.
+
+    Raises:
+      UserError: there is no such folder, it has no usable photo, or (strict) an unusable file.
+    """
+    root = pathlib.Path(path).expanduser()
+    _check_is_folder(root)
+    usable = list(check_photos([os.fspath(file) for file in find(root)], strict, log).values())
+    if not usable:
+        raise UserError(f"{root} has no usable photo: give a folder with photos like those to be classified.")
+    return split_of({"": usable}, strict, log)
 
 
 def _check_is_folder(root: pathlib.Path) -> None:

@@ -32,6 +32,7 @@ class Progress:
       best: the highest validation top-1 so far (fraction), or -1.
       best_loss: the validation loss with it, which decides among equals.
       best_epoch: whose weights are kept: the best on the validation images or, without them, the last; 0: none yet.
+      stopped: why the training ended before its last step; "": it did not.
       run: what the run is (model, labels, flags), to be compared when it goes on.
     """
 
@@ -40,6 +41,7 @@ class Progress:
     best: float = -1.0
     best_loss: float = math.inf
     best_epoch: int = 0
+    stopped: str = ""
     run: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
