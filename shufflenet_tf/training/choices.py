@@ -27,12 +27,12 @@ class Cost:
     megabytes: float
 
 
-# Made by the loop over `export.pipeline.finish` in tests/training/test_choices.py (long); the most accurate network is last.
+# From `export.pipeline.finish` for each target; tests/training/test_choices.py compares. The most accurate network is last.
 COSTS = {
-    "shufflenet_v2_0.5x": Cost({"phone": 3.0, "phone_old": 9.0}, 1.6),
-    "shufflenet_v2_1.0x": Cost({"phone": 8.0, "phone_old": 25.0}, 2.6),
-    "shufflenet_v2_1.5x": Cost({"phone": 15.0, "phone_old": 50.0}, 3.9),
-    "shufflenet_v2_2.0x": Cost({"phone": 28.0, "phone_old": 100.0}, 8.0),
+    "shufflenet_v2_0.5x": Cost({"phone": 2.0, "phone_old": 5.4}, 1.6),
+    "shufflenet_v2_1.0x": Cost({"phone": 4.2, "phone_old": 13.9}, 2.7),
+    "shufflenet_v2_1.5x": Cost({"phone": 6.8, "phone_old": 24.1}, 4.0),
+    "shufflenet_v2_2.0x": Cost({"phone": 11.6, "phone_old": 45.2}, 8.0),
 }
 _SIZE = 224
 _SMALLER_SIZES = (192, 160, 128)  # for a budget that the smallest network is over at 224 px

@@ -29,7 +29,7 @@ def image_sides(size: tuple[int, int], first: float, growth: float, steps: int) 
         progress = tf.minimum(1.0, tf.cast(step, tf.float32) / (growth * steps)) if growth else tf.constant(0.0)
         wanted = tf.constant(size, tf.float32) * (first + (1 - first) * progress)
         rounded = tf.cast(tf.maximum(tf.round(wanted / _GRID), 2) * _GRID, tf.int32)
-        return tf.where(progress < 1, tf.minimum(rounded, size), size)
+        return tf.where((progress < 1) & (first < 1), tf.minimum(rounded, size), size)
 
     return sides
 
