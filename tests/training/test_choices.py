@@ -2,6 +2,9 @@
 
 import pytest
 
+from export.convert.precision import Precision
+from export.pipeline import convert_all, finish
+from papers.latency import untrained
 from shufflenet_tf import options
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.errors import UserError
@@ -75,3 +78,14 @@ def test_a_given_network_is_kept_and_compared_with_the_budget():
 def test_budgets_that_cannot_be_followed(budget, target, sentence):
     with pytest.raises(UserError, match=sentence):
         choose(Photos(USUAL, True), budget, target)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", list(COSTS))
+def test_costs_are_those_of_the_export(name):
+    bundle, images = untrained(name, (224, 224))
+    conversions = list(convert_all(bundle, [Precision("int8", calibration=images)]))
+    for target, milliseconds in COSTS[name].milliseconds.items():
+        (exported,) = finish(bundle, conversions, target=target)
+        assert milliseconds == pytest.approx(exported.predicted[1], rel=0.05)
+        assert COSTS[name].megabytes == pytest.approx(len(exported.optimized.content) / 1e6, rel=0.05)
