@@ -111,7 +111,7 @@ def fit(
 
 def _prior(source: Source) -> np.ndarray:
     """Returns the share of each class among the labelled training images."""
-    counts = np.array(class_counts(source.train, len(source.labels)), np.float64)
+    counts = np.maximum(class_counts(source.train, len(source.labels)), 1).astype(np.float64)
     return counts / counts.sum()
 
 
