@@ -13,6 +13,7 @@ from shufflenet_tf.data.photos import entries, find, folders, is_photo, say_igno
 from shufflenet_tf.data.source import Source, Split
 from shufflenet_tf.errors import UserError
 
+NONE = "_none"  # a folder of photos of none of the classes
 _TEST_NAMES = ("test", "val", "validation", "valid")
 
 
@@ -28,6 +29,7 @@ def open_folder(
     """Opens a folder of photos in one of two layouts.
 
     PATH/train/<class>/* with PATH/test/<class>/* (or val, validation, valid); or PATH/<class>/*, which is split here.
+    Photos of none of the classes may lie in PATH/_none, or beside the classes; they are not learned.
     JPEG, PNG, WebP, BMP and GIF files (the first frame) at any depth inside a class count, whatever their extension.
     Every one is decoded once; those that fail are skipped and reported. Labels are the sorted names of class folders.
     A photo's side of the split depends only on its class, its name and the seed, so that it stays there when photos
@@ -59,7 +61,10 @@ def open_folder(
         raise UserError(f"{train} has one class only, {labels[0]}: add a folder for at least one other class")
     for side in files.keys() - {"train"}:
         _check_same_classes(train, sides[side], files["train"], files[side])
-    photos = check_photos([file for classes in files.values() for names in classes.values() for file in names], strict, log)
+    none = [file for folder in sorted({root, *sides.values()}) for file in _none_files(folder)]
+    photos = check_photos(
+        [file for classes in files.values() for names in classes.values() for file in names] + none, strict, log
+    )
     usable = {
         side: {label: [photos[file] for file in names if file in photos] for label, names in classes.items()}
         for side, classes in files.items()
@@ -74,6 +79,8 @@ def open_folder(
         # Another key, as the lowest ranks by the first one are in the test split.
         usable["train"], usable["validation"] = divide(usable["train"], train, f"validation/{seed}", validation, least=0)
     splits = {side: split_of(classes, strict, log) for side, classes in usable.items() if any(classes.values())}
+    if unknown := [photos[file] for file in none if file in photos]:
+        splits["none"] = split_of({NONE: unknown}, strict, log)
     return Source(root.resolve().name, labels, **splits)
 
 
@@ -91,6 +98,15 @@ def open_unlabelled(path: str | os.PathLike, *, strict: bool = False, log: Calla
     return split_of({"": usable}, strict, log)
 
 
+def _none_files(folder: pathlib.Path) -> list[str]:
+    """Sorted paths of the photos of none of the classes in a folder of classes."""
+    return sorted(file for entry in folders(folder) if _is_none(entry) for file in walk(entry))
+
+
+def _is_none(folder: pathlib.Path) -> bool:
+    return folder.name.lower() == NONE
+
+
 def _check_is_folder(root: pathlib.Path) -> None:
     if os.path.isdir(root):
         return
@@ -104,7 +120,7 @@ def _check_is_folder(root: pathlib.Path) -> None:
 
 def _split_folders(root: pathlib.Path, log: Callable[[str], None]) -> dict[str, pathlib.Path]:
     """The folders of classes by side: train, which is to be split where it is alone, test, and validation."""
-    named = {folder.name.lower(): folder for folder in folders(root)}
+    named = {folder.name.lower(): folder for folder in folders(root) if not _is_none(folder)}
     train = named.get("train")
     tests = [named[name] for name in _TEST_NAMES if name in named]
     if train and tests:
@@ -126,7 +142,7 @@ def _split_folders(root: pathlib.Path, log: Callable[[str], None]) -> dict[str, 
 def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str, list[str]]:
     """{class: sorted paths of all its files}, classes sorted."""
     ignored: list[pathlib.Path] = []
-    found = [entry for entry in entries(folder, ignored.append) if os.path.isdir(entry)]
+    found = [entry for entry in entries(folder, ignored.append) if os.path.isdir(entry) and not _is_none(entry)]
     names = {entry.name for entry in found}
     copies: list[pathlib.Path] = []
 

@@ -57,6 +57,7 @@ class Source:
       spec: what `open_source` opened it by.
       unlabelled: photos that only a teacher's answers are learnt from; None: there are none.
       validation: part of the training images, which `train` then lacks, to choose the best epoch on; None: none was wanted.
+      none: images of none of the classes, whose labels mean nothing; None: there are none.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Source:
     test: Split
     spec: str = ""
     validation: Split | None = None
+    none: Split | None = None
     unlabelled: Split | None = None
 
     @property

@@ -94,7 +94,8 @@ def train(
     progress = fit(model, source, settings, plan.augmentation, folder, strategy, deadline)
     if run_options.mixed_precision != "none":
         model = _in_float32(model, arguments)
-    print(f"\n{write_report(model, source, progress, folder, settings.batch_size, run_options.saved_model).text_table()}")
+    rest = (settings.batch_size, run_options.saved_model, run_options.coverage)
+    print(f"\n{write_report(model, source, progress, folder, *rest)}")
     _write_flags(plan, progress, folder)
     return loading.Bundle(model, tuple(source.labels), model.preprocessing)
 
@@ -175,7 +176,8 @@ def _folder(run: RunOptions) -> pathlib.Path:
 
 def _remove_run(folder: pathlib.Path) -> None:
     """Removes the files that a run writes, and nothing else."""
-    for name in (checkpoints.NAME, checkpoints.HISTORY, BEST, loading.MODEL, "labels.txt", "metrics.json", FLAGS):
+    names = (checkpoints.NAME, checkpoints.HISTORY, BEST, loading.MODEL, "labels.txt", "metrics.json", "reliability.png", FLAGS)
+    for name in names:
         (folder / name).unlink(missing_ok=True)
     for name in ("tensorboard", "saved_model"):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -125,6 +125,9 @@ class RunOptions:
     deterministic: bool = option(False, "Equal weights to the last bit for equal flags, also after an interruption.")
     strategy: str = option("none", "mirrored: all GPUs of this machine.", choices=["none", "mirrored"])
     mixed_precision: str = option("none", "Type of the activations in training.", choices=["none", "float16", "bfloat16"])
+    coverage: float = option(
+        0.95, 'Share of the validation images that is to be answered; to the rest, the answer is "not sure"; 1: all.', 0.5, 1
+    )
     saved_model: bool = option(True, "Write a SavedModel besides the Keras file.")
 
     def __post_init__(self):
