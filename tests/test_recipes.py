@@ -30,7 +30,7 @@ NAMES = sorted(path.stem for path in RECIPES.glob("*.flags"))
 IMAGENET = 1_281_167  # training images
 # The papers' learning rate is for batches of 1024.
 SMALL = "--steps=2 --steps_per_epoch=2 --warmup_steps=0 --learning_rate=1e-3 --batch_size=4 --image_size=32 --notensorboard"
-REPORT = types.SimpleNamespace(text_table=lambda: "")
+REPORT = ""
 RUN = [
     "cifar10",
     "megvii_shufflenet_v1_0.5x_g3",
