@@ -8,7 +8,6 @@ the others would run the same code.
 import json
 import pathlib
 import re
-import types
 
 import numpy as np
 import pytest

@@ -23,6 +23,7 @@ def open_folder(
     seed: int = 0,
     test_fraction: float = 0.2,
     validation: float = 0.0,
+    fold: tuple[int, int] | None = None,
     strict: bool = False,
     log: Callable[[str], None] = print,
 ) -> Source:
@@ -41,6 +42,8 @@ def open_folder(
       test_fraction: share of each class's photos to test on, between 0 and 1, where the folder has no split of its own.
       validation: share of each class's training photos to set aside for validation; 0: none. Where PATH has a folder for that
         besides its test folder, all photos in it are taken instead.
+      fold: (number, folds) for cross-validation: the photos to train on are divided into so many folds, and the one of this
+        number, from 1, is tested on; None: no cross-validation. Photos in PATH/test are left out.
       strict: refuse the folder if any file in it is unusable, rather than skip the file.
       log: called with each line of progress and of what was skipped.
 
@@ -62,22 +65,10 @@ def open_folder(
     for side in files.keys() - {"train"}:
         _check_same_classes(train, sides[side], files["train"], files[side])
     none = [file for folder in sorted({root, *sides.values()}) for file in _none_files(folder)]
-    photos = check_photos(
-        [file for classes in files.values() for names in classes.values() for file in names] + none, strict, log
-    )
-    usable = {
-        side: {label: [photos[file] for file in names if file in photos] for label, names in classes.items()}
-        for side, classes in files.items()
-    }
-    for side, classes in usable.items():
-        for label, kept in classes.items():
-            if not kept:
-                raise UserError(f"Class folder {sides[side] / label} has no usable image: add images or remove the folder")
-    if "test" not in usable:
-        usable["train"], usable["test"] = divide(usable["train"], train, f"{seed}", test_fraction)
-    if validation and "validation" not in usable:
-        # Another key, as the lowest ranks by the first one are in the test split.
-        usable["train"], usable["validation"] = divide(usable["train"], train, f"validation/{seed}", validation, least=0)
+    named = [file for classes in files.values() for names in classes.values() for file in names]
+    photos = check_photos(named + none, strict, log)
+    usable = {side: _usable(classes, photos, sides[side]) for side, classes in files.items()}
+    _complete(usable, train, seed, test_fraction, validation, fold)
     splits = {side: split_of(classes, strict, log) for side, classes in usable.items() if any(classes.values())}
     if unknown := [photos[file] for file in none if file in photos]:
         splits["none"] = split_of({NONE: unknown}, strict, log)
@@ -96,6 +87,34 @@ def open_unlabelled(path: str | os.PathLike, *, strict: bool = False, log: Calla
     if not usable:
         raise UserError(f"{root} has no usable photo: give a folder with photos like those to be classified.")
     return split_of({"": usable}, strict, log)
+
+
+def _usable(
+    classes: dict[str, list[str]], photos: dict[str, CheckedPhoto], folder: pathlib.Path
+) -> dict[str, list[CheckedPhoto]]:
+    usable = {label: [photos[file] for file in names if file in photos] for label, names in classes.items()}
+    for label, kept in usable.items():
+        if not kept:
+            raise UserError(f"Class folder {folder / label} has no usable image: add images or remove the folder")
+    return usable
+
+
+def _complete(
+    usable: dict[str, dict[str, list[CheckedPhoto]]],
+    folder: pathlib.Path,
+    seed: int,
+    test_fraction: float,
+    validation: float,
+    fold: tuple[int, int] | None,
+) -> None:
+    """Takes the sides that have no folder of their own from those to train on, which are in `folder`."""
+    if fold:
+        usable["train"], usable["test"] = _fold(usable["train"], folder, f"{seed}", *fold)
+    elif "test" not in usable:
+        usable["train"], usable["test"] = divide(usable["train"], folder, f"{seed}", test_fraction)
+    if validation and "validation" not in usable:
+        # Another key, as the lowest ranks by the first one are in the test split.
+        usable["train"], usable["validation"] = divide(usable["train"], folder, f"validation/{seed}", validation, least=0)
 
 
 def _none_files(folder: pathlib.Path) -> list[str]:
@@ -238,6 +257,21 @@ def divide(
         order = sorted(photos, key=rank.get)
         count = sum(rank[photo] < fraction for photo in photos)
         chosen = set(order[: min(max(count, 1), len(photos) - 1)]) if least or len(photos) > 2 else set()
+        staying[label] = [photo for photo in photos if photo not in chosen]
+        aside[label] = [photo for photo in photos if photo in chosen]
+    return staying, aside
+
+
+def _fold(
+    classes: dict[str, list[CheckedPhoto]], folder: pathlib.Path, key: str, number: int, folds: int
+) -> tuple[dict[str, list[CheckedPhoto]], dict[str, list[CheckedPhoto]]]:
+    """Splits each class like `divide`, but so that each photo is set aside in exactly one of the folds."""
+    staying, aside = {}, {}
+    for label, photos in classes.items():
+        if len(photos) < 2:
+            raise UserError(f"Class {label} has one usable image: it needs at least two, one to train and one to test on")
+        order = sorted(photos, key=lambda photo: _rank(os.path.relpath(photo.path, folder), key))
+        chosen = set(order[number - 1 :: folds])
         staying[label] = [photo for photo in photos if photo not in chosen]
         aside[label] = [photo for photo in photos if photo in chosen]
     return staying, aside

@@ -27,6 +27,8 @@ def choose_threshold(scores: np.ndarray, coverage: float, unknown: np.ndarray | 
     places = [0.0] + [(order[i - 1] + order[i]) / 2 for i in range(1, min(refused, len(order) - 1) + 1)]
     if unknown is None or not len(unknown):
         return float(min(places[-1], HIGHEST))
+    below = unknown[unknown < order[0]]
+    places.append((order[0] + (below.max() if len(below) else 0.0)) / 2)  # which refuses no known photo
     gains = [np.mean(unknown < place) - np.mean(order < place) for place in places]
     best = max(range(len(places)), key=lambda i: (gains[i], i))
     return float(min(places[best], HIGHEST))

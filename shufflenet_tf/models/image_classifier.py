@@ -84,25 +84,22 @@ class ImageClassifier(tf.keras.Model):
             if include_top and not new_classifier:
                 labels = labels or checkpoint.labels
                 certainty = certainty or (checkpoint.config or {}).get("certainty")
-        if classes is None:
-            classes = (checkpoint and checkpoint.classes) or imagenet.CLASSES
+        classes = (checkpoint and checkpoint.classes) or imagenet.CLASSES if classes is None else classes
         wiring = Wiring.of(wiring or self.default_wiring)
         input_shape = self._checked_shape(input_shape)
-        labels = list(labels) if labels is not None else None
         _check_head(include_top, pooling, classes, labels)
         inputs = tf.keras.Input(input_shape, name="image")
         maps = dict(trunk(inputs, wiring))
         x = maps.pop("features") if "features" in maps else maps[max(maps)]
         x = _pooled(x, pooling, pool if include_top else None, include_top)
         if include_top:
-            x = head(x) if head else x
-            x = classifier(classes)(x) if classifier else _dense(classes, wiring)(x)
-            if classifier_activation is not None:
-                x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
+            x = (classifier(classes) if classifier else _dense(classes, wiring))(head(x) if head else x)
+        if include_top and classifier_activation is not None:
+            x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
         super().__init__(inputs, x, name=name or network)
         self.network = network
         self.stages = {f"stride{stride}": tensor for stride, tensor in maps.items()}
-        self.labels = labels
+        self.labels = None if labels is None else list(labels)
         self.preprocessing = Preprocessing.of(preprocessing)
         self.certainty = Certainty.of(certainty)
         self._config = {
@@ -198,7 +195,7 @@ def _pooled(x, pooling: str | None, pool: Callable[[], tf.keras.layers.Layer] | 
     return tf.keras.layers.GlobalMaxPooling2D(name="gmp")(x) if pooling == "max" else x
 
 
-def _check_head(include_top: bool, pooling: str | None, classes: int, labels: list[str] | None) -> None:
+def _check_head(include_top: bool, pooling: str | None, classes: int, labels: Sequence[str] | None) -> None:
     if pooling not in (None, "avg", "max"):
         raise UserError(f"Pooling {pooling!r} is unknown: use None, 'avg' or 'max'.")
     if include_top and classes < 1:

@@ -73,12 +73,7 @@ def write_report(
     _write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     pictures.training_curves(progress.history, folder / "training.png")
     pictures.confusion(evaluation.confusion, source.labels, folder / "confusion.png")
-    wrong = worst_mistakes(probabilities, targets)
-    predicted = probabilities[wrong].argmax(-1)
-    images = _images(source, network, wrong)
-    pictures.mistakes(
-        images, targets[wrong], predicted, probabilities[wrong, predicted], source.labels, folder / "mistakes.png"
-    )
+    _draw_mistakes(network, source, probabilities, targets, folder / "mistakes.png")
     if certainty:
         certainty.draw(folder / "reliability.png")
     return f"{evaluation.text_table()}\n{certainty.text() if certainty else none_text(source)}"
@@ -88,6 +83,15 @@ def kept(progress: Progress) -> str:
     """Returns which epoch's weights a run has kept, and why."""
     why = "the last one" if progress.best < 0 else "the best one on the validation images"
     return f"those of epoch {progress.best_epoch}, {why}"
+
+
+def _draw_mistakes(
+    network: ImageClassifier, source: Source, probabilities: np.ndarray, targets: np.ndarray, path: pathlib.Path
+) -> None:
+    wrong = worst_mistakes(probabilities, targets)
+    predicted = probabilities[wrong].argmax(-1)
+    images = _images(source, network, wrong)
+    pictures.mistakes(images, targets[wrong], predicted, probabilities[wrong, predicted], source.labels, path)
 
 
 def _images(source: Source, network: ImageClassifier, indices: np.ndarray) -> np.ndarray:

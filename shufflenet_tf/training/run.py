@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import shutil
@@ -21,6 +22,7 @@ from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.seeds import fold
 from shufflenet_tf.training import checkpoint as checkpoints
+from shufflenet_tf.training import folds
 from shufflenet_tf.training.callbacks import BEST
 from shufflenet_tf.training.fit import fit
 from shufflenet_tf.training.plan import Plan, Size, settle
@@ -97,6 +99,9 @@ def train(
     rest = (settings.batch_size, run_options.saved_model, run_options.coverage)
     print(f"\n{write_report(model, source, progress, folder, *rest)}")
     _write_flags(plan, progress, folder)
+    if run_options.folds:
+        alike = {**given, "image_size": image_size, "folds": 0, "saved_model": False}
+        print(f"\n{folds.cross_validate(functools.partial(train, dataset, **alike), folder, run_options.folds)}")
     return loading.Bundle(model, tuple(source.labels), model.preprocessing)
 
 

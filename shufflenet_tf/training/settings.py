@@ -128,6 +128,8 @@ class RunOptions:
     coverage: float = option(
         0.95, 'Share of the validation images that is to be answered; to the rest, the answer is "not sure"; 1: all.', 0.5, 1
     )
+    folds: int = option(0, "Cross-validation: also train this many models, each tested on its own part of the photos.", 0, 100)
+    fold: str = ""  # the one of a run of cross-validation, such as "1/5"
     saved_model: bool = option(True, "Write a SavedModel besides the Keras file.")
 
     def __post_init__(self):
