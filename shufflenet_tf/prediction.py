@@ -72,8 +72,8 @@ def classify_photos(
                 raise UserError(f"{os.fspath(path)} can't be read ({image}): give JPEG, PNG, WebP, BMP or GIF files.")
         for row in probabilities(bundle, np.stack([image for _, image in batch]), name):
             indices = imagenet.likeliest(row, top).tolist()
-            top = [(labels[index], float(row[index]), index) for index in indices]
-            results.append([Prediction(*one, sure=one[1] >= threshold) for one in top])
+            likeliest = [(labels[index], float(row[index]), index) for index in indices]
+            results.append([Prediction(*one, sure=one[1] >= threshold) for one in likeliest])
     return results
 
 

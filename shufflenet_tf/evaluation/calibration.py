@@ -42,10 +42,20 @@ def reliability(probabilities: np.ndarray, targets: np.ndarray, bins: int = CALI
     Args:
       probabilities: float [N, C], N at least 1.
       targets: int [N], the true classes.
+      bins: see `reliability_of`.
+    """
+    return reliability_of(probabilities.max(axis=1), probabilities.argmax(axis=1) == targets, bins)
+
+
+def reliability_of(confidence: np.ndarray, right: np.ndarray, bins: int = CALIBRATION_BINS) -> Reliability:
+    """Compares confidence with accuracy.
+
+    Args:
+      confidence: float [N], probabilities of the likeliest classes, N at least 1.
+      right: bool [N], whether these are the true ones.
       bins: number of bins of equal width; they are (lower, upper], and a confidence of 0 counts into the first.
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == targets
+    confidence = confidence.astype(np.float64)
     places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     counts = np.bincount(places, minlength=bins)
     sums = [np.bincount(places, weights=values, minlength=bins) for values in (confidence, right)]

@@ -28,11 +28,11 @@ def wilson(right: int, total: int, z: float = Z95) -> tuple[float, float]:
 
 
 def with_interval(right: int, total: int, digits: int = 1) -> str:
-    """Returns a share with its interval, such as "95.8 % (92.5 to 97.7)"; empty where there are no photos."""
+    """Returns a share with its interval, such as "95.8% (92.5 to 97.7)"; empty where there are no photos."""
     if not total:
         return ""
     low, high = wilson(right, total)
-    return f"{100 * right / total:.{digits}f} % ({100 * low:.{digits}f} to {100 * high:.{digits}f})"
+    return f"{100 * right / total:.{digits}f}% ({100 * low:.{digits}f} to {100 * high:.{digits}f})"
 
 
 def of_share(share: float | None, total: int, digits: int = 1) -> str:

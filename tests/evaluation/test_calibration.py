@@ -88,5 +88,5 @@ def test_what_a_threshold_does():
     result = Refusal.of(0.6, known, np.array([0, 0, 1, 0]), np.array([[0.5, 0.5], [0.1, 0.9]]))
     assert (result.known, result.sure, result.right, result.unknown, result.refused) == (4, 3, 2, 2, 1)
     assert result.to_json()["coverage"]["share"] == 0.75
-    assert "75.0 %" in result.text() and "of 2 photos of none of the classes, 50.0 %" in result.text()
+    assert "75.0%" in result.text() and "of 2 photos of none of the classes, 50.0%" in result.text()
     assert Refusal.of(0.95, known, np.zeros(4, int)).to_json()["accuracy_of_sure"] is None

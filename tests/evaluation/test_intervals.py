@@ -25,8 +25,8 @@ def test_nothing_is_known_without_photos():
 
 
 def test_as_people_read_it():
-    assert with_interval(230, 240) == of_share(230 / 240, 240) == "95.8 % (92.5 to 97.7)"
-    assert with_interval(230, 240, 2) == "95.83 % (92.50 to 97.72)"
+    assert with_interval(230, 240) == of_share(230 / 240, 240) == "95.8% (92.5 to 97.7)"
+    assert with_interval(230, 240, 2) == "95.83% (92.50 to 97.72)"
 
 
 def test_mean_and_spread():

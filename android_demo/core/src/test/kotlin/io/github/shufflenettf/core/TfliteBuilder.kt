@@ -45,7 +45,7 @@ internal object TfliteBuilder {
     }
 
     private fun metadata(threshold: Float): ByteArray {
-        val units = listOf(mapOf(0 to 1.toByte(), 1 to emptyMap()), mapOf(0 to 3.toByte(), 1 to mapOf(0 to threshold)))
+        val units = listOf(mapOf(0 to 1.toByte(), 1 to emptyMap<Int, Any>()), mapOf(0 to 3.toByte(), 1 to mapOf(0 to threshold)))
         return Flat().file(mapOf(3 to listOf(mapOf(3 to listOf(mapOf(4 to units))))))
     }
 
