@@ -17,6 +17,7 @@ class Certainty:
         None: every answer counts.
       coverage: share of known photos that was to reach it.
       images: number of validation photos that all this was measured on.
+      shrinkage: of the covariance, where the classifier was recomputed from the classes' features; None: it is as trained.
 
     Raises:
       UserError: a value out of range.
@@ -26,6 +27,7 @@ class Certainty:
     threshold: float | None = None
     coverage: float | None = None
     images: int = 0
+    shrinkage: float | None = None
 
     def __post_init__(self):
         if not self.temperature > 0:

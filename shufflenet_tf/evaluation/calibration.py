@@ -73,6 +73,11 @@ def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> float:
       probabilities: float [N, C] of photos that the model was not trained on.
       targets: int [N], their true classes.
     """
+    return calibrated(probabilities, targets)[0]
+
+
+def calibrated(probabilities: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    """Returns `fit_temperature`'s temperature, and the loss in nats with it; see there."""
     from scipy.optimize import minimize_scalar
 
     logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST))  # less a constant of each photo
@@ -87,11 +92,16 @@ def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> float:
         return float((np.log(np.exp(scaled).sum(axis=1)) - (wanted * scaled).sum(axis=1)).mean())
 
     found = minimize_scalar(loss, bounds=(np.log(_LEAST), np.log(_MOST)), method="bounded")
-    return float(np.exp(found.x)) if loss(found.x) < loss(0.0) else 1.0
+    return (float(np.exp(found.x)), float(found.fun)) if found.fun < loss(0.0) else (1.0, loss(0.0))
 
 
 def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Returns the probabilities, float32 [N, C], that the same logits give when they are divided by a temperature."""
     logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST)) / temperature
+    return softmax(logits).astype(np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities [N, C] of logits [N, C]."""
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -16,6 +16,7 @@ from shufflenet_tf.evaluation.calibration import Reliability, at_temperature, fi
 from shufflenet_tf.evaluation.rejection import Refusal, choose_threshold
 from shufflenet_tf.evaluation.reliability_picture import draw
 from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
+from shufflenet_tf.training.discriminant import refit
 
 FEWEST = 20  # validation photos: of fewer, 5 % are less than one
 _FEWEST_UNKNOWN = 10
@@ -24,7 +25,8 @@ _FEWEST_UNKNOWN = 10
 def calibrate(network: ImageClassifier, source: Source, coverage: float, batch_size: int = 64) -> Certainty | None:
     """Divides the logits of `network` by a temperature, chooses the threshold of sure answers, and leaves both in it.
 
-    The classifier's weights are divided, so that whatever is made of the network is calibrated too.
+    First, the classifier is recomputed where that is better; see `discriminant`. Its weights are divided, so that whatever is
+    made of the network is calibrated too.
 
     Args:
       network: trained; its `certainty` is set.
@@ -38,6 +40,7 @@ def calibrate(network: ImageClassifier, source: Source, coverage: float, batch_s
     network.certainty = None
     if source.validation is None or source.validation.size < FEWEST:
         return None
+    shrinkage = refit(network, source, batch_size)
     probabilities, targets = predict(network, source.validation, batch_size)
     temperature = fit_temperature(probabilities, targets)
     divide_logits(network, temperature)
@@ -46,7 +49,7 @@ def calibrate(network: ImageClassifier, source: Source, coverage: float, batch_s
         unknown, _ = unknown_probabilities(network, source, batch_size)
         scores = at_temperature(probabilities, temperature).max(axis=1)
         threshold = choose_threshold(scores, coverage, None if unknown is None else unknown.max(axis=1))
-    network.certainty = Certainty(temperature, threshold, coverage if coverage < 1 else None, len(targets))
+    network.certainty = Certainty(temperature, threshold, coverage if coverage < 1 else None, len(targets), shrinkage)
     return network.certainty
 
 
@@ -127,8 +130,9 @@ class CertaintyReport:
 
     def text(self) -> str:
         """Returns a few lines for a terminal."""
+        how = "classifier recomputed from the features of the classes; " if self.certainty.shrinkage else ""
         lines = [
-            f"calibrated on {self.certainty.images:,} validation photos: temperature {self.certainty.temperature:.2f}, "
+            f"{how}calibrated on {self.certainty.images:,} validation photos: temperature {self.certainty.temperature:.2f}, "
             f"calibration error on the test photos {self.before.error:.1%} before and {self.after.error:.1%} now"
         ]
         return "\n".join([*lines, *([self.refusal.text()] if self.refusal else [])])

@@ -13,6 +13,7 @@ from shufflenet_tf.data import Source, Split
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.evaluation.calibration import at_temperature
 from shufflenet_tf.models import v2
+from shufflenet_tf.training import discriminant
 from shufflenet_tf.training.certainty import CertaintyReport, calibrate, divide_logits, none_text, predict
 from shufflenet_tf.weights import canonical
 
@@ -27,17 +28,20 @@ def shallow():
         yield
 
 
-def split(count: int, seed: int) -> Split:
-    """Random pictures with random labels."""
+def split(count: int, seed: int, colours: bool = False) -> Split:
+    """Random pictures with random labels, which their colours may tell."""
     random = np.random.default_rng(seed)
-    images = [tf.io.encode_png(random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)).numpy() for _ in range(count)]
-    columns = {"image": images, "label": random.integers(0, 3, count), "orientation": np.ones(count, np.int32)}
+    labels, pixels = random.integers(0, 3, count), random.integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
+    if colours:
+        pixels[np.arange(count), :, :, labels] //= 4
+    images = [tf.io.encode_png(image).numpy() for image in pixels]
+    columns = {"image": images, "label": labels, "orientation": np.ones(count, np.int32)}
     return Split(count, lambda _: tf.data.Dataset.from_tensor_slices(columns))
 
 
 @pytest.fixture(scope="module")
 def source():
-    return Source("noise", LABELS, split(3, 0), split(24, 1), validation=split(30, 2), none=split(12, 3))
+    return Source("noise", LABELS, split(1, 0), split(24, 1), validation=split(30, 2), none=split(12, 3))
 
 
 def network():
@@ -112,6 +116,22 @@ def test_a_file_from_before(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.keras") as file:
         assert b"certainty" not in file.read("config.json")
     assert st.load(tmp_path / "model.keras").threshold is None
+
+
+@pytest.mark.parametrize("wiring", ["tensorpack", "megvii"])  # with and without a bias
+def test_a_classifier_that_is_no_good_is_recomputed(wiring):
+    """Photos of three colours, and a classifier of random weights."""
+    model = st.create_model("shufflenet_v2_0.5x", input_shape=(SIDE, SIDE, 3), classes=3, labels=LABELS, wiring=wiring)
+    assert model.get_layer("linear").use_bias == (wiring == "tensorpack")
+    coloured = [split(count, seed, colours=True) for count, seed in ((30, 6), (30, 7), (30, 8))]
+    source = Source("colours", LABELS, coloured[0], coloured[1], validation=coloured[2])
+    certainty = calibrate(model, source, 0.9)
+    probabilities, targets = predict(model, source.test)
+    assert certainty.shrinkage in discriminant.SHRINKAGES
+    assert np.mean(probabilities.argmax(axis=1) == targets) > 0.9
+    weights = model.get_layer("linear").get_weights()
+    assert discriminant.refit(model, Source("few", LABELS, split(1, 0), split(1, 0), validation=split(30, 2))) is None
+    assert all(map(np.array_equal, weights, model.get_layer("linear").get_weights()))
 
 
 @pytest.mark.parametrize("name", ["squeezenet_1.1", "shufflenet_v1_0.25x_g3"])
