@@ -33,11 +33,11 @@ def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> flo
     if not isinstance(layer, tf.keras.layers.Dense):
         return None
     drawn = Split(min(source.train.size, _MOST), lambda _: source.train.examples(0).take(_MOST))
-    features, classes = _features(network, drawn, batch_size)
+    features, classes = features_of(network, drawn, batch_size)
     counts = np.bincount(classes, minlength=layer.units)
     if counts.min() < 2:
         return None
-    seen, targets = _features(network, source.validation, batch_size)
+    seen, targets = features_of(network, source.validation, batch_size)
     candidates: dict[float | None, Weights] = {None: layer.get_weights()}
     candidates |= {shrinkage: _discriminants(features, classes, shrinkage, layer.use_bias) for shrinkage in SHRINKAGES}
     losses = {key: calibrated(softmax(_logits(seen, weights)), targets)[1] for key, weights in candidates.items()}
@@ -46,7 +46,7 @@ def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> flo
     return best
 
 
-def _features(network: ImageClassifier, split: Split, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def features_of(network: ImageClassifier, split: Split, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
     """Returns what the classifier is fed, float64 [N, D], and class indices [N]."""
     body = tf.keras.Model(network.input, network.get_layer(CLASSIFIER).input)
     infer = tf.function(body, reduce_retracing=True)
