@@ -25,7 +25,7 @@ import train_main
 from shufflenet_tf import cli
 from shufflenet_tf.data import open_source, photos
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.evaluation.calibration import at_temperature, calibrated, softmax
+from shufflenet_tf.evaluation.calibration import at_temperature, fit_temperature, softmax
 from shufflenet_tf.models.image_classifier import CLASSIFIER
 from shufflenet_tf.training.callbacks import BEST
 from shufflenet_tf.training.discriminant import features_of
@@ -70,7 +70,7 @@ def scores(run: pathlib.Path, dataset: pathlib.Path, unknown: Sequence[pathlib.P
     found = {"maximum probability": [softmax(logits(side)).max(axis=1) for side in sides]}  # as the model is used
     canonical.load(network, run / BEST)  # which has the classifier as it was trained
     trained = [softmax(logits(side)) for side in sides]
-    temperature, _ = calibrated(trained[0], targets)
+    temperature = fit_temperature(trained[0], targets)
     found["... of the trained classifier, calibrated"] = [at_temperature(side, temperature).max(axis=1) for side in trained]
     found["... and not calibrated"] = [side.max(axis=1) for side in trained]
     found["energy"] = [np.log(np.exp(logits(side)).sum(axis=1)) for side in sides]
@@ -106,9 +106,7 @@ def main(arguments: list[str]) -> None:
         unknown = [path for side in ("train", "test") for path in photos.find(dataset / side / label)]
         for name, sides in scores(run, others, unknown).items():
             results.setdefault(name, []).append(measure(*sides))
-    print(
-        f"\n| score, means of {len(labels)} | refused | test photos answered | refused where 95 % are | by class |\n|{'---|' * 5}"
-    )
+    print("\n| score | refused | test photos answered | refused where 95 % are | of each class |\n|---|---|---|---|---|")
     for name, rows in results.items():
         refused, answered, fair = np.mean(rows, axis=0)
         each = ", ".join(f"{label} {row[2]:.0%}" for label, row in zip(labels, rows, strict=True))

@@ -6,7 +6,7 @@ import numpy as np
 
 CALIBRATION_BINS = 15  # as in Guo et al.
 _LEAST, _MOST = 0.05, 20.0  # temperatures; beyond them, the photos that they are fitted on tell nothing
-_SMALLEST = 1e-30  # probability; float32 holds it, also where a softmax has rounded to zero
+SMALLEST = 1e-30  # probability; float32 holds it, also where a softmax has rounded to zero
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +73,9 @@ def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> float:
       probabilities: float [N, C] of photos that the model was not trained on.
       targets: int [N], their true classes.
     """
-    return calibrated(probabilities, targets)[0]
-
-
-def calibrated(probabilities: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    """Returns `fit_temperature`'s temperature, and the loss in nats with it; see there."""
     from scipy.optimize import minimize_scalar
 
-    logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST))  # less a constant of each photo
+    logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST))  # less a constant of each photo
     count, classes = logits.shape
     doubt = 1 / (count + 2)
     wanted = np.full((count, classes), doubt / max(classes - 1, 1))
@@ -92,12 +87,12 @@ def calibrated(probabilities: np.ndarray, targets: np.ndarray) -> tuple[float, f
         return float((np.log(np.exp(scaled).sum(axis=1)) - (wanted * scaled).sum(axis=1)).mean())
 
     found = minimize_scalar(loss, bounds=(np.log(_LEAST), np.log(_MOST)), method="bounded")
-    return (float(np.exp(found.x)), float(found.fun)) if found.fun < loss(0.0) else (1.0, loss(0.0))
+    return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
 
 
 def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Returns the probabilities, float32 [N, C], that the same logits give when they are divided by a temperature."""
-    logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST)) / temperature
+    logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST)) / temperature
     return softmax(logits).astype(np.float32)
 
 

@@ -127,7 +127,7 @@ def test_a_classifier_that_is_no_good_is_recomputed(wiring):
     source = Source("colours", LABELS, coloured[0], coloured[1], validation=coloured[2])
     certainty = calibrate(model, source, 0.9)
     probabilities, targets = predict(model, source.test)
-    assert certainty.shrinkage in discriminant.SHRINKAGES
+    assert certainty.shrinkage == discriminant.SHRINKAGE
     assert np.mean(probabilities.argmax(axis=1) == targets) > 0.9
     weights = model.get_layer("linear").get_weights()
     assert discriminant.refit(model, Source("few", LABELS, split(1, 0), split(1, 0), validation=split(30, 2))) is None
