@@ -10,6 +10,7 @@ threshold that 95 % of the test photos reach.
 
 import os
 import pathlib
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -21,7 +22,6 @@ import tensorflow as tf
 from absl import flags
 
 import shufflenet_tf as st
-import train_main
 from shufflenet_tf import cli
 from shufflenet_tf.data import open_source, photos
 from shufflenet_tf.errors import UserError
@@ -101,7 +101,8 @@ def main(arguments: list[str]) -> None:
         others, run = leave_out(dataset, label, output / "photos" / label), output / label
         given = (f"--dataset=folder:{others}", f"--weights={FLAGS.weights}", f"--output={run}", f"--validation={VALIDATION}")
         recipe = f"--flagfile={ROOT / 'recipes/finetune_photos.flags'}"
-        if train_main.run(["train_main.py", recipe, *given, "--nosaved_model", "--notensorboard"]):
+        program = [sys.executable, str(ROOT / "train_main.py"), recipe, *given, "--nosaved_model", "--notensorboard"]
+        if subprocess.run(program).returncode:
             raise UserError(f"The training without {label} failed: see above.")
         unknown = [path for side in ("train", "test") for path in photos.find(dataset / side / label)]
         for name, sides in scores(run, others, unknown).items():
