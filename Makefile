@@ -1,7 +1,7 @@
 # Commands for a checkout; `make` lists them. All of them run in the virtual environment .venv, made on first use.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo android install test test-all test-processors lint benchmark fuzz clean
+.PHONY: help demo photos android install test test-all test-processors lint benchmark fuzz clean
 PYTHON ?= python3
 PYTEST := -m pytest -n 2 --dist=worksteal
 RUN := .venv/bin/python
@@ -14,6 +14,10 @@ help: ## List these commands
 
 demo: .venv/installed ## Train ShuffleNetV2 on drawn signs, some four minutes; leaves model and pictures in runs/v2
 	@$(RUN) train_main.py --flagfile=v2.flags
+
+photos: .venv/installed ## Train on your own photos, PHOTOS=PATH/<class>/*.jpg, and export for phones; FLAGS="--minutes=10 ..." adds flags
+	@[[ -n "$(PHOTOS)" ]] || { echo "Which photos? Give the folder that holds a folder of each class: make photos PHOTOS=PATH" >&2; exit 2; }
+	@$(RUN) train_main.py --flagfile=recipes/photos.flags "--dataset=folder:$(PHOTOS)" $(FLAGS)
 
 android: .venv/installed ## Make the Android app from what was trained, or MODEL=file.tflite; leaves android_demo/app-debug.apk
 	@if [[ -z "$(MODEL)" ]] && ! compgen -G 'runs/*/export/model_int8.tflite' >/dev/null; then \

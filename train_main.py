@@ -3,11 +3,9 @@
 Try it (ten classes of drawn signs, drawn by the program, a few minutes on a laptop):
   python train_main.py --flagfile=v2.flags
 
-Your own photos, one folder a class (PATH/train/<class>/*.jpg and PATH/test/..., or just PATH/<class>/*.jpg):
-  python train_main.py --flagfile=v2.flags --dataset=folder:PATH --output=runs/photos
-
-Better and sooner with few photos: start with weights that have seen ImageNet (or your own, --weights=FILE):
-  python train_main.py --flagfile=recipes/finetune_photos.flags --dataset=folder:PATH
+Your own photos, one folder a class (PATH/train/<class>/*.jpg and PATH/test/..., or just PATH/<class>/*.jpg): all settings
+are chosen for them, and the model is exported for phones (`make photos PHOTOS=PATH` is the same):
+  python train_main.py --flagfile=recipes/photos.flags --dataset=folder:PATH
 
 Anything in TensorFlow Datasets, and the papers' own recipes:
   python train_main.py --dataset=tfds:cifar10 --image_size=32
@@ -21,8 +19,11 @@ saved_model/, labels.txt, metrics.json, history.csv, training.png, confusion.png
 On x86 processors, oneDNN's kernels are turned on, which make a step faster; TF_ENABLE_ONEDNN_OPTS=0 in front turns them off.
 """
 
+import importlib.util
+import json
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -31,28 +32,34 @@ from absl import flags
 import shufflenet_tf as st
 from shufflenet_tf import cli, options
 from shufflenet_tf.data.augment import Augmentation
-from shufflenet_tf.training.run import checked_size
+from shufflenet_tf.errors import UserError
 from shufflenet_tf.training.settings import RunOptions, Settings
 
 FLAGS = cli.flag_values()
 cli.heading(FLAGS, "Network")
-options.define(FLAGS, RunOptions, ("network", "weights"))
+options.define(FLAGS, RunOptions, ("choose", "budget", "network", "weights"))
 cli.define_alias(FLAGS, "model", "network")
-options.define(FLAGS, Settings, ("freeze", "backbone_rate"))
+options.define(FLAGS, Settings, ("freeze", "classifier_first", "backbone_rate", "layer_decay"))
 options.define(FLAGS, RunOptions, ("wiring",))
 flags.DEFINE_list("image_size", ["224"], "Input in pixels: one side, or height,width; at least 32.", flag_values=FLAGS)
 options.define(FLAGS, RunOptions, ("preprocessing", "crop_fraction"))
 
 cli.heading(FLAGS, "Images and results")
 cli.define_dataset(FLAGS, "shapes")
-options.define(FLAGS, RunOptions, ("strict", "output", "overwrite", "saved_model"))
+options.define(FLAGS, RunOptions, ("strict", "output", "overwrite", "saved_model", "coverage", "folds"))
 cli.define_alias(FLAGS, "output_dir", "output")
 options.define(FLAGS, Settings, ("tensorboard",))
+flags.DEFINE_bool("export", False, "Go on to the export for phones, and say which file to take.", flag_values=FLAGS)
+options.define(FLAGS, RunOptions, ("target",))
 
 cli.heading(FLAGS, "Training")
-_LENGTH = ("batch_size", "epochs", "steps", "steps_per_epoch", "checkpoint_steps")
+_LENGTH = ("batch_size", "epochs", "steps", "steps_per_epoch", "minutes", "patience", "validation", "checkpoint_steps")
 _OPTIMIZER = ("schedule", "learning_rate", "warmup_steps", "momentum", "weight_decay", "label_smoothing", "ema")
-options.define(FLAGS, Settings, (*_LENGTH, *_OPTIMIZER))
+_IMAGES = ("first_size", "growth", "balance")
+options.define(FLAGS, Settings, (*_LENGTH, *_OPTIMIZER, *_IMAGES))
+
+cli.heading(FLAGS, "Distillation")
+options.define(FLAGS, Settings, ("teacher", "temperature", "teacher_weight", "unlabelled"))
 
 cli.heading(FLAGS, "Augmentation")
 options.define(FLAGS, Augmentation)
@@ -64,14 +71,47 @@ options.define(FLAGS, RunOptions, ("deterministic", "strategy", "mixed_precision
 
 def main(arguments: list[str]) -> None:
     cli.refuse_arguments(arguments)
+    if FLAGS.export:
+        _check_export()
     given = options.given(FLAGS, RunOptions) | options.given(FLAGS, Settings) | options.given(FLAGS, Augmentation)
-    st.train(FLAGS.dataset, image_size=checked_size(FLAGS.image_size), **given)
+    if FLAGS.choose:  # what isn't given is left open
+        given = {name: value for name, value in given.items() if FLAGS[name].present}
+    open_size = FLAGS.choose and not FLAGS["image_size"].present
+    st.train(FLAGS.dataset, image_size=None if open_size else FLAGS.image_size, **given)
     folder = pathlib.Path(FLAGS.output)
-    print(f"\n{_files(folder)}\n{cli.next_steps(_next_steps(folder))}")
+    print(f"\n{_files(folder)}")
+    model = _export(folder) if FLAGS.export else None
+    print(cli.next_steps(_next_steps(folder, model)))
+
+
+def _check_export() -> None:
+    """Raises a UserError before a long training if there is no export to follow it."""
+    if missing := [name for name in ("export", "ai_edge_litert") if importlib.util.find_spec(name) is None]:
+        raise UserError(
+            f"--export needs {' and '.join(missing)}, which is not installed: install this project with [export], or leave "
+            "--export out."
+        )
+
+
+def _export(folder: pathlib.Path) -> pathlib.Path:
+    """Exports the model, prints the verdict and returns the file to take."""
+    import export
+    from export.pipeline import FOLDER
+    from export.report import verdict
+
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    images = {
+        "calibration_images": min(200, metrics["training_images"]),
+        "test_images": min(1000, metrics["test"]["examples"]),
+    }
+    print("\nExporting for phones, which takes a minute or two", flush=True)
+    results = export.export_files(folder, target=FLAGS.target, data_dir=FLAGS.data_dir, **images)
+    print(f"{verdict.text(results, folder / FOLDER)}\n{folder / FOLDER}/report.md compares all files.")
+    return folder / FOLDER / verdict.best(results).file_name
 
 
 def _files(folder: pathlib.Path) -> str:
-    names = ("model.keras", "saved_model/", "labels.txt", "metrics.json", "history.csv")
+    names = ("model.keras", "saved_model/", "labels.txt", "metrics.json", "history.csv", "run.flags")
     return f"""\
 Everything is in {folder}: {", ".join(name for name in names if (folder / name).exists())} and three pictures:
   {folder}/training.png    loss and accuracy of each epoch
@@ -79,19 +119,19 @@ Everything is in {folder}: {", ".join(name for name in names if (folder / name).
   {folder}/mistakes.png    the worst mistakes on test images"""
 
 
-def _next_steps(folder: pathlib.Path) -> list[tuple[str, str]]:
+def _next_steps(folder: pathlib.Path, exported: pathlib.Path | None) -> list[tuple[str, str]]:
     photos = FLAGS.dataset.removeprefix("folder:")
-    steps = [
-        (
-            "classify photos",
-            f"python -m shufflenet_tf.classify --model={folder} {photos if os.path.isdir(photos) else 'PHOTO.jpg'}",
-        ),
-        ("export for phones", f"python -m export.tflite --model={folder}"),
-    ]
+    photos = shlex.quote(photos) if os.path.isdir(photos) else "PHOTO.jpg"
+    model = shlex.quote(str(exported or folder))
+    steps = [("classify photos", f"python -m shufflenet_tf.classify --model={model} {photos}")]
+    if not exported:
+        steps.append(("export for phones", f"python -m export.tflite --model={model}"))
     if pathlib.Path("android_demo").is_dir():  # in a checkout
-        steps.append(("then see it on one", f"make android MODEL={folder}/export/model_int8.tflite"))
-    if FLAGS.tensorboard:
-        steps.append(("how it trained", f"python -m tensorboard.main --logdir={folder}/tensorboard"))
+        file = model if exported else shlex.quote(str(folder / "export/model_int8.tflite"))
+        steps.append(("make the camera app", f"make android MODEL={file}"))
+        steps.append(("put it on a phone", "adb install -r android_demo/app-debug.apk"))
+    if FLAGS.tensorboard and not exported:
+        steps.append(("how it trained", f"python -m tensorboard.main --logdir={shlex.quote(str(folder))}/tensorboard"))
     return steps
 
 

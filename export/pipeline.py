@@ -162,7 +162,8 @@ def finish(
     about = f"{model.name}, {st.complexity.parameters(model):,} parameters"
 
     def with_metadata(content: bytes, kind: str) -> bytes:
-        return metadata.attach(content, model.name, f"{about}, {kind}", labels, bundle.preprocessing)
+        description = f"{about}, {kind}"
+        return metadata.attach(content, model.name, description, labels, bundle.preprocessing, threshold=bundle.threshold)
 
     target = resolve(target)
     with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in separate processes

@@ -14,6 +14,7 @@ A picture with bars, or one JSON object a line for another program:
 
 Photos are JPEG, PNG, WebP, BMP and GIF files, rotated ones included. Where a folder's folders are named as
 labels are (or as ImageNet's, n02123045), the last line says how many photos are in the folder of their top label.
+Where no class is likely enough for the model's threshold, "not sure" stands above the likeliest ones; --threshold sets another.
 The exit status is 0, 1 if a photo couldn't be read, 2 if nothing could be done.
 """
 
@@ -42,6 +43,9 @@ cli.define_model(FLAGS)
 cli.define_max_megapixels(FLAGS)
 cli.define_alias(FLAGS, "weights", "model")
 flags.DEFINE_integer("top", 5, "Classes to name for each photo.", 1, flag_values=FLAGS)
+flags.DEFINE_float(
+    "threshold", None, "Least probability of a sure answer; without it, the model's; 0: every answer.", 0, 1, flag_values=FLAGS
+)
 flags.DEFINE_string("labels", None, "A file with one label a line, or imagenet; without it, the model's.", flag_values=FLAGS)
 flags.DEFINE_string("show", None, "A picture to draw, .png, .pdf or .svg: photos with bars.", flag_values=FLAGS)
 flags.DEFINE_bool("json", False, "Print one JSON object a line, for each photo.", flag_values=FLAGS)
@@ -72,7 +76,8 @@ def main(arguments: Sequence[str]) -> int:
     bundle = st.load(FLAGS.model)
     given = imagenet.labels() if FLAGS.labels == "imagenet" else given
     names = prediction.class_names(bundle, f"--model={FLAGS.model}", given, f"--labels={FLAGS.labels}")
-    return _Report(names, len(photos)).run(bundle, photos)
+    threshold = bundle.threshold if FLAGS.threshold is None else FLAGS.threshold or None
+    return _Report(names, len(photos), threshold).run(bundle, photos)
 
 
 def _find(given: Sequence[str]) -> list[_Photo]:
@@ -112,15 +117,17 @@ class _Report:
     Args:
       names: of the classes.
       total: number of photos.
+      threshold: least probability of a sure answer; None: every answer is one.
     """
 
-    def __init__(self, names: prediction.ClassNames, total: int):
+    def __init__(self, names: prediction.ClassNames, total: int, threshold: float | None = None):
         labels, synsets = names.labels, names.synsets
+        self._threshold, self._unsure = threshold, 0
         self._labels, self._synsets, self._total = labels, synsets, total
         self._folders = {_plain(label): index for index, label in enumerate(labels)}
         self._folders |= {name: index for names in (labels, synsets or ()) for index, name in enumerate(names)}
         self._done = self._right = self._in_folders = 0
-        self._shown: list[tuple[np.ndarray, str, list[tuple[str, float]]]] = []
+        self._shown: list[tuple[np.ndarray, str, list[tuple[str, float]], bool]] = []
         self._progress = sys.stderr.isatty() and not sys.stdout.isatty()
         encoding = (sys.stdout.encoding or "").lower().replace("-", "")
         self._bars = sys.stdout.isatty() and encoding.startswith("utf")
@@ -146,18 +153,21 @@ class _Report:
 
     def _add(self, photo: _Photo, image: np.ndarray, probabilities: np.ndarray) -> None:
         top = imagenet.likeliest(probabilities, FLAGS.top).tolist()
+        sure = self._threshold is None or bool(probabilities[top[0]] >= self._threshold)
+        self._unsure += not sure
         if FLAGS.json:
             rows = [self._json(index, float(probabilities[index])) for index in top]
-            print(json.dumps({"file": photo.path, "top": rows}))
+            print(json.dumps({"file": photo.path} | ({} if self._threshold is None else {"sure": sure}) | {"top": rows}))
         else:
-            print(f"{_printable(photo.path)}\n{self._text(top, probabilities)}\n")
+            note = "" if sure else "  not sure; likeliest:\n"
+            print(f"{_printable(photo.path)}\n{note}{self._text(top, probabilities)}\n")
         named = [self._folders.get(name, self._folders.get(_plain(name))) for name in photo.folders]
         innermost = [index for index in named if index is not None][-1:]
         self._in_folders += bool(innermost)
         self._right += innermost == top[:1]
         if FLAGS.show and len(self._shown) < MAX_SHOWN:
             rows = [(self._labels[index], float(probabilities[index])) for index in top]
-            self._shown.append((image, _printable(pathlib.Path(photo.path).name), rows))
+            self._shown.append((image, _printable(pathlib.Path(photo.path).name), rows, sure))
 
     def _json(self, index: int, probability: float) -> dict[str, str | float | int]:
         synset = {"synset": self._synsets[index]} if self._synsets else {}
@@ -184,8 +194,15 @@ class _Report:
             others = self._total - unreadable - self._in_folders
             line += f"; {others:,} more in none that is named as a label" if others else ""
             print(f"{line}.", file=sys.stderr if FLAGS.json else sys.stdout)
+        if self._unsure and self._total > 1:
+            answered = f'"not sure" of {self._unsure:,} of {self._total - unreadable:,} photos'
+            print(
+                f"{answered}: none of their classes reaches {self._threshold:.0%}.",
+                file=sys.stderr if FLAGS.json else sys.stdout,
+            )
         if self._shown:
-            classified(*zip(*self._shown, strict=True), FLAGS.show, self._total - unreadable)
+            *shown, sure = zip(*self._shown, strict=True)
+            classified(*shown, FLAGS.show, self._total - unreadable, sure)
 
 
 def _plain(name: str) -> str:

@@ -41,6 +41,14 @@ class Bundle:
         height, width = self.model.input_shape[1:3]
         return height or self.preprocessing.crop, width or self.preprocessing.crop
 
+    @property
+    def threshold(self) -> float | None:
+        """Probability that the likeliest class must reach, else the answer is "not sure"; None: every answer counts."""
+        if isinstance(self.model, LiteClassifier):
+            return self.model.threshold
+        certainty = getattr(self.model, "certainty", None)
+        return certainty and certainty.threshold
+
     def classify(self, images: np.ndarray) -> np.ndarray:
         """Returns the probabilities, float32 [N, classes], of uint8 RGB images [N, height, width, 3]."""
         if isinstance(self.model, LiteClassifier):

@@ -15,6 +15,7 @@ from photos import write_photos
 from PIL import Image
 
 import shufflenet_tf as st
+from export.flatbuffer import metadata
 from shufflenet_tf import classify, imagenet, prediction
 from shufflenet_tf.evaluation.classified import classified
 from shufflenet_tf.models import v2
@@ -265,6 +266,35 @@ def test_json_is_an_object_a_photo(models, photos, capsys, tmp_path):
         assert [set(row) for row in top] == [{"label", "probability", "index"}] * 2
         assert top[0]["label"] == label and COLOURS[top[0]["index"]] == label
         assert 1 >= top[0]["probability"] >= top[1]["probability"] >= 0
+
+
+@pytest.fixture(scope="module")
+def unsure(models):
+    """A model whose own threshold no photo reaches."""
+    content = (models / "nameless.tflite").read_bytes()
+    path = models / "unsure.tflite"
+    path.write_bytes(metadata.attach(content, "colours", "a test", COLOURS, st.Preprocessing(), threshold=1.0))
+    return path
+
+
+def test_not_sure(unsure, photos, capsys, tmp_path):
+    assert run(f"--model={unsure}", f"--show={tmp_path / 'shown.png'}", photos / "red") == 0
+    text = capsys.readouterr().out
+    assert text.count("  not sure; likeliest:\n") == 2 and '"not sure" of 2 of 2 photos' in text
+    assert min(Image.open(tmp_path / "shown.png").size) > 100
+    assert run(f"--model={unsure}", "--json", photos / "red" / "000.jpg") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["sure"] is False and row["top"][0]["label"] == "red"
+    assert [one.sure for one in st.classify_photos(unsure, [photos / "red" / "000.jpg"])[0]] == [False] * len(COLOURS)
+
+
+def test_another_threshold(unsure, models, photos, capsys):
+    assert run(f"--model={unsure}", "--json", "--threshold=0.01", photos / "red" / "000.jpg") == 0
+    assert json.loads(capsys.readouterr().out)["sure"] is True
+    for arguments in ((f"--model={unsure}", "--threshold=0"), (f"--model={models / 'uint8.tflite'}",)):
+        classify.FLAGS.unparse_flags()
+        assert run(*arguments, photos / "red" / "000.jpg") == 0
+        assert "not sure" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["float32.tflite", "uint8.tflite"])

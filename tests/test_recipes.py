@@ -8,7 +8,6 @@ the others would run the same code.
 import json
 import pathlib
 import re
-import types
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ import train_main
 from shufflenet_tf import options
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.models import registry, v1, v2
-from shufflenet_tf.training import run
+from shufflenet_tf.training import plan, run
 from shufflenet_tf.training.schedules import Schedule
 from shufflenet_tf.training.settings import NETWORK, RunOptions, Settings
 from shufflenet_tf.wiring import Wiring
@@ -30,7 +29,7 @@ NAMES = sorted(path.stem for path in RECIPES.glob("*.flags"))
 IMAGENET = 1_281_167  # training images
 # The papers' learning rate is for batches of 1024.
 SMALL = "--steps=2 --steps_per_epoch=2 --warmup_steps=0 --learning_rate=1e-3 --batch_size=4 --image_size=32 --notensorboard"
-REPORT = types.SimpleNamespace(text_table=lambda: "")
+REPORT = ""
 RUN = [
     "cifar10",
     "megvii_shufflenet_v1_0.5x_g3",
@@ -79,7 +78,7 @@ def test_can_be_followed(name):
     registry.check(values["network"] or NETWORK)
     Wiring.of(values["wiring"] or "tensorpack")
     assert values["output"] == f"runs/{name}", "runs of different recipes don't meet"
-    size = run.checked_size(FLAGS.image_size)
+    size = plan.checked_size(FLAGS.image_size)
     assert preprocessing(size).crop == size[0]
     Augmentation(**options.given(FLAGS, Augmentation))
     settings = Settings(**options.given(FLAGS, Settings) | {"weights": ""})

@@ -127,12 +127,24 @@ def test_fine_tuning_takes_the_network_from_the_weights(finished, photos, tmp_pa
     assert all(np.array_equal(old[name], new[name]) for name in old if not name.startswith("linear/"))
 
 
+def test_cross_validation(photos, tmp_path, capsys):
+    """Each fold is a run of its own, which is not repeated."""
+    arguments = (f"--dataset=folder:{photos}", f"--output={tmp_path}", *SMALL, "--steps=1", "--nosaved_model", "--folds=2")
+    assert run(*arguments) == 0
+    text = capsys.readouterr().out
+    assert "2 folds: top-1" in text and "of all 24 photos" in text and "not calibrated" in text
+    result = json.loads((tmp_path / "metrics.json").read_text())["cross_validation"]
+    assert result["examples"] == 24 and (tmp_path / "fold2_of_2" / "model.keras").exists()
+    assert run("--dataset=shapes/tiny", f"--output={tmp_path / 'shapes'}", *SMALL, "--folds=2") == 2
+    assert "give a folder of photos" in complaint(capsys)
+
+
 def test_overwrite_removes_the_run_and_nothing_else(photos, tmp_path, capsys):
     write_photos(tmp_path, per_class=1, splits=("mine",))
     (tmp_path / "checkpoint.npz").write_bytes(b"old")
     (tmp_path / "saved_model").mkdir()
     assert run(f"--dataset=folder:{photos}", f"--output={tmp_path}", "--overwrite", *SMALL, "--batch_size=99") == 2
-    assert "24 training images, fewer than a batch of 99" in complaint(capsys)
+    assert "21 training images, fewer than a batch of 99" in complaint(capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
@@ -145,8 +157,11 @@ def test_overwrite_removes_the_run_and_nothing_else(photos, tmp_path, capsys):
         (["--image_size=31"], "--image_size=31 can't be used"),
         (["--image_size=big"], "of 32 px or more"),
         (["--image_size=64,64,3"], "--image_size=64,64,3 can't be used"),
-        (["--deterministic", "--mixup=0.2"], "--deterministic can't go with"),
-        (["--warmup_steps=4"], "the warm-up shorter than the training"),
+        (["--deterministic", "--rand_augment=5"], "--deterministic can't go with"),
+        (["--validation=0.95"], "validation=0.95"),
+        (["--choose", "--budget=cheap"], "--budget=cheap can't be read"),
+        (["--classifier_first"], "--classifier_first would fit a classifier to random layers: give --weights too"),
+        (["--unlabelled=/no/such/place"], "There is no folder /no/such/place"),
     ],
 )
 def test_bad_input(arguments, sentence, photos, tmp_path, capsys):

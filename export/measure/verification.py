@@ -60,11 +60,12 @@ def verify(
     names = short_names(paths)
     noise = _noise(dict(zip(paths, names, strict=True)), np.stack(first))
     comparisons = tuple(
-        Comparison(short, path, *noise[path], worst=tuple(tally.worst), **tally.figures())
+        Comparison(short, path, *noise[path], tuple(tally.worst), **tally.figures(), sureness=tally.sureness(bundle.threshold))
         for short, path, tally in zip(names, paths, tallies, strict=True)
     )
     figures = reference_tally.figures()
-    return Verification(name, reference_tally.images, labels, figures["top1"], figures["top5"], comparisons)
+    about = (name, reference_tally.images, labels, figures["top1"], figures["top5"])
+    return Verification(*about, comparisons, bundle.threshold, reference_tally.sureness(bundle.threshold))
 
 
 def batches(source: Source | Split, bundle: st.Bundle, images: int = 0) -> Iterator[Batch]:

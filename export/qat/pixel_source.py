@@ -40,9 +40,9 @@ def open_photos(spec: str, data_dir: str | None = None, seed: int = 0) -> Source
     if len(usable) < 2:
         count = f"{len(usable)} usable photo{'' if len(usable) == 1 else 's'}"
         raise UserError(f"{spec} has {count}: give a folder with a few hundred like those that the model will see.")
-    sides = folder._divide({"photos": usable}, pathlib.Path(spec), seed, TEST_FRACTION)
+    train, test = folder.divide({"photos": usable}, pathlib.Path(spec), f"{seed}", TEST_FRACTION)
     name = pathlib.Path(spec).resolve().name
-    return Source(name, (), split_of(sides["train"], False, print), split_of(sides["test"], False, print), spec)
+    return Source(name, (), split_of(train, False, print), split_of(test, False, print), spec)
 
 
 def in_pixels(contract: Preprocessing) -> Preprocessing:

@@ -12,7 +12,15 @@ __all__ = ["Source", "Split", "open_source"]
 _KINDS = ("shapes", "shapes/tiny", "tfds:NAME", "folder:PATH")
 
 
-def open_source(spec: str, *, data_dir: str | None = None, seed: int = 0, strict: bool = False) -> Source:
+def open_source(
+    spec: str,
+    *,
+    data_dir: str | None = None,
+    seed: int = 0,
+    strict: bool = False,
+    validation: float = 0.0,
+    fold: tuple[int, int] | None = None,
+) -> Source:
     """Opens the dataset that `spec` names.
 
     Args:
@@ -22,30 +30,40 @@ def open_source(spec: str, *, data_dir: str | None = None, seed: int = 0, strict
       data_dir: where TFDS datasets are prepared; None: TFDS's default.
       seed: of a folder's division in train and test.
       strict: stop at a file that can't be used instead of skipping it.
+      validation: share of the training images that is set aside for validation, from 0 (none) to below 1. Validation images
+        that a dataset has besides its test images are taken instead.
+      fold: (number, folds): of a folder, the part that is tested on in cross-validation; see `open_folder`.
 
     Raises:
       UserError: an unknown kind of dataset, or one that can't be opened.
     """
-    return dataclasses.replace(_opened(spec, data_dir, seed, strict), spec=spec)
+    if not 0 <= validation < 1:
+        raise UserError(f"validation is {validation}, but a share from 0 to below 1 was expected: give 0.1, for example.")
+    return dataclasses.replace(_opened(spec, data_dir, seed, strict, validation, fold), spec=spec)
 
 
-def _opened(spec: str, data_dir: str | None, seed: int, strict: bool) -> Source:
+def _opened(
+    spec: str, data_dir: str | None, seed: int, strict: bool, validation: float, fold: tuple[int, int] | None
+) -> Source:
     kind, _, rest = spec.partition(":")
     if not rest and os.path.isdir(spec):
         kind, rest = "folder", spec
     if kind == "folder" and rest:
         from shufflenet_tf.data.folder import open_folder
 
-        return open_folder(rest, seed=seed, strict=strict)
+        return open_folder(rest, seed=seed, strict=strict, validation=validation, fold=fold)
+    if fold:
+        raise UserError(f"{spec} can't be divided into folds: give a folder of photos, --dataset=folder:PATH, or no --folds.")
     if kind == "tfds" and rest:
         from shufflenet_tf.data.tfds_source import open_tfds
 
-        return open_tfds(rest, data_dir)
+        return open_tfds(rest, data_dir, validation)
     if spec in ("shapes", "shapes/tiny"):
         from shufflenet_tf.data import shapes
         from shufflenet_tf.data.tfds_source import from_builder
 
-        return from_builder(shapes.prepare(data_dir, config=spec.partition("/")[2] or None), trusted=True)
+        builder = shapes.prepare(data_dir, config=spec.partition("/")[2] or None)
+        return from_builder(builder, trusted=True, validation=validation)
     near = difflib.get_close_matches(spec, _KINDS, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"it can be {', '.join(_KINDS)}."
     raise UserError(f"There is no dataset {spec!r}: {hint}")

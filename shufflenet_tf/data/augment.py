@@ -1,4 +1,4 @@
-"""The augmentations of training: the papers' own, and keras-cv's RandAugment, MixUp and CutMix.
+"""The augmentations of training: which there are, and the papers' own. Of others, only RandAugment is keras-cv's.
 
 The papers' colour jitter (brightness, contrast, saturation and lighting in random order, none of them clipped) is a chain
 of affine maps of the three colours, and so is normalisation. A batch therefore needs one 3x3 matrix and one offset an
@@ -38,16 +38,24 @@ class Augmentation:
     lighting: float = option(0.1, "Strength of the random shift along ImageNet's main colours.", 0, 1)
     flip: bool = option(True, "Mirror every second image.")
     rand_augment: float = option(0.0, "Magnitude of keras-cv's RandAugment; 0: none.", 0, 10)
-    mixup: float = option(0.0, "Alpha of keras-cv's MixUp; 0: none.", 0, 10)
-    cutmix: float = option(0.0, "Alpha of keras-cv's CutMix; 0: none.", 0, 10)
+    trivial_augment: bool = option(False, "TrivialAugment: one random operation of random strength for each image.")
+    erase: float = option(0.0, "Probability that a rectangle of an image is erased.", 0, 1)
+    mixup: float = option(0.0, "Alpha of MixUp; 0: none.", 0, 10)
+    cutmix: float = option(0.0, "Alpha of CutMix; 0: none.", 0, 10)
 
     def __post_init__(self):
         options.check(self)
 
     @property
     def stateless(self) -> bool:
-        """Whether every image is a function of the seed alone; keras-cv's layers keep generators of their own."""
-        return not (self.rand_augment or self.mixup or self.cutmix)
+        """Whether every image is a function of the seed alone; keras-cv's RandAugment keeps a generator of its own."""
+        return not self.rand_augment
+
+
+def shape_of(images: tf.Tensor) -> list[int | tf.Tensor]:
+    """Returns the sides of a tensor, as numbers where they are known before it is."""
+    known, actual = images.shape, tf.shape(images)
+    return [actual[i] if side is None else side for i, side in enumerate(known)]
 
 
 def random_window(
@@ -89,7 +97,7 @@ def mirror(image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Returns:
       The image, and whether it is mirrored, bool [].
     """
-    height, width, channels = image.shape
+    height, width, channels = shape_of(image)
     mirrored = tf.random.stateless_uniform((), seed) < 0.5
     rows = tf.reshape(image, (height, width * channels))
     rows = tf.cond(mirrored, lambda: tf.reverse(rows, [1]), lambda: rows)
@@ -111,12 +119,12 @@ def jitter_and_normalize(
     Returns:
       The network's input, float32 [N, H, W, 3].
     """
-    n, height, width, _ = images.shape
+    n, height, width, _ = shape_of(images)
     pixels = tf.reshape(images, (n, height * width, 3))
     matrix, offset = tf.eye(3, batch_shape=[n]), tf.zeros((n, 3))
     if augmentation.jitter or augmentation.lighting:
         # As a product, the mean takes half of the time of `reduce_mean`.
-        means = tf.matmul(tf.fill((n, 1, height * width), 1 / (height * width)), pixels)[:, 0]
+        means = tf.matmul(tf.fill((n, 1, height * width), 1 / tf.cast(height * width, tf.float32)), pixels)[:, 0]
         means = tf.where(mirrored[:, None], means[:, ::-1], means)
         matrix, offset = _colour_map(means, seed, augmentation)
     factor, shift = preprocessing.affine()
@@ -165,25 +173,3 @@ def rand_augment(augmentation: Augmentation) -> Callable[[tf.Tensor], tf.Tensor]
 
     layer = keras_cv.layers.RandAugment((0, 255), magnitude=augmentation.rand_augment / 10, augmentations_per_image=2)
     return lambda images: layer(tf.cast(images, tf.float32), training=True)
-
-
-def mixing(augmentation: Augmentation) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None:
-    """Returns keras-cv's MixUp and CutMix of (images, one-hot labels), one of them a batch, or None."""
-    layers = []
-    if augmentation.mixup or augmentation.cutmix:
-        import keras_cv
-
-        if augmentation.mixup:
-            layers.append(keras_cv.layers.MixUp(alpha=augmentation.mixup))
-        if augmentation.cutmix:
-            layers.append(keras_cv.layers.CutMix(alpha=augmentation.cutmix))
-    if not layers:
-        return None
-
-    def mix(images, labels):
-        branches = [lambda layer=layer: layer({"images": images, "labels": labels}, training=True) for layer in layers]
-        choice = tf.random.uniform((), maxval=len(layers), dtype=tf.int32)
-        mixed = tf.switch_case(choice, branches)
-        return mixed["images"], mixed["labels"]
-
-    return mix

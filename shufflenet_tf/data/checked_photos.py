@@ -101,7 +101,7 @@ def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: C
         read_ones = tf.data.Dataset.from_tensor_slices(order).map(read, tf.data.AUTOTUNE, deterministic=True)
         return read_ones.filter(lambda example: tf.not_equal(example["image"], ""))
 
-    return Split(len(photos), examples)
+    return Split(len(photos), examples, tuple(photo.path for photo in photos))
 
 
 class _Loader:

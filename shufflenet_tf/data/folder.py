@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from shufflenet_tf.data.checked_photos import CheckedPhoto, check_photos, split_of
 from shufflenet_tf.data.labels import normalize, printable
-from shufflenet_tf.data.photos import entries, folders, is_photo, say_ignored, walk
-from shufflenet_tf.data.source import Source
+from shufflenet_tf.data.photos import entries, find, folders, is_photo, say_ignored, walk
+from shufflenet_tf.data.source import Source, Split
 from shufflenet_tf.errors import UserError
 
+NONE = "_none"  # a folder of photos of none of the classes
 _TEST_NAMES = ("test", "val", "validation", "valid")
 
 
@@ -21,12 +22,15 @@ def open_folder(
     *,
     seed: int = 0,
     test_fraction: float = 0.2,
+    validation: float = 0.0,
+    fold: tuple[int, int] | None = None,
     strict: bool = False,
     log: Callable[[str], None] = print,
 ) -> Source:
     """Opens a folder of photos in one of two layouts.
 
     PATH/train/<class>/* with PATH/test/<class>/* (or val, validation, valid); or PATH/<class>/*, which is split here.
+    Photos of none of the classes may lie in PATH/_none, or beside the classes; they are not learned.
     JPEG, PNG, WebP, BMP and GIF files (the first frame) at any depth inside a class count, whatever their extension.
     Every one is decoded once; those that fail are skipped and reported. Labels are the sorted names of class folders.
     A photo's side of the split depends only on its class, its name and the seed, so that it stays there when photos
@@ -36,6 +40,10 @@ def open_folder(
       path: the folder.
       seed: chooses the split, where the folder has none of its own.
       test_fraction: share of each class's photos to test on, between 0 and 1, where the folder has no split of its own.
+      validation: share of each class's training photos to set aside for validation; 0: none. Where PATH has a folder for that
+        besides its test folder, all photos in it are taken instead.
+      fold: (number, folds) for cross-validation: the photos to train on are divided into so many folds, and the one of this
+        number, from 1, is tested on; None: no cross-validation. Photos in PATH/test are left out.
       strict: refuse the folder if any file in it is unusable, rather than skip the file.
       log: called with each line of progress and of what was skipped.
 
@@ -46,25 +54,76 @@ def open_folder(
     if not 0 < test_fraction < 1:
         raise UserError(f"test_fraction is {test_fraction} but it must lie between 0 and 1: give 0.2, for example")
     _check_is_folder(root)
-    train, test = _split_folders(root, log)
-    files = {side: _list_classes(folder, log) for side, folder in (("train", train), ("test", test)) if folder}
+    sides = _split_folders(root, log)
+    if not validation:
+        sides.pop("validation", None)
+    train = sides["train"]
+    files = {side: _list_classes(folder, log) for side, folder in sides.items()}
     labels = tuple(files["train"])
     if len(labels) == 1:
         raise UserError(f"{train} has one class only, {labels[0]}: add a folder for at least one other class")
-    if test:
-        _check_same_classes(train, test, *files.values())
-    photos = check_photos([file for classes in files.values() for names in classes.values() for file in names], strict, log)
-    usable = {
-        side: {label: [photos[file] for file in names if file in photos] for label, names in classes.items()}
-        for side, classes in files.items()
-    }
-    for side, folder in (("train", train), ("test", test)):
-        for label, kept in usable.get(side, {}).items():
-            if not kept:
-                raise UserError(f"Class folder {folder / label} has no usable image: add images or remove the folder")
-    if not test:
-        usable = _divide(usable["train"], train, seed, test_fraction)
-    return Source(root.resolve().name, labels, split_of(usable["train"], strict, log), split_of(usable["test"], strict, log))
+    for side in files.keys() - {"train"}:
+        _check_same_classes(train, sides[side], files["train"], files[side])
+    none = [file for folder in sorted({root, *sides.values()}) for file in _none_files(folder)]
+    named = [file for classes in files.values() for names in classes.values() for file in names]
+    photos = check_photos(named + none, strict, log)
+    usable = {side: _usable(classes, photos, sides[side]) for side, classes in files.items()}
+    _complete(usable, train, seed, test_fraction, validation, fold)
+    splits = {side: split_of(classes, strict, log) for side, classes in usable.items() if any(classes.values())}
+    if unknown := [photos[file] for file in none if file in photos]:
+        splits["none"] = split_of({NONE: unknown}, strict, log)
+    return Source(root.resolve().name, labels, **splits)
+
+
+def open_unlabelled(path: str | os.PathLike, *, strict: bool = False, log: Callable[[str], None] = print) -> Split:
+    """Opens all photos in a folder, at any depth, as examples without a meaningful label.
+
+    Raises:
+      UserError: there is no such folder, it has no usable photo, or (strict) an unusable file.
+    """
+    root = pathlib.Path(path).expanduser()
+    _check_is_folder(root)
+    usable = list(check_photos([os.fspath(file) for file in find(root)], strict, log).values())
+    if not usable:
+        raise UserError(f"{root} has no usable photo: give a folder with photos like those to be classified.")
+    return split_of({"": usable}, strict, log)
+
+
+def _usable(
+    classes: dict[str, list[str]], photos: dict[str, CheckedPhoto], folder: pathlib.Path
+) -> dict[str, list[CheckedPhoto]]:
+    usable = {label: [photos[file] for file in names if file in photos] for label, names in classes.items()}
+    for label, kept in usable.items():
+        if not kept:
+            raise UserError(f"Class folder {folder / label} has no usable image: add images or remove the folder")
+    return usable
+
+
+def _complete(
+    usable: dict[str, dict[str, list[CheckedPhoto]]],
+    folder: pathlib.Path,
+    seed: int,
+    test_fraction: float,
+    validation: float,
+    fold: tuple[int, int] | None,
+) -> None:
+    """Takes the sides that have no folder of their own from those to train on, which are in `folder`."""
+    if fold:
+        usable["train"], usable["test"] = _fold(usable["train"], folder, f"{seed}", *fold)
+    elif "test" not in usable:
+        usable["train"], usable["test"] = divide(usable["train"], folder, f"{seed}", test_fraction)
+    if validation and "validation" not in usable:
+        # Another key, as the lowest ranks by the first one are in the test split.
+        usable["train"], usable["validation"] = divide(usable["train"], folder, f"validation/{seed}", validation, least=0)
+
+
+def _none_files(folder: pathlib.Path) -> list[str]:
+    """Sorted paths of the photos of none of the classes in a folder of classes."""
+    return sorted(file for entry in folders(folder) if _is_none(entry) for file in walk(entry))
+
+
+def _is_none(folder: pathlib.Path) -> bool:
+    return folder.name.lower() == NONE
 
 
 def _check_is_folder(root: pathlib.Path) -> None:
@@ -78,31 +137,31 @@ def _check_is_folder(root: pathlib.Path) -> None:
     raise UserError(f"There is no folder {root}: {hint}")
 
 
-def _split_folders(root: pathlib.Path, log: Callable[[str], None]) -> tuple[pathlib.Path, pathlib.Path | None]:
-    """The folders of classes to train on and to test on; None: there is but one, to be split."""
-    named = {folder.name.lower(): folder for folder in folders(root)}
+def _split_folders(root: pathlib.Path, log: Callable[[str], None]) -> dict[str, pathlib.Path]:
+    """The folders of classes by side: train, which is to be split where it is alone, test, and validation."""
+    named = {folder.name.lower(): folder for folder in folders(root) if not _is_none(folder)}
     train = named.get("train")
     tests = [named[name] for name in _TEST_NAMES if name in named]
     if train and tests:
         if len(tests) > 1:
             log(f"{root} has {' and '.join(folder.name for folder in tests)}: testing on {tests[0].name}")
-        return train, tests[0]
+        return dict(zip(("train", "test", "validation"), (train, *tests), strict=False))
     # One of these names alone may be a class ("valid", "train"); with folders inside it is half of a split.
     if train and folders(train):
         if len(named) == 1:
             log(f"{root} has no test folder: splitting {train.name}")
-            return train, None
+            return {"train": train}
         raise UserError(f"{root} has a {train.name} folder but no test folder: name the folder of test images test or val")
     for folder in tests:
         if folders(folder):
             raise UserError(f"{root} has a {folder.name} folder but no train folder: name the folder to train on train")
-    return root, None
+    return {"train": root}
 
 
 def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str, list[str]]:
     """{class: sorted paths of all its files}, classes sorted."""
     ignored: list[pathlib.Path] = []
-    found = [entry for entry in entries(folder, ignored.append) if os.path.isdir(entry)]
+    found = [entry for entry in entries(folder, ignored.append) if os.path.isdir(entry) and not _is_none(entry)]
     names = {entry.name for entry in found}
     copies: list[pathlib.Path] = []
 
@@ -181,23 +240,45 @@ def _check_same_classes(train: pathlib.Path, test: pathlib.Path, in_train: dict,
             raise UserError(f"{here} has classes that {there} has not ({names}{case}): add them there or remove them here")
 
 
-def _divide(classes: dict[str, list[CheckedPhoto]], folder: pathlib.Path, seed: int, test_fraction: float) -> dict:
-    """Splits each class by a hash of its files' names, which stays the same whatever else is in the folder."""
-    sides = {"train": {}, "test": {}}
+def divide(
+    classes: dict[str, list[CheckedPhoto]], folder: pathlib.Path, key: str, fraction: float, least: int = 1
+) -> tuple[dict[str, list[CheckedPhoto]], dict[str, list[CheckedPhoto]]]:
+    """Splits each class by a hash of its files' names, which stays the same whatever else is in the folder.
+
+    Returns:
+      What stays, and what is set aside: about `fraction`, at least one photo of each class, but none of a class with fewer
+      than three photos if `least` is 0.
+    """
+    staying, aside = {}, {}
+    for label, photos in classes.items():
+        if least and len(photos) < 2:
+            raise UserError(f"Class {label} has one usable image: it needs at least two, one to train and one to test on")
+        rank = {photo: _rank(os.path.relpath(photo.path, folder), key) for photo in photos}
+        order = sorted(photos, key=rank.get)
+        count = sum(rank[photo] < fraction for photo in photos)
+        chosen = set(order[: min(max(count, 1), len(photos) - 1)]) if least or len(photos) > 2 else set()
+        staying[label] = [photo for photo in photos if photo not in chosen]
+        aside[label] = [photo for photo in photos if photo in chosen]
+    return staying, aside
+
+
+def _fold(
+    classes: dict[str, list[CheckedPhoto]], folder: pathlib.Path, key: str, number: int, folds: int
+) -> tuple[dict[str, list[CheckedPhoto]], dict[str, list[CheckedPhoto]]]:
+    """Splits each class like `divide`, but so that each photo is set aside in exactly one of the folds."""
+    staying, aside = {}, {}
     for label, photos in classes.items():
         if len(photos) < 2:
             raise UserError(f"Class {label} has one usable image: it needs at least two, one to train and one to test on")
-        rank = {photo: _rank(os.path.relpath(photo.path, folder), seed) for photo in photos}
-        order = sorted(photos, key=rank.get)
-        count = sum(rank[photo] < test_fraction for photo in photos)
-        chosen = set(order[: min(max(count, 1), len(photos) - 1)])
-        sides["train"][label] = [photo for photo in photos if photo not in chosen]
-        sides["test"][label] = [photo for photo in photos if photo in chosen]
-    return sides
+        order = sorted(photos, key=lambda photo: _rank(os.path.relpath(photo.path, folder), key))
+        chosen = set(order[number - 1 :: folds])
+        staying[label] = [photo for photo in photos if photo not in chosen]
+        aside[label] = [photo for photo in photos if photo in chosen]
+    return staying, aside
 
 
-def _rank(name: str, seed: int) -> float:
+def _rank(name: str, key: str) -> float:
     """A number in [0, 1) that depends on the name as people see it, not on the system that spelled it."""
     name = unicodedata.normalize("NFC", name.replace(os.sep, "/"))
-    digest = hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest()
+    digest = hashlib.sha256(f"{key}/{name}".encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

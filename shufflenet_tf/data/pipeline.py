@@ -1,10 +1,13 @@
 """From encoded examples to batches of network input, for training and for evaluation."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
-from shufflenet_tf.data import augment
+from shufflenet_tf.data import augment, mixing
 from shufflenet_tf.data.decode import decode, decode_window
 from shufflenet_tf.data.source import Split
+from shufflenet_tf.data.trivial_augment import trivial_augment
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.seeds import fold
 
@@ -18,10 +21,11 @@ def training_batches(
     classes: int,
     seed: int,
     start_step: int = 0,
+    sides: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> tf.data.Dataset:
     """Returns an endless stream of training batches, one epoch flowing into the next.
 
-    Batch k is a function of `seed` and k alone (unless keras-cv's layers are used), so that a run that starts anew
+    Batch k is a function of `seed` and k alone (unless keras-cv's layer is used), so that a run that starts anew
     at step k continues exactly.
 
     Args:
@@ -33,22 +37,29 @@ def training_batches(
       classes: number of classes.
       seed: of order and augmentation.
       start_step: number of batches to leave out.
+      sides: step, int64 -> (height, width) of its images, int32 [2]; None: always `size`.
 
     Returns:
-      Dataset of (images float32 [batch_size, height, width, 3], one-hot labels float32 [batch_size, classes]).
+      Dataset of (images float32 [batch_size, height, width, 3], labels float32 [batch_size, classes], one-hot before they are
+      mixed; an example without a label, -1, has zeros).
     """
     seed = fold(seed)
     examples = _shuffled(split, seed, start_step * batch_size)
-    randomize, mix = augment.rand_augment(augmentation), augment.mixing(augmentation)
+    randomize = augment.rand_augment(augmentation)
 
     def read(index, example):
         example_seed = tf.stack([tf.constant(seed, tf.int64), index])
+        now = sides(index // batch_size) if sides else size
         if augmentation.min_area == 1:
             image = preprocessing.resize_and_crop(decode(example["image"], example["orientation"]), size)
         else:
             window = augment.random_window(example_seed, augmentation)
-            image = tf.image.resize(decode_window(example["image"], example["orientation"], window, size), size)
-        image, mirrored = tf.cast(tf.ensure_shape(image, (*size, 3)), tf.float32), tf.constant(False)
+            image = decode_window(example["image"], example["orientation"], window, now)
+        image = tf.image.resize(image, now) if sides or augmentation.min_area < 1 else image
+        shape = (None, None, 3) if sides else (*size, 3)
+        image, mirrored = tf.cast(tf.ensure_shape(image, shape), tf.float32), tf.constant(False)
+        if augmentation.trivial_augment:
+            image = tf.ensure_shape(trivial_augment(image, tf.random.split(example_seed, 2)[1]), shape)
         if augmentation.flip and randomize:
             image = tf.image.stateless_random_flip_left_right(image, example_seed)
         elif augmentation.flip:
@@ -61,7 +72,11 @@ def training_batches(
         batch_seed = tf.stack([tf.constant(~seed, tf.int64), step])
         images = augment.jitter_and_normalize(images, mirrored, batch_seed, augmentation, preprocessing)
         labels = tf.one_hot(labels, classes)
-        images, labels = mix(images, labels) if mix else (images, labels)
+        erase_seed, mix_seed = tf.unstack(tf.random.split(batch_seed, 5)[3:])  # the first three are the colours'
+        if augmentation.erase:
+            images = mixing.erase(images, erase_seed, augmentation.erase)
+        if augmentation.mixup or augmentation.cutmix:
+            images, labels = mixing.mix(images, labels, mix_seed, augmentation.mixup, augmentation.cutmix)
         return images, labels
 
     batches = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)

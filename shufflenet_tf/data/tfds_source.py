@@ -18,12 +18,13 @@ _LOOKED_AT = 20_000  # examples of a split whose labels are looked at
 _MEMORY = 1 << 29  # bytes of encoded images that are kept in memory instead of being read in each epoch
 
 
-def open_tfds(name: str, data_dir: str | None = None) -> Source:
+def open_tfds(name: str, data_dir: str | None = None, validation: float = 0.0) -> Source:
     """Opens `name` of TensorFlow Datasets, downloading and preparing it first if need be, and saying so.
 
     Args:
       name: such as "cifar10" or "imagenet2012:5.1.0".
       data_dir: where datasets are prepared; None: TFDS's own default.
+      validation: see `open_source`.
 
     Raises:
       UserError: an unknown name, a dataset without images and classes, or one that can't be fetched.
@@ -36,11 +37,15 @@ def open_tfds(name: str, data_dir: str | None = None) -> Source:
         raise UserError(f"TensorFlow Datasets has no dataset {name!r}: {hint}") from None
     image, label = _keys(builder, name)
     _prepare(builder, name)
-    return from_builder(builder, image, label)
+    return from_builder(builder, image, label, validation=validation)
 
 
 def from_builder(
-    builder: tfds.core.DatasetBuilder, image: str = "image", label: str = "label", trusted: bool = False
+    builder: tfds.core.DatasetBuilder,
+    image: str = "image",
+    label: str = "label",
+    trusted: bool = False,
+    validation: float = 0.0,
 ) -> Source:
     """Returns the splits of a prepared builder: train, and one with labels to test on; part of train where there is none.
 
@@ -48,6 +53,7 @@ def from_builder(
       builder: prepared.
       image, label: names of the features.
       trusted: every example is known to have a label; else splits are looked through for those that have none.
+      validation: see `open_source`.
 
     Raises:
       UserError: it has no train split with labels.
@@ -65,23 +71,32 @@ def from_builder(
     shares = {"train": labelled("train")}
     if not shares["train"]:
         raise UserError(f"{builder.info.full_name} has no labels in its train split: choose another dataset.")
-    test = ""
-    while candidates and not test:
+    found: list[str] = []  # the splits to test on and, if wanted, to validate on
+    while candidates and len(found) < (2 if validation else 1):
         split = candidates.pop(0)
         shares[split] = labelled(split)
-        test = split if shares[split] else ""
+        found += [split] if shares[split] else []
+    names_of = _slices(splits["train"], *found[:2], validation=validation)
+    test = found[0] if found else ""
     some = {split: "some" if share else "only" for split, share in shares.items() if share < 1}
     if missing := [f"{split} has {how} examples without a label" for split, how in some.items()]:
         where = test or "a tenth of train"
         print(f"{builder.info.full_name}: {' and '.join(missing)}; testing on {where}, on labelled examples alone", flush=True)
-    return Source(
-        builder.info.full_name,
-        labels if len(set(labels)) == len(set(names)) else names,
-        *(
-            _split(builder, side, image, label, len(labels) if shares[side.split("[")[0]] < 1 else None)
-            for side in (("train", test) if test else ("train[:90%]", "train[90%:]"))
-        ),
-    )
+    sides = {
+        side: _split(builder, name, image, label, len(labels) if shares[name.split("[")[0]] < 1 else None)
+        for side, name in names_of.items()
+    }
+    return Source(builder.info.full_name, labels if len(set(labels)) == len(set(names)) else names, **sides)
+
+
+def _slices(images: int, test: str = "", chosen_on: str = "", validation: float = 0.0) -> dict[str, str]:
+    """Returns TFDS's names of the splits by side; what is missing comes from the end of train's `images`."""
+    end = images if test else round(images * 0.9)
+    begin = end - round(end * validation) if not chosen_on else end
+    sides = {"train": "train" if begin == images else f"train[:{begin}]", "test": test or f"train[{end}:]"}
+    if chosen_on or begin < end:
+        sides["validation"] = chosen_on or f"train[{begin}:{end}]"
+    return sides
 
 
 def _labelled_share(builder: tfds.core.DatasetBuilder, split: str, label: str, classes: int) -> float:

@@ -39,11 +39,11 @@ def training_curves(history: Sequence[Mapping[str, float]], path: str | os.PathL
     columns |= {"top1": columns["top1"] * 100, "val_top1": columns["val_top1"] * 100}
     columns |= {"val_top5": columns["val_top5"] * 100, "learning_rate": _column(history, "learning_rate")}
     panels = {
-        "loss (nats)": [("loss", "train", TRAIN, "-"), ("val_loss", "test", TEST, "-")],
+        "loss (nats)": [("loss", "train", TRAIN, "-"), ("val_loss", "validation", TEST, "-")],
         "accuracy (%)": [
             ("top1", "top-1 train", TRAIN, "-"),
-            ("val_top1", "top-1 test", TEST, "-"),
-            ("val_top5", "top-5 test", TEST, ":"),
+            ("val_top1", "top-1 validation", TEST, "-"),
+            ("val_top5", "top-5 validation", TEST, ":"),
         ],
         "learning rate": [("learning_rate", "", QUIET, "-")],
     }
@@ -173,11 +173,11 @@ def _column(history: Sequence[Mapping[str, float]], key: str) -> np.ndarray:
 
 def _training_result(epochs: np.ndarray, columns: Mapping[str, np.ndarray]) -> str:
     """The headline: the best figure that there is, and when it was reached."""
-    for key, where in (("val_top1", "test"), ("top1", "train")):
+    for key, where in (("val_top1", "validation"), ("top1", "train")):
         if np.isfinite(columns[key]).any():
             best = np.nanargmax(columns[key])
             return f"top-1 {columns[key][best]:.1f} % on {where}, best at epoch {epochs[best]:g}"
-    for key, where in (("val_loss", "test"), ("loss", "train")):
+    for key, where in (("val_loss", "validation"), ("loss", "train")):
         if np.isfinite(columns[key]).any():
             best = np.nanargmin(columns[key])
             return f"loss {columns[key][best]:.3g} on {where}, best at epoch {epochs[best]:g}"

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from shufflenet_tf import imagenet, keras_settings
+from shufflenet_tf.certainty import Certainty
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import INITIALIZER, register
 from shufflenet_tf.preprocessing import Preprocessing
@@ -41,6 +42,8 @@ class ImageClassifier(tf.keras.Model):
       labels: names of the classes in order, which are saved with the model; None: those of `weights`, else unknown.
       preprocessing: a Preprocessing, a name, or a saved configuration, saved with the model; None: that of `weights`, else
         torchvision's.
+      certainty: how sure an answer must be, a Certainty or a saved configuration, saved with the model; None: that of `weights`
+        where their classifier is kept, else unknown.
       network: the registered name of the subclass with these arguments; also the model's where `name` is None.
       config: the subclass's own arguments, as JSON types.
 
@@ -70,6 +73,7 @@ class ImageClassifier(tf.keras.Model):
         wiring: str | Wiring | Mapping[str, Any] | None = None,
         labels: Sequence[str] | None = None,
         preprocessing: Preprocessing | Mapping[str, Any] | str | None = None,
+        certainty: Certainty | Mapping[str, Any] | None = None,
     ):
         keras_settings.check()
         checkpoint = published.find(weights, network)
@@ -77,27 +81,27 @@ class ImageClassifier(tf.keras.Model):
         if checkpoint is not None:
             wiring = wiring or checkpoint.wiring
             preprocessing = preprocessing or checkpoint.preprocessing
-            labels = labels or (checkpoint.labels if include_top and not new_classifier else None)
-        if classes is None:
-            classes = (checkpoint and checkpoint.classes) or imagenet.CLASSES
+            if include_top and not new_classifier:
+                labels = labels or checkpoint.labels
+                certainty = certainty or (checkpoint.config or {}).get("certainty")
+        classes = (checkpoint and checkpoint.classes) or imagenet.CLASSES if classes is None else classes
         wiring = Wiring.of(wiring or self.default_wiring)
         input_shape = self._checked_shape(input_shape)
-        labels = list(labels) if labels is not None else None
         _check_head(include_top, pooling, classes, labels)
         inputs = tf.keras.Input(input_shape, name="image")
         maps = dict(trunk(inputs, wiring))
         x = maps.pop("features") if "features" in maps else maps[max(maps)]
         x = _pooled(x, pooling, pool if include_top else None, include_top)
         if include_top:
-            x = head(x) if head else x
-            x = classifier(classes)(x) if classifier else _dense(classes, wiring)(x)
-            if classifier_activation is not None:
-                x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
+            x = (classifier(classes) if classifier else _dense(classes, wiring))(head(x) if head else x)
+        if include_top and classifier_activation is not None:
+            x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
         super().__init__(inputs, x, name=name or network)
         self.network = network
         self.stages = {f"stride{stride}": tensor for stride, tensor in maps.items()}
-        self.labels = labels
+        self.labels = None if labels is None else list(labels)
         self.preprocessing = Preprocessing.of(preprocessing)
+        self.certainty = Certainty.of(certainty)
         self._config = {
             **config,
             "wiring": wiring.to_config(),
@@ -163,11 +167,12 @@ class ImageClassifier(tf.keras.Model):
         return tf.keras.Model(self.input, dict(self.stages), name=f"{self.name}_features")
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, with labels and preprocessing, but for `weights`."""
+        """Returns the constructor's arguments, with labels, preprocessing and what is known of certainty, but for `weights`."""
         labels = None if self.labels is None else list(self.labels)
         # tf_keras keeps what is nested as a type of its own, which is not JSON's.
         config = {key: dict(value) if isinstance(value, Mapping) else value for key, value in self._config.items()}
-        return {**config, "labels": labels, "preprocessing": self.preprocessing.to_config()}
+        config |= {"labels": labels, "preprocessing": self.preprocessing.to_config()}
+        return config if self.certainty is None else {**config, "certainty": self.certainty.to_config()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> "ImageClassifier":
@@ -190,7 +195,7 @@ def _pooled(x, pooling: str | None, pool: Callable[[], tf.keras.layers.Layer] | 
     return tf.keras.layers.GlobalMaxPooling2D(name="gmp")(x) if pooling == "max" else x
 
 
-def _check_head(include_top: bool, pooling: str | None, classes: int, labels: list[str] | None) -> None:
+def _check_head(include_top: bool, pooling: str | None, classes: int, labels: Sequence[str] | None) -> None:
     if pooling not in (None, "avg", "max"):
         raise UserError(f"Pooling {pooling!r} is unknown: use None, 'avg' or 'max'.")
     if include_top and classes < 1:

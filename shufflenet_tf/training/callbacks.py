@@ -32,6 +32,8 @@ class Keeper(tf.keras.callbacks.Callback):
       checkpoint_steps: steps between two checkpoints; one is also written at the end of each epoch, evaluation included.
       steps_per_epoch: between two evaluations.
       metrics: of the interrupted epoch, restored when it goes on.
+      patience: evaluations without a better one after which it ends; 0: any number.
+      deadline: when it ends after an epoch, by `time.monotonic`; None: never.
     """
 
     def __init__(
@@ -42,10 +44,13 @@ class Keeper(tf.keras.callbacks.Callback):
         checkpoint_steps: int,
         steps_per_epoch: int,
         metrics: dict[str, np.ndarray] | None = None,
+        patience: int = 0,
+        deadline: float | None = None,
     ):
         super().__init__()
         self.folder, self.progress, self.schedule = folder, progress, schedule
         self.checkpoint_steps, self.steps_per_epoch, self._metrics = checkpoint_steps, steps_per_epoch, metrics
+        self.patience, self.deadline = patience, deadline
         self._epoch_start = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -87,7 +92,7 @@ class Keeper(tf.keras.callbacks.Callback):
         self.model.swap_averages()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._stop_if_lost(logs["val_loss"])
+        self._stop_if_lost(logs.get("val_loss", logs["loss"]))
         row = {key: float(logs[key]) for key in _COLUMNS if key in logs}
         row |= {
             "epoch": epoch + 1,
@@ -97,8 +102,26 @@ class Keeper(tf.keras.callbacks.Callback):
         row["learning_rate"] = float(self.schedule(self.progress.step - 1))
         self.progress.history = [old for old in self.progress.history if old["epoch"] <= epoch] + [row]
         checkpoint.write_history(self.progress, _COLUMNS, self.folder)
-        if row.get("val_top1", -1) > self.progress.best:
-            self.progress.best = row["val_top1"]
+        if self._is_best(row):
+            self.progress.best, self.progress.best_loss = row.get("val_top1", -1.0), row.get("val_loss", math.inf)
+            self.progress.best_epoch = row["epoch"]
             with self.model.averaged_weights():
                 canonical.save(self.model.network, self.folder / BEST)
+        if self.progress.step < self.schedule.steps and (why := self._reason_to_stop(row["epoch"])):
+            self.progress.stopped, self.model.stop_training = why, True
+            print(f"The training ends at epoch {row['epoch']}: {why}.", flush=True)
         self._save()
+
+    def _reason_to_stop(self, epoch: int) -> str:
+        """Returns why no other epoch follows this one, or nothing."""
+        if self.patience and epoch - self.progress.best_epoch >= self.patience:
+            return f"none of the last {self.patience} evaluations was better than that of epoch {self.progress.best_epoch}"
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            return "its time is up"
+        return ""
+
+    def _is_best(self, row: dict[str, float]) -> bool:
+        """Whether the weights of this epoch are those to keep; without validation images, the last ones are."""
+        if "val_top1" not in row:
+            return True
+        return (row["val_top1"], -row["val_loss"]) > (self.progress.best, -self.progress.best_loss)

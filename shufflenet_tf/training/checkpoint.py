@@ -6,6 +6,7 @@ Training and quantization-aware training (`export.qat`) share this.
 import csv
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -28,13 +29,19 @@ class Progress:
     Attributes:
       step: training steps done.
       history: a row an epoch, as in history.csv.
-      best: the highest test top-1 so far (fraction), or -1.
+      best: the highest validation top-1 so far (fraction), or -1.
+      best_loss: the validation loss with it, which decides among equals.
+      best_epoch: whose weights are kept: the best on the validation images or, without them, the last; 0: none yet.
+      stopped: why the training ended before its last step; "": it did not.
       run: what the run is (model, labels, flags), to be compared when it goes on.
     """
 
     step: int = 0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best: float = -1.0
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    stopped: str = ""
     run: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 

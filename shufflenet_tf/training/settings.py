@@ -27,6 +27,12 @@ class Settings:
     epochs: float = option(30.0, "How often to go through the images; --steps overrides it.", 0)
     steps: int = option(0, "Training steps; 0: as --epochs says.", 0)
     steps_per_epoch: int = option(0, "Steps between two evaluations; 0: all images once.", 0)
+    validation: float = option(
+        0.1,
+        "Part of the training images that is set aside to choose the best epoch on; 0: none, the last epoch is kept.",
+        0,
+        0.9,
+    )
     checkpoint_steps: int = option(500, "Steps between two checkpoints.", 1)
     schedule: str = option("linear", "Decay of the learning rate; linear to zero is the papers'.", choices=schedules.KINDS)
     learning_rate: float = option(0.1, "Its highest value; the papers take 0.5 for batches of 1024.", 1e-8, 100)
@@ -39,6 +45,23 @@ class Settings:
         "none", "Layers that keep their weights: all before stage 4, or all but the classifier.", choices=FREEZE
     )
     backbone_rate: float = option(1.0, "Factor on the learning rate of all layers but the classifier.", 0, 1)
+    layer_decay: float = option(1.0, "Factor on the learning rate from each stage to the one below it.", 0, 1)
+    classifier_first: bool = option(
+        False, "Fit a new classifier to the features of the trained layers first, then train all layers."
+    )
+    first_size: float = option(1.0, "Size of the images that training begins with, as a part of --image_size.", 0.2, 1)
+    growth: float = option(0.75, "Part of the training in which images grow from --first_size; 0: they never do.", 0, 1)
+    balance: bool = option(False, "Count rare classes as much as frequent ones.")
+    patience: int = option(0, "Evaluations without a better one after which the training ends; 0: it never ends early.", 0)
+    minutes: float = option(
+        0.0, "Limit of the whole run, in minutes: the first steps are timed, and the training is shortened to it; 0: none.", 0
+    )
+    teacher: str | None = option(None, "Trained model of the same classes whose answers are learnt too (distillation).")
+    temperature: float = option(2.0, "Distillation: divisor of the logits of both sides.", 0.1, 100)
+    teacher_weight: float = option(0.5, "Distillation: part of the teacher in the loss of a labelled image.", 0, 1)
+    unlabelled: str | None = option(
+        None, "Distillation: folder of photos without labels, from which the teacher's answers are learnt."
+    )
     seed: int = option(0, "Seed of weights, order and augmentation; one above 2**32 - 1 counts by its remainder.", 0)
     tensorboard: bool = option(True, "Write event files for TensorBoard.")
     weights: str = ""
@@ -58,7 +81,14 @@ class Settings:
             )
         # Whole epochs as the evaluation counts them, so that the last one is complete.
         per_epoch = self.steps_per_epoch or max(1, images // self.batch_size)
-        return dataclasses.replace(self, steps=self.steps or max(1, round(self.epochs * per_epoch)))
+        return self.shortened(self.steps or max(1, round(self.epochs * per_epoch)))
+
+    def shortened(self, steps: int) -> "Settings":
+        """Returns these settings for so many steps; a warm-up that would take them all takes half of them."""
+        warmup = self.warmup_steps if self.warmup_steps < steps else steps // 2
+        if warmup < self.warmup_steps:
+            print(f"The warm-up of {self.warmup_steps} steps is longer than the training: it takes {warmup} of {steps} steps.")
+        return dataclasses.replace(self, steps=steps, warmup_steps=warmup)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +101,14 @@ class RunOptions:
 
     network: str | None = option(None, f"Registered network; without it, that of --weights, or {NETWORK}.")
     weights: str | None = option(
-        None, "Trained weights to start with: a run, a .keras, .npz, .pth or .pth.tar file, or imagenet."
+        None, "Trained weights to start with: a run, a .keras, .npz, .pth or .pth.tar file, imagenet, or none."
     )
+    choose: bool = option(False, "Choose all that isn't given from the number of photos and classes.")
+    budget: str | None = option(
+        None,
+        "With --choose: what the int8 model may cost, such as 8ms (on --target) or 3MB; the best network within it is taken.",
+    )
+    target: str = option("phone", "Processor that --budget and --export are for; see python -m export.tflite --help.")
     wiring: str | None = option(
         None,
         "Whose details of the architecture to follow; without it, those of --weights, or the network's.",
@@ -89,6 +125,11 @@ class RunOptions:
     deterministic: bool = option(False, "Equal weights to the last bit for equal flags, also after an interruption.")
     strategy: str = option("none", "mirrored: all GPUs of this machine.", choices=["none", "mirrored"])
     mixed_precision: str = option("none", "Type of the activations in training.", choices=["none", "float16", "bfloat16"])
+    coverage: float = option(
+        0.95, 'Share of the validation images that is to be answered; to the rest, the answer is "not sure"; 1: all.', 0.5, 1
+    )
+    folds: int = option(0, "Cross-validation: also train this many models, each tested on its own part of the photos.", 0, 100)
+    fold: str = ""  # the one of a run of cross-validation, such as "1/5"
     saved_model: bool = option(True, "Write a SavedModel besides the Keras file.")
 
     def __post_init__(self):

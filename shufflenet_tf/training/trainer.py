@@ -1,12 +1,15 @@
-"""One training step: the papers' loss, their weight decay, the optimizer, and the averaged weights."""
+"""One training step: the papers' loss, their weight decay, a teacher's part, the optimizer, and the averaged weights."""
 
 import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from shufflenet_tf.models.image_classifier import CLASSIFIER
 from shufflenet_tf.models.kernels import LEGACY_KERAS
+from shufflenet_tf.training.distillation import Teacher
 from shufflenet_tf.weights.canonical import named_variables
 
 
@@ -20,6 +23,10 @@ class Trainer(tf.keras.Model):
       label_smoothing: part of the probability that is spread over all classes.
       ema: decay per step of the averaged weights that evaluation uses; 0: none.
       backbone_rate: factor on the learning rate of all layers but "linear".
+      layer_decay: factor on the learning rate from each stage to the one below it.
+      prior: share of each class among the training images; None: all classes alike. With it the loss is that of logits + log
+        prior (Menon et al. 2021), so that the network's own logits don't favour frequent classes.
+      teacher: a model whose answers are learnt too; None: labels alone.
     """
 
     def __init__(
@@ -29,13 +36,17 @@ class Trainer(tf.keras.Model):
         label_smoothing: float = 0.0,
         ema: float = 0.0,
         backbone_rate: float = 1.0,
+        layer_decay: float = 1.0,
+        prior: np.ndarray | None = None,
+        teacher: Teacher | None = None,
     ):
         super().__init__(name=network.name)
         self.network = network
-        self.logits = tf.keras.Model(network.input, network.get_layer("linear").output)
+        self.logits = _any_size(tf.keras.Model(network.input, network.get_layer(CLASSIFIER).output))
+        self.shift = None if prior is None else tf.math.log(tf.constant(prior, tf.float32))
+        self.teacher = teacher
         self.weight_decay, self.label_smoothing, self.ema = weight_decay, label_smoothing, ema
-        classifier = {id(variable) for variable in network.get_layer("linear").trainable_weights}
-        self.rates = [1.0 if id(v) in classifier else backbone_rate for v in network.trainable_variables]
+        self.rates = layer_rates(network, backbone_rate, layer_decay)
         self.decayed = [v for v in network.trainable_weights if "kernel" in v.name.split("/")[-1]]
         self.averages = [tf.Variable(v, trainable=False) for v in network.weights] if ema else []
         self.tracked = [
@@ -65,7 +76,7 @@ class Trainer(tf.keras.Model):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         with tf.GradientTape() as tape:
             logits = tf.cast(self.logits(images, training=True), tf.float32)
-            losses = _cross_entropy(labels, logits, self.label_smoothing)
+            losses = self._loss_of_each(images, labels, logits)
             norms = tf.add_n([tf.nn.l2_loss(tf.cast(tf.convert_to_tensor(v), tf.float32)) for v in self.decayed])
             objective = (tf.reduce_mean(losses) + self.weight_decay * norms) / replicas
             scaled = self._scaled(objective)
@@ -78,7 +89,12 @@ class Trainer(tf.keras.Model):
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         if self.ema:
             self._average()
-        return self._update(losses, labels, logits)
+        return self._update(losses, labels, logits, tf.reduce_sum(labels, -1))
+
+    def _loss_of_each(self, images, labels, logits):
+        """Returns the loss of each image [N]; an image without a label (zeros) has only its teacher's part."""
+        losses = _cross_entropy(labels, logits if self.shift is None else logits + self.shift, self.label_smoothing)
+        return losses if self.teacher is None else self.teacher.blend(losses, labels, logits, images)
 
     def test_step(self, data):
         images, labels = data
@@ -97,11 +113,12 @@ class Trainer(tf.keras.Model):
         for average, variable in zip(self.averages, self.network.weights, strict=True):
             average.assign_sub((1 - decay) * (average - tf.convert_to_tensor(variable)))
 
-    def _update(self, losses, labels, logits):
+    def _update(self, losses, labels, logits, weights=None):
+        """Counts a batch into the running figures; images of weight 0, which have no label, only into the loss."""
         loss, *accuracies = self.tracked
         loss.update_state(losses)
         for accuracy in accuracies:
-            accuracy.update_state(labels, logits)
+            accuracy.update_state(labels, logits, weights)
         return {metric.name: metric.result() for metric in self.tracked}
 
     @contextlib.contextmanager
@@ -121,8 +138,32 @@ class Trainer(tf.keras.Model):
             average.assign(value)
 
 
+def layer_rates(network: tf.keras.Model, backbone_rate: float, layer_decay: float) -> list[float]:
+    """Returns the factor on the learning rate of each of the network's trainable variables.
+
+    The classifier has 1, the last stage and what is behind it `backbone_rate`, and each stage below `layer_decay` times what
+    the one above it has.
+    """
+    stages = sorted({layer.name.split(".")[0] for layer in network.layers if layer.name.startswith("stage")})
+    rates = {}
+    stage = -1  # layers come in order: what is before the first stage is one below it
+    for layer in network.layers:
+        if layer.name.startswith("stage"):
+            stage = stages.index(layer.name.split(".")[0])
+        below = max(0, len(stages) - 1 - stage) if stages else 0
+        rate = 1.0 if layer.name == CLASSIFIER else backbone_rate * layer_decay**below
+        rates |= {id(variable): rate for variable in layer.trainable_weights}
+    return [rates[id(variable)] for variable in network.trainable_variables]
+
+
+def _any_size(model: tf.keras.Model) -> tf.keras.Model:
+    """Returns the same layers as a model of images of any size, for training that begins with smaller ones."""
+    inputs = tf.keras.Input((None, None, 3), name="image")
+    return tf.keras.Model(inputs, model.call(inputs))
+
+
 def _cross_entropy(labels, logits, smoothing):
     """Returns the loss of each image [N]; `smoothing` of the probability is spread over all classes."""
     if smoothing:
-        labels = labels * (1 - smoothing) + smoothing / logits.shape[-1]
+        labels = labels * (1 - smoothing) + tf.reduce_sum(labels, -1, keepdims=True) * smoothing / logits.shape[-1]
     return tf.nn.softmax_cross_entropy_with_logits(labels, logits)

@@ -6,8 +6,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from shufflenet_tf.data import augment
+from shufflenet_tf.data import augment, mixing
 from shufflenet_tf.data.augment import Augmentation
+from shufflenet_tf.data.trivial_augment import trivial_augment
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.preprocessing import PREPROCESSINGS
 
@@ -100,11 +101,10 @@ def test_rand_augment_changes_images_and_keeps_their_range():
     assert augment.rand_augment(Augmentation()) is None
 
 
-def mixed(**strengths):
+def mixed(mixup=0.0, cutmix=0.0, seed=3):
     """Four images of the constants 0 to 3, mixed."""
     images = np.stack([np.full((16, 16, 3), float(i), np.float32) for i in range(4)])
-    mix = augment.mixing(Augmentation(**strengths))
-    ((images, labels),) = tf.data.Dataset.from_tensors((images, np.eye(4, dtype=np.float32))).map(mix)
+    images, labels = mixing.mix(tf.constant(images), tf.eye(4), tf.constant([seed, 0], tf.int64), mixup, cutmix)
     np.testing.assert_allclose(np.sum(labels, -1), 1, atol=1e-5)
     return images.numpy(), labels.numpy()
 
@@ -113,16 +113,45 @@ def test_mixup_mixes_labels_as_it_mixes_images():
     images, labels = mixed(mixup=1.0)
     # The mean of a mixture is its mean label, because image i has the value i.
     np.testing.assert_allclose(images.mean((1, 2, 3)), labels @ np.arange(4), atol=1e-4)
-    assert augment.mixing(Augmentation()) is None
+    assert labels.max(-1).min() < 0.9 and np.array_equal(images, mixed(mixup=1.0)[0])
 
 
 def test_cutmix_pastes_pixels_of_the_images_that_the_labels_name():
     images, labels = mixed(cutmix=1.0)
-    for image, label in zip(images, labels, strict=True):
-        assert set(np.unique(image)) <= set(np.flatnonzero(label > 1e-6)) and len(np.flatnonzero(label > 1e-6)) <= 2
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        assert set(np.unique(image)) <= {i, (i - 1) % 4}
+        assert np.mean(image == i) == pytest.approx(label[i], abs=1e-5), "the label is counted"
 
 
-@pytest.mark.parametrize("bad", [{"min_area": 0}, {"jitter": 1.5}, {"rand_augment": 11}, {"mixup": -1}])
+def test_of_two_mixtures_a_batch_gets_one():
+    """Only MixUp makes values that no image has."""
+    kinds = [np.array_equal(images, np.round(images)) for images, _ in (mixed(1.0, 1.0, seed) for seed in range(12))]
+    assert 2 <= sum(kinds) <= 10
+
+
+def test_a_rectangle_of_some_images_is_erased():
+    images = tf.ones((200, 16, 24, 3))
+    erased = mixing.erase(images, tf.constant([1, 2], tf.int64), 0.5).numpy() == 0
+    shares = erased.all(-1).mean((1, 2))
+    assert np.array_equal(erased.any(-1), erased.all(-1)) and 70 < np.sum(shares > 0) < 130 and shares.max() < 0.4
+    one = erased[int(shares.argmax()), ..., 0]
+    assert np.array_equal(one, one.any(1)[:, None] & one.any(0)[None]), "it is a rectangle"
+    np.testing.assert_array_equal(mixing.erase(images, tf.constant([1, 2], tf.int64), 0.0), images)
+
+
+def test_trivial_augment_applies_each_of_its_operations_and_keeps_the_range():
+    image = tf.constant(np.random.default_rng(0).uniform(0, 255, (24, 32, 3)), tf.float32)
+    augmented = tf.function(trivial_augment)
+    results = [augmented(image, tf.constant([i, 1], tf.int64)).numpy() for i in range(80)]
+    assert all(result.shape == (24, 32, 3) and result.min() >= -1e-3 and result.max() <= 255.01 for result in results)
+    unchanged = [np.array_equal(result, image) for result in results]
+    assert 0 < sum(unchanged) < 30, "one operation of fourteen is none"
+    edges = [edge for result in results for edge in (result[0], result[-1], result[:, 0], result[:, -1])]
+    assert any((edge == 0).all() for edge in edges), "some are moved, and black comes in"
+    np.testing.assert_array_equal(trivial_augment(image, tf.constant([5, 1], tf.int64)), results[5])
+
+
+@pytest.mark.parametrize("bad", [{"min_area": 0}, {"jitter": 1.5}, {"rand_augment": 11}, {"mixup": -1}, {"erase": 2}])
 def test_out_of_range(bad):
     with pytest.raises(UserError, match="out of range"):
         Augmentation(**bad)

@@ -365,3 +365,42 @@ def test_a_photo_that_vanishes_is_an_error_if_strict_or_the_last_one(tmp_path):
         list(strict.train.examples(None))
     with pytest.raises(tf.errors.OpError, match="No photo of 2 can be read any more"):
         list(lenient.train.examples(None))
+
+
+@pytest.mark.parametrize("places", [("_none",), ("train/_none", "test/_None")])
+def test_photos_of_none_of_the_classes_are_no_class(tmp_path, places):
+    fill(tmp_path / "train", {"dog": 3, "cat": 2})
+    fill(tmp_path / "test", {"dog": 1, "cat": 2})
+    for place in places:
+        save(tmp_path / place / "deep" / "chart.png")
+    source = open_folder(tmp_path, log=silent)
+    assert source.labels == ("cat", "dog") and (source.train.size, source.test.size) == (5, 3)
+    assert source.none.size == len(places) == len(list(source.none.examples(None)))
+
+
+def test_photos_of_none_of_the_classes_beside_classes_that_are_split(tmp_path):
+    fill(tmp_path, {"dog": 5, "cat": 5, "_none": 4})
+    source = open_folder(tmp_path, log=silent)
+    assert source.labels == ("cat", "dog") and source.none.size == 4
+    assert open_folder(fill(tmp_path / "plain", {"dog": 5, "cat": 5}), log=silent).none is None
+
+
+def test_folds_test_every_photo_once(tmp_path):
+    fill(tmp_path, {"dog": 7, "cat": 5})
+    tested = []
+    for number in (1, 2, 3):
+        source = open_folder(tmp_path, fold=(number, 3), validation=0.2, log=silent)
+        sides = [source.train.files, source.validation.files, source.test.files]
+        assert sum(map(len, sides)) == len(set().union(*sides)) == 12
+        tested += source.test.files
+    assert len(tested) == len(set(tested)) == 12
+
+
+def test_folds_leave_the_test_folder_out(tmp_path):
+    fill(tmp_path / "train", {"dog": 3, "cat": 3})
+    fill(tmp_path / "test", {"dog": 2, "cat": 2})
+    source = open_folder(tmp_path, fold=(1, 3), log=silent)
+    assert not [file for file in source.train.files + source.test.files if "/test/" in file]
+    save(tmp_path / "single" / "a" / "1.png")
+    fill(tmp_path / "single", {"b": 2})
+    assert "needs at least two" in refused(tmp_path / "single", fold=(1, 2))

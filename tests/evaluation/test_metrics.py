@@ -66,7 +66,7 @@ def test_the_table_shows_the_worst_classes_first_when_there_are_too_many():
     probabilities[7] = np.eye(40)[8]
     lines = evaluate(probabilities, targets, [f"class {i}" for i in range(40)]).text_table(5).splitlines()
     assert len(lines) == 7 and "5 worst of 40" in lines[0] and lines[1].startswith("class 7 ")
-    assert lines[-1].startswith("overall: top-1 97.50%")
+    assert lines[-1].startswith("overall: top-1 97.50% (87.12 to 99.56)")
 
 
 def test_shorten():

@@ -1,0 +1,85 @@
+"""What is done to a whole batch of network input: random erasing, and MixUp or CutMix of each image with its neighbour.
+
+Everything is a function of the seed, so that `--deterministic` holds and an interrupted run goes on exactly.
+"""
+
+import math
+
+import tensorflow as tf
+
+_ERASED_AREA, _ERASED_ASPECT = (0.02, 0.33), (0.3, 3.3)  # Zhong et al. 2017 ("Random Erasing Data Augmentation"), torchvision
+
+
+def erase(images: tf.Tensor, seed: tf.Tensor, probability: float) -> tf.Tensor:
+    """Sets a rectangle of some images to zero, which is the mean colour.
+
+    Args:
+      images: normalised, float32 [N, H, W, 3].
+      seed: int64 [2].
+      probability: of each image.
+    """
+    n = tf.shape(images)[0]
+    draws = tf.random.stateless_uniform((5, n), seed)
+    area = _between(draws[0], *_ERASED_AREA)
+    aspect = tf.exp(_between(draws[1], *map(math.log, _ERASED_ASPECT)))
+    inside = _boxes(images, tf.sqrt(area * aspect), tf.sqrt(area / aspect), draws[2], draws[3])
+    chosen = (draws[4] < probability)[:, None, None, None]
+    return tf.where(inside & chosen, 0.0, images)
+
+
+def mix(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, mixup: float, cutmix: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mixes each image and its label with the next one of the batch.
+
+    A batch gets MixUp (Zhang et al. 2018: a weighted sum) or CutMix (Yun et al. 2019: a rectangle of the other image), by
+    chance where both are wanted.
+
+    Args:
+      images: float32 [N, H, W, 3].
+      labels: float32 [N, C].
+      seed: int64 [2].
+      mixup, cutmix: alpha of the beta distribution that the share of the other image comes from; 0: not this one.
+    """
+    choice_seed, share_seed, place_seed = tf.unstack(tf.random.split(seed, 3))
+    if not (mixup and cutmix):
+        return (_mixup if mixup else _cutmix)(images, labels, share_seed, place_seed, mixup or cutmix)
+    return tf.cond(
+        tf.random.stateless_uniform((), choice_seed) < 0.5,
+        lambda: _mixup(images, labels, share_seed, place_seed, mixup),
+        lambda: _cutmix(images, labels, share_seed, place_seed, cutmix),
+    )
+
+
+def _mixup(images, labels, share_seed, place_seed, alpha):
+    share = _beta(tf.shape(images)[0], share_seed, alpha)
+    others = tf.roll(images, 1, 0)
+    mixed = images + share[:, None, None, None] * (others - images)
+    return mixed, labels + share[:, None] * (tf.roll(labels, 1, 0) - labels)
+
+
+def _cutmix(images, labels, share_seed, place_seed, alpha):
+    n = tf.shape(images)[0]
+    side = tf.sqrt(_beta(n, share_seed, alpha))
+    inside = _boxes(images, side, side, *tf.unstack(tf.random.stateless_uniform((2, n), place_seed)))
+    # Boxes may hang over the edge, so the share is counted.
+    share = tf.reduce_mean(tf.cast(inside, tf.float32), (1, 2))  # (N, 1)
+    return tf.where(inside, tf.roll(images, 1, 0), images), labels + share * (tf.roll(labels, 1, 0) - labels)
+
+
+def _beta(n: tf.Tensor, seed: tf.Tensor, alpha: float) -> tf.Tensor:
+    """Draws [N] numbers from the distribution beta(alpha, alpha)."""
+    draws = tf.random.stateless_gamma((2, n), seed, alpha)
+    return draws[0] / tf.maximum(draws[0] + draws[1], 1e-20)  # of a tiny alpha both can be zero
+
+
+def _boxes(images: tf.Tensor, height: tf.Tensor, width: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """Returns which pixels, bool [N, H, W, 1], lie in rectangles of these sizes and centres, [N], as shares of the image."""
+    shape = tf.shape(images)
+    rows = (tf.range(shape[1], dtype=tf.float32) + 0.5) / tf.cast(shape[1], tf.float32)
+    columns = (tf.range(shape[2], dtype=tf.float32) + 0.5) / tf.cast(shape[2], tf.float32)
+    in_rows = tf.abs(rows[None] - y[:, None]) <= height[:, None] / 2
+    in_columns = tf.abs(columns[None] - x[:, None]) <= width[:, None] / 2
+    return (in_rows[:, :, None] & in_columns[:, None, :])[..., None]
+
+
+def _between(draw: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    return low + draw * (high - low)
