@@ -18,6 +18,7 @@ COMMANDS = {
     "verify": "export.verify",
     "benchmark": "export.benchmark",
     "calibrate": "export.calibrate",
+    "card": "shufflenet_tf.card",
     "classify": "shufflenet_tf.classify",
     "complexity": "shufflenet_tf.complexity",
     "weights": "shufflenet_tf.weights.__main__",
@@ -25,6 +26,7 @@ COMMANDS = {
 
 EXTRAS = {
     "export": ["ai-edge-litert>=2.1,<3", "tensorflow-model-optimization>=0.8,<0.9"],
+    "hub": ["huggingface_hub>=2,<3"],
     "dev": ["hypothesis>=6.100", "packaging>=23", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.15"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

@@ -37,6 +37,7 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
 from shufflenet_tf.loading import training_dataset
 from shufflenet_tf.options import check, option, split
+from shufflenet_tf.weights import hub
 
 FOLDER = "export"  # in a run's folder, or beside a file
 # Int8 graph, as converted, that quantization-aware training leaves in a run's folder.
@@ -252,7 +253,9 @@ def export_files(
 
 
 def beside(path: pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the folder `name` in a run's folder, or beside a file."""
+    """Returns the folder `name` in a run's folder, or beside a file; for a shared model, in a folder of its name here."""
+    if hub.is_address(path):
+        return pathlib.Path(hub.name_of(path)) / name
     return (path if path.is_dir() else path.parent) / name
 
 

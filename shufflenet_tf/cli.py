@@ -112,6 +112,17 @@ def define_output(values: flags.FlagValues, help: str, default: str | None = Non
         define_alias(values, alias, "output")
 
 
+def define_optional_file(values: flags.FlagValues, name: str, default: str, help: str) -> None:
+    """Defines --NAME[=FILE], a file that is written if asked for: at `default` where no file is named."""
+
+    class Parser(flags.ArgumentParser):
+        def parse(self, argument: str | None) -> str | None:
+            return {"true": default, "false": None}.get(argument, argument)  # what absl makes of --NAME and --noNAME
+
+    text = f"{help} --{name}=FILE names the picture, which is {default} otherwise."
+    flags.DEFINE_flag(flags.Flag(Parser(), flags.ArgumentSerializer(), name, None, text, boolean=True), values)
+
+
 def define_threads(values: flags.FlagValues) -> None:
     """Defines --threads."""
     flags.DEFINE_integer("threads", 1, "Threads of each interpreter.", 1, flag_values=values)

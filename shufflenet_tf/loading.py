@@ -16,7 +16,7 @@ from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.tflite_classifier import LiteClassifier
-from shufflenet_tf.weights import published
+from shufflenet_tf.weights import hub, published
 
 MODEL, METRICS = "model.keras", "metrics.json"  # of a finished run
 
@@ -60,8 +60,9 @@ def load(path: str | os.PathLike) -> Bundle:
     """Loads a trained network of any kind, without running code from the file.
 
     Args:
-      path: a .keras file or the folder of a training run that has one; a .tflite file; or a checkpoint (a tensorpack or
-        canonical .npz, a torchvision .pth, a megvii .pth.tar), whose network is recognised. The content tells the kind.
+      path: a .keras file or the folder of a training run that has one; a .tflite file; a checkpoint (a tensorpack or
+        canonical .npz, a torchvision .pth, a megvii .pth.tar), whose network is recognised; or the address of a shared model,
+        hf://USER/NAME or hf://USER/NAME@REVISION. The content tells the kind.
 
     Raises:
       UserError: there is no such file, it's damaged, or its network is unknown here.
@@ -106,6 +107,8 @@ def training_dataset(path: str | os.PathLike) -> str | None:
 
 
 def _file(path: str | os.PathLike) -> pathlib.Path:
+    if hub.is_address(path):
+        return hub.weights_file(path)
     path = pathlib.Path(path)
     file = path / MODEL if path.is_dir() else path
     if not file.is_file():

@@ -385,6 +385,23 @@ def test_show_draws_a_picture(given, shape, models, photos, tmp_path):
     assert [path.name for path in picture.parent.iterdir()] == ["result.png"]
 
 
+@pytest.mark.parametrize(("flag", "name"), [("--explain", "explained.png"), ("--explain=new/where.png", "new/where.png")])
+def test_explain_draws_where_the_network_looks(flag, name, run_folder, photos, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(f"--model={run_folder.resolve()}", flag, "--top=1", photos.resolve()) == 0
+    captured = capsys.readouterr()
+    assert len(blocks(captured.out)) == 6 and captured.err == f"Where the network looks: {name}\n"
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == [name]
+    with Image.open(name) as picture:
+        assert picture.width > 600 and picture.height > 300
+
+
+def test_explain_needs_a_keras_model(models, photos, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(f"--model={models / 'uint8.tflite'}", "--explain", photos / "red") == 2
+    assert "has no gradients" in complaint(capsys) and not list(tmp_path.iterdir())
+
+
 def test_show_refuses_to_overwrite_a_photo(models, capsys, tmp_path, monkeypatch):
     Image.new("RGB", (40, 40), "red").save(tmp_path / "a.png")
     before = (tmp_path / "a.png").read_bytes()
@@ -415,7 +432,7 @@ def test_help_shows_examples_and_every_flag(capsys):
     assert run("--help") == 0
     text = capsys.readouterr().out
     assert "python -m shufflenet_tf.classify --model=runs/latest" in text
-    assert all(f"--{flag}" in text for flag in ("model=", "top=", "labels=", "show=", "json"))
+    assert all(f"--{flag}" in text for flag in ("model=", "top=", "labels=", "show=", "explain", "json"))
 
 
 def test_as_a_program(models, photos, tmp_path):

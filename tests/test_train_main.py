@@ -69,8 +69,14 @@ def test_what_a_run_leaves_behind(finished, photos):
     with open(finished / "history.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["2", "4"] and all(float(row["val_loss"]) > 0 for row in rows)
-    for name in ("training.png", "confusion.png", "mistakes.png"):
+    for name in ("training.png", "confusion.png", "mistakes.png", "attention.png"):
         assert min(Image.open(finished / name).size) > 100
+    assert metrics["started_from"] is None and "top5" not in metrics["test"]  # random weights, three classes
+    with open(finished / "mistakes.csv", encoding="utf-8-sig", newline="") as file:
+        wrong = list(csv.DictReader(file))
+    assert len(wrong) == round(24 * (1 - metrics["test"]["top1"]))
+    assert all(pathlib.Path(row["file"]).parent == photos / "test" / row["true"] for row in wrong)
+    assert all(pathlib.Path(row["file"]).is_file() and row["predicted"] != row["true"] for row in wrong)
     assert list((finished / "tensorboard").rglob("events.*"))
 
 

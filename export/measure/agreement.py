@@ -9,7 +9,7 @@ import numpy as np
 from export.measure.layer_noise import LayerNoise
 from export.measure.logit_metrics import kl_divergence
 from shufflenet_tf.evaluation.calibration import reliability_of
-from shufflenet_tf.evaluation.metrics import SMALLEST_PROBABILITY, evaluate
+from shufflenet_tf.evaluation.metrics import SMALLEST_PROBABILITY, TOP, evaluate
 
 WORST = 6  # number of images to keep per file
 
@@ -58,7 +58,8 @@ class Comparison:
       layers: noise of each layer in execution order; empty: not measured.
       layers_against: the float file that the noise is measured against, or why there is none; empty for a float file.
       worst: the images that differ most, largest difference first.
-      top1, top5: fractions of the images whose true class ranks first, or among the first five; None: no labels.
+      top1, top5: fractions of the images whose true class ranks first, or among the first five; None: no labels, and top-5
+        also of five classes or fewer.
       agreement: fraction of the images for which both models give the same top class.
       max_error, mean_error: absolute differences of probabilities.
       divergence: mean Kullback-Leibler divergence from the reference, in nats; probabilities are clipped to at least 1e-7.
@@ -106,7 +107,7 @@ class Verification:
       name: name of the reference.
       images: number of images.
       labels: names of the classes.
-      top1, top5: accuracy of the reference; None: the images have no labels.
+      top1, top5: accuracy of the reference; None: see `Comparison`.
       comparisons: one per file, in the given order.
       threshold: least probability of a sure answer of the reference, or None.
       sureness: what it does in the reference; None: there is none.
@@ -133,7 +134,7 @@ class Tally:
     """Accumulates batches for the metrics of a comparison."""
 
     def __init__(self):
-        self.images = self.labelled = 0
+        self.images = self.labelled = self.classes = 0
         self.top1 = self.top5 = self.same = self.error = self.divergence = self.largest = 0.0
         self.worst: list[WorstImage] = []
         self.confidences: list[np.ndarray] = []
@@ -169,6 +170,7 @@ class Tally:
         ]
         self.worst = sorted(self.worst, key=lambda image: -image.difference)[:WORST]
         self.images += count
+        self.classes = len(labels)
 
     def sureness(self, threshold: float | None) -> Sureness | None:
         if threshold is None:
@@ -184,7 +186,7 @@ class Tally:
         labelled = self.labelled == self.images
         return {
             "top1": self.top1 / self.images if labelled else None,
-            "top5": self.top5 / self.images if labelled else None,
+            "top5": self.top5 / self.images if labelled and self.classes > TOP else None,
             "agreement": self.same / self.images,
             "max_error": self.largest,
             "mean_error": float(self.error / self.images),

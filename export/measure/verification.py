@@ -149,8 +149,8 @@ def _noise(names: dict[str, str], pixels: np.ndarray) -> dict[str, tuple[tuple[L
         best = max(floats, key=shared.__getitem__, default=None)
         if best is None:
             results[path] = (), "The noise of layers is not measured: this needs the float .tflite file of the same conversion."
-        elif not shared[best]:
-            results[path] = (), "The noise of layers is not measured: no float file has layers of the same names and channels."
-        else:
-            results[path] = tuple(layer_noise(best, path, pixels)), names[best]
+            continue
+        layers = tuple(layer_noise(best, path, pixels)) if shared[best] else ()
+        without = "The noise of layers is not measured: no float file has layers of the same names and channels."
+        results[path] = layers, names[best] if layers else without
     return results

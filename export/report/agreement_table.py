@@ -12,18 +12,19 @@ from shufflenet_tf.evaluation.intervals import of_share, with_interval
 from shufflenet_tf.files import atomic_path
 
 JSON, PICTURE = "verify.json", "verify.png"
-_HEADINGS = ("model", "top-1", "top-5", "agreement", "max error", "mean error", "divergence (nats)")
+_HEADINGS = ("agreement", "max error", "mean error", "divergence (nats)")
 
 
 def text(verification: Verification) -> str:
     """Returns the report as a fragment of Markdown: a table, and the noisiest layers of int8 files."""
+    with_top5 = verification.top5 is not None
     top1 = of_share(verification.top1, verification.images, 2)
-    rows = [(verification.name, top1, *_percents(verification.top5), "", "", "", "")]
+    rows = [(verification.name, top1, *_percents(*[verification.top5] * with_top5), "", "", "", "")]
     for c in verification.comparisons:
         errors = (f"{value:.2g}" for value in (c.max_error, c.mean_error, c.divergence))
         top1 = of_share(c.top1, verification.images, 2)
-        rows.append((c.name, top1, *_percents(c.top5, c.agreement), *errors))
-    lines = [table(_HEADINGS, rows)]
+        rows.append((c.name, top1, *_percents(*[c.top5] * with_top5, c.agreement), *errors))
+    lines = [table(("model", "top-1", *["top-5"] * with_top5, *_HEADINGS), rows)]
     accuracy = "" if verification.top1 is not None else " There is no accuracy, because the images lack the model's labels."
     interval = "" if accuracy else " In parentheses: the 95 % interval of the accuracy."
     lines.append(f"\n{verification.images:,} images; errors are differences of probabilities.{interval}{accuracy}")

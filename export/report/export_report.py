@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from export.measure.agreement import Comparison, Verification
 from export.report import agreement_table, layer_table
 from export.report.markdown import percent, table
 from export.report.records import ExportedModel, ExportResults, Figures
@@ -69,10 +70,11 @@ def _rows(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[dict
 def text(results: ExportResults) -> str:
     """Returns, as Markdown, the table of all files and the steps of each."""
     target, verification = results.target, results.verification
-    headings = ("file", "MB", "MMAC", "top-1", "top-5", "same top-1 as Keras", "largest error")
+    accuracies = ("top-1", *["top-5"] * (verification.top5 is not None))
+    headings = ("file", "MB", "MMAC", *accuracies, "same top-1 as Keras", "largest error")
     headings += (f"{target.name}, predicted: ms", "ratio to converted", "this machine, measured: ms", "ratio to converted")
     count = verification.images
-    rows = [("Keras", "", "", of_share(verification.top1, count), percent(verification.top5), *[""] * 6)]
+    rows = [("Keras", "", "", *_accuracies(verification, count), *[""] * 6)]
     rows += [row for exported in results.models for row in _cells(exported, results.figures, count)]
     source = "measured there, operator by operator" if target.measured else "a model, not a measurement"
     height, width = results.size
@@ -103,13 +105,18 @@ def _cells(exported: ExportedModel, figures: dict[str, Figures], images: int) ->
             name,
             f"{len(model.content) / 1e6:.2f}",
             f"{timing.multiply_adds / 1e6:.1f}",
-            of_share(comparison.top1, images),
-            *(percent(fraction) for fraction in (comparison.top5, comparison.agreement)),
+            *_accuracies(comparison, images),
+            percent(comparison.agreement),
             f"{comparison.max_error:.1e}",
             *(("", "") if predicted is None else (f"{predicted:.2f}", f"{ratio:.2f}")),
             f"{timing.median:.2f}",
             f"{timing.median / converted:.2f}",
         )
+
+
+def _accuracies(measured: Verification | Comparison, images: int) -> list[str]:
+    """Top-1 and, where it says something, top-5."""
+    return [of_share(measured.top1, images), *([] if measured.top5 is None else [percent(measured.top5)])]
 
 
 def _details(exported: ExportedModel, figures: Figures) -> list[str]:

@@ -10,6 +10,7 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.evaluation.calibration import reliability
 from shufflenet_tf.evaluation.intervals import of_share, wilson
 
+TOP = 5  # of top-5, which says nothing where there are no more classes
 SMALLEST_PROBABILITY = 1e-7  # a quantized softmax returns exact zeros; Keras's loss clips at the same value
 
 
@@ -49,12 +50,12 @@ class Evaluation:
         return wilson(int(np.trace(self.confusion)), int(self.confusion.sum()))
 
     def to_json(self) -> dict:
-        """All figures as plain Python numbers, lists and strings, without NaN."""
+        """All figures as plain Python numbers, lists and strings, without NaN; top-5 only of more than five classes."""
         return {
             "examples": int(self.confusion.sum()),
             "top1": self.top1,
             "top1_interval": list(self.interval),
-            "top5": self.top5,
+            **({"top5": self.top5} if len(self.labels) > TOP else {}),
             "loss": self.loss,
             "expected_calibration_error": self.expected_calibration_error,
             "per_class": self.per_class,
@@ -83,7 +84,7 @@ class Evaluation:
             figures = f"{row['precision']:9.1%}  {row['recall']:6.1%}  {row['f1']:6.1%}  {row['support']:8d}"
             lines.append(f"{padded}  {figures}")
         top = f"top-1 {of_share(self.top1, int(self.confusion.sum()), 2)}"
-        top += f", top-5 {self.top5:.2%}" if len(classes) > 5 else ""  # of five classes or fewer, it is always 100 %
+        top += f", top-5 {self.top5:.2%}" if len(classes) > TOP else ""  # of five classes or fewer, it is always 100 %
         lines.append(
             f"overall: {top}, loss {self.loss:.4f}, "
             f"calibration error {self.expected_calibration_error:.2%}, {self.confusion.sum()} examples"
@@ -118,7 +119,7 @@ def evaluate(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[st
     pairs = np.bincount(targets * classes + predicted, minlength=classes * classes)
     return Evaluation(
         top1=float(np.mean(rank == 0)),
-        top5=float(np.mean(rank < 5)),
+        top5=float(np.mean(rank < TOP)),
         loss=float(-np.log(np.maximum(true.astype(np.float64), SMALLEST_PROBABILITY)).mean()),
         expected_calibration_error=reliability(probabilities, targets).error,
         confusion=pairs.reshape(classes, classes).astype(np.int64),

@@ -33,7 +33,7 @@ class ImageClassifier(tf.keras.Model):
       input_shape: (height, width, 3), each side at least `min_size` or None (any); it need not be square.
       include_top: with pooling and classifier; else the output is the last feature map, or what `pooling` makes of it.
       weights: None (random), a path (a tensorpack .npz, a torchvision .pth, a megvii .pth.tar, a canonical .npz), or
-        "imagenet": torchvision's, downloaded once. Without include_top their classifier is left out.
+        "imagenet": torchvision's, downloaded once, or hf://USER/NAME. Without include_top their classifier is left out.
       pooling: None, "avg" or "max": only where include_top is False.
       classes: number of classes; None: that of `weights`, else 1000. Where it is another than that of `weights`, the classifier
         is new and random, and everything else is theirs.
@@ -90,14 +90,14 @@ class ImageClassifier(tf.keras.Model):
         _check_head(include_top, pooling, classes, labels)
         inputs = tf.keras.Input(input_shape, name="image")
         maps = dict(trunk(inputs, wiring))
-        x = maps.pop("features") if "features" in maps else maps[max(maps)]
+        x = last_map = maps.pop("features") if "features" in maps else maps[max(maps)]
         x = _pooled(x, pooling, pool if include_top else None, include_top)
         if include_top:
             x = (classifier(classes) if classifier else _dense(classes, wiring))(head(x) if head else x)
         if include_top and classifier_activation is not None:
             x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
         super().__init__(inputs, x, name=name or network)
-        self.network = network
+        self.network, self.last_map = network, last_map
         self.stages = {f"stride{stride}": tensor for stride, tensor in maps.items()}
         self.labels = None if labels is None else list(labels)
         self.preprocessing = Preprocessing.of(preprocessing)
@@ -155,6 +155,13 @@ class ImageClassifier(tf.keras.Model):
         checkpoint = published.find(weights, cls.__name__)
         known = cls.arguments_of(checkpoint) or {}
         return checkpoint, [known.get(key) if value is None else value for key, value in given.items()]
+
+    @property
+    def logits(self) -> Any:
+        """The symbolic logits [N, classes]; None: the network has no classifier."""
+        if not self._config["include_top"]:
+            return None
+        return self.output if self._config["classifier_activation"] is None else self.get_layer("probabilities").input
 
     def features(self) -> tf.keras.Model:
         """Returns a model of the same weights from images to {"stride4": [N, H/4, W/4, C], …, "stride32"}, for detectors.

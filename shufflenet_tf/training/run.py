@@ -19,6 +19,7 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import ImageClassifier
+from shufflenet_tf.origin import origin
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.seeds import fold
 from shufflenet_tf.training import checkpoint as checkpoints
@@ -56,7 +57,7 @@ def train(
         with other classes gets a new classifier.
       image_size: input in pixels: one side, or (height, width), each at least 32; None: 224.
       epochs: how often to go through the training images; None: 30.
-      output: folder of the run: model.keras, labels.txt, metrics.json, history.csv, three pictures and, unless
+      output: folder of the run: model.keras, labels.txt, metrics.json, history.csv, mistakes.csv, pictures and, unless
         `saved_model` is False, saved_model/.
       **others: fields of `training.settings.Settings` (batch_size=64, learning_rate=0.1, freeze="none", ...), of
         `training.settings.RunOptions` (wiring, strict, overwrite, ...) and of `data.augment.Augmentation` (min_area, jitter,
@@ -97,7 +98,8 @@ def train(
     if run_options.mixed_precision != "none":
         model = _in_float32(model, arguments)
     rest = (settings.batch_size, run_options.saved_model, run_options.coverage)
-    print(f"\n{write_report(model, source, progress, folder, *rest)}")
+    started_from = origin(checkpoint, run_options.weights)
+    print(f"\n{write_report(model, source, progress, folder, *rest, started_from)}")
     _write_flags(plan, progress, folder)
     if run_options.folds:
         alike = {**given, "image_size": image_size, "folds": 0, "saved_model": False}

@@ -101,7 +101,7 @@ class RunOptions:
 
     network: str | None = option(None, f"Registered network; without it, that of --weights, or {NETWORK}.")
     weights: str | None = option(
-        None, "Trained weights to start with: a run, a .keras, .npz, .pth or .pth.tar file, imagenet, or none."
+        None, "Trained weights to start with: a run, a .keras, .npz, .pth or .pth.tar file, hf://USER/NAME, imagenet, or none."
     )
     choose: bool = option(False, "Choose all that isn't given from the number of photos and classes.")
     budget: str | None = option(

@@ -13,7 +13,7 @@ from shufflenet_tf import imagenet
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import open_npz
 from shufflenet_tf.preprocessing import PREPROCESSINGS, Preprocessing
-from shufflenet_tf.weights import canonical, layouts, safetensors, torch_file
+from shufflenet_tf.weights import canonical, hub, layouts, safetensors, torch_file
 from shufflenet_tf.weights.download import imagenet_file
 from shufflenet_tf.weights.tensors import Tensors
 from shufflenet_tf.wiring import WIRINGS, Wiring
@@ -169,7 +169,8 @@ def find(weights: "str | os.PathLike | Checkpoint | None", network: str) -> Chec
     """Returns what the argument `weights` of a network stands for.
 
     Args:
-      weights: None, a path, a checkpoint that is read already, or "imagenet": torchvision's file for `network`.
+      weights: None, a path, a checkpoint that is read already, "imagenet" (torchvision's file for `network`), or the address
+        of a shared model, hf://USER/NAME.
       network: name of the network that asks.
 
     Raises:
@@ -177,6 +178,8 @@ def find(weights: "str | os.PathLike | Checkpoint | None", network: str) -> Chec
     """
     if weights is None or isinstance(weights, Checkpoint):
         return weights
+    if hub.is_address(weights):
+        return read(hub.weights_file(weights))
     return read(imagenet_file(network) if weights == "imagenet" else weights)
 
 

@@ -86,3 +86,9 @@ def test_shorten():
 def test_refusals(probabilities, targets, labels):
     with pytest.raises(UserError):
         evaluate(probabilities, targets, labels)
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(2, False), (5, False), (6, True)])
+def test_top5_is_shown_where_it_says_something(classes, shown):
+    result = evaluate(np.eye(classes), np.arange(classes), [f"class {i}" for i in range(classes)])
+    assert ("top5" in result.to_json()) is shown and ("top-5" in result.text_table()) is shown
