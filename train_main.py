@@ -45,7 +45,7 @@ options.define(FLAGS, RunOptions, ("preprocessing", "crop_fraction"))
 
 cli.heading(FLAGS, "Images and results")
 cli.define_dataset(FLAGS, "shapes")
-options.define(FLAGS, RunOptions, ("strict", "output", "overwrite", "saved_model"))
+options.define(FLAGS, RunOptions, ("strict", "keep_copies", "output", "overwrite", "saved_model"))
 cli.define_alias(FLAGS, "output_dir", "output")
 options.define(FLAGS, Settings, ("tensorboard",))
 

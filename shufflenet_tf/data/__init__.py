@@ -13,7 +13,13 @@ _KINDS = ("shapes", "shapes/tiny", "tfds:NAME", "folder:PATH")
 
 
 def open_source(
-    spec: str, *, data_dir: str | None = None, seed: int = 0, strict: bool = False, validation: float = 0.0
+    spec: str,
+    *,
+    data_dir: str | None = None,
+    seed: int = 0,
+    strict: bool = False,
+    validation: float = 0.0,
+    keep_copies: bool = False,
 ) -> Source:
     """Opens the dataset that `spec` names.
 
@@ -26,23 +32,24 @@ def open_source(
       strict: stop at a file that can't be used instead of skipping it.
       validation: share of the training images that is set aside for validation, from 0 (none) to below 1. Validation images
         that a dataset has besides its test images are taken instead.
+      keep_copies: of a folder: let copies of a photo be on both sides of the split.
 
     Raises:
       UserError: an unknown kind of dataset, or one that can't be opened.
     """
     if not 0 <= validation < 1:
         raise UserError(f"validation is {validation}, but a share from 0 to below 1 was expected: give 0.1, for example.")
-    return dataclasses.replace(_opened(spec, data_dir, seed, strict, validation), spec=spec)
+    return dataclasses.replace(_opened(spec, data_dir, seed, strict, validation, keep_copies), spec=spec)
 
 
-def _opened(spec: str, data_dir: str | None, seed: int, strict: bool, validation: float) -> Source:
+def _opened(spec: str, data_dir: str | None, seed: int, strict: bool, validation: float, keep_copies: bool) -> Source:
     kind, _, rest = spec.partition(":")
     if not rest and os.path.isdir(spec):
         kind, rest = "folder", spec
     if kind == "folder" and rest:
         from shufflenet_tf.data.folder import open_folder
 
-        return open_folder(rest, seed=seed, strict=strict, validation=validation)
+        return open_folder(rest, seed=seed, strict=strict, validation=validation, keep_copies=keep_copies)
     if kind == "tfds" and rest:
         from shufflenet_tf.data.tfds_source import open_tfds
 

@@ -37,6 +37,8 @@ def _likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     result = np.zeros(len(first), np.float32)
     left, parameters = np.arange(len(first)), np.tile(np.float32([1, 1, 0, 0]), (len(first), 1))
     for factor, steps, least in _LEVELS:
+        if not len(left):
+            break
         a, b = _shrunk(first[left], factor), _shrunk(second[left], factor)
         parameters = _refined(a, b, parameters, steps)
         moved, overlap = _sampled(b, parameters)

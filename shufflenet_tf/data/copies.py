@@ -1,4 +1,4 @@
-"""Copies among photos: the same picture in several files, even if it was recompressed, resized, cropped, mirrored or brightened.
+"""Copies among photos: one picture in several files, recompressed, resized, slightly cropped, mirrored or brightened.
 
 Each photo is compared with those that look most like it at 16x16 pixels, by aligning both (`alignment.py`).
 """
@@ -29,9 +29,7 @@ class Copy:
     mirrored: bool = False
 
 
-def find_copies(
-    prints: Sequence[bytes], least: float = COPY, progress: Callable[[int], None] = lambda _: None
-) -> list[Copy]:
+def find_copies(prints: Sequence[bytes], least: float = COPY, progress: Callable[[int], None] = lambda _: None) -> list[Copy]:
     """Returns pairs of photos that show the same picture, in order of their indices.
 
     Of several equal files, each is paired with the first. Photos without any structure are never copies.
@@ -101,7 +99,7 @@ def _same_colours(prints: np.ndarray, a: int, b: int, mirrored: bool) -> bool:
 
 
 def group(count: int, copies: Sequence[Copy]) -> list[int]:
-    """Returns for each of `count` photos the index of the first photo that it is a copy of, or a copy of a copy; its own: of none."""
+    """Returns for each photo the index of the first one that it is a copy of, or a copy of a copy; its own, if of none."""
     first = list(range(count))
 
     def root(index: int) -> int:

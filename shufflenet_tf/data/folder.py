@@ -5,8 +5,9 @@ import hashlib
 import os
 import pathlib
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from shufflenet_tf.data import separation
 from shufflenet_tf.data.checked_photos import CheckedPhoto, check_photos, split_of
 from shufflenet_tf.data.labels import normalize, printable
 from shufflenet_tf.data.photos import entries, folders, is_photo, say_ignored, walk
@@ -23,6 +24,7 @@ def open_folder(
     test_fraction: float = 0.2,
     validation: float = 0.0,
     strict: bool = False,
+    keep_copies: bool = False,
     log: Callable[[str], None] = print,
 ) -> Source:
     """Opens a folder of photos in one of two layouts.
@@ -31,7 +33,9 @@ def open_folder(
     JPEG, PNG, WebP, BMP and GIF files (the first frame) at any depth inside a class count, whatever their extension.
     Every one is decoded once; those that fail are skipped and reported. Labels are the sorted names of class folders.
     A photo's side of the split depends only on its class, its name and the seed, so that it stays there when photos
-    are added; but a class too small to have one on each side moves its nearest there.
+    are added; but a class too small to have one on each side moves its nearest there, and copies of a photo, recompressed,
+    resized, slightly cropped or mirrored ones too, are on the side of the first of them. Where the folder has a split of its
+    own, copies of training photos are left out of the others.
 
     Args:
       path: the folder.
@@ -40,6 +44,7 @@ def open_folder(
       validation: share of each class's training photos to set aside for validation; 0: none. Where PATH has a folder for that
         besides its test folder, all photos in it are taken instead.
       strict: refuse the folder if any file in it is unusable, rather than skip the file.
+      keep_copies: take copies for different photos. They are not looked for either among more than `copies.MOST` photos.
       log: called with each line of progress and of what was skipped.
 
     Raises:
@@ -48,18 +53,12 @@ def open_folder(
     root = pathlib.Path(path).expanduser()
     if not 0 < test_fraction < 1:
         raise UserError(f"test_fraction is {test_fraction} but it must lie between 0 and 1: give 0.2, for example")
-    _check_is_folder(root)
-    sides = _split_folders(root, log)
-    if not validation:
-        sides.pop("validation", None)
-    train = sides["train"]
-    files = {side: _list_classes(folder, log) for side, folder in sides.items()}
-    labels = tuple(files["train"])
-    if len(labels) == 1:
-        raise UserError(f"{train} has one class only, {labels[0]}: add a folder for at least one other class")
-    for side in files.keys() - {"train"}:
-        _check_same_classes(train, sides[side], files["train"], files[side])
-    photos = check_photos([file for classes in files.values() for names in classes.values() for file in names], strict, log)
+    sides, files = list_folder(root, log, validation > 0)
+    train, labels = sides["train"], tuple(files["train"])
+    everything = [file for classes in files.values() for names in classes.values() for file in names]
+    is_compared = separation.is_compared(len(everything), keep_copies, log)
+    photos = check_photos(everything, strict, log, is_compared)
+    original = separation.originals(photos) if is_compared else {}
     usable = {
         side: {label: [photos[file] for file in names if file in photos] for label, names in classes.items()}
         for side, classes in files.items()
@@ -69,12 +68,45 @@ def open_folder(
             if not kept:
                 raise UserError(f"Class folder {sides[side] / label} has no usable image: add images or remove the folder")
     if "test" not in usable:
-        usable["train"], usable["test"] = divide(usable["train"], train, f"{seed}", test_fraction)
+        separation.say_copies(original, root, log)
+        usable["train"], usable["test"] = divide(usable["train"], train, f"{seed}", test_fraction, original=original)
+    usable = separation.without_copies(usable, original, root, log)
     if validation and "validation" not in usable:
         # Another key, as the lowest ranks by the first one are in the test split.
-        usable["train"], usable["validation"] = divide(usable["train"], train, f"validation/{seed}", validation, least=0)
+        key = f"validation/{seed}"
+        usable["train"], usable["validation"] = divide(usable["train"], train, key, validation, 0, original)
     splits = {side: split_of(classes, strict, log) for side, classes in usable.items() if any(classes.values())}
     return Source(root.resolve().name, labels, **splits)
+
+
+def list_folder(
+    root: pathlib.Path, log: Callable[[str], None], validation: bool = True
+) -> tuple[dict[str, pathlib.Path], dict[str, dict[str, list[str]]]]:
+    """Lists what is in a folder of photos, of the layouts of `open_folder`.
+
+    Args:
+      root: the folder.
+      log: called with a line on what was left out.
+      validation: list a folder for validation too, where there is one besides the test folder.
+
+    Returns:
+      The folders by side ("train", and "test" and "validation" where there are such), and the paths of their files by side
+      and class.
+
+    Raises:
+      UserError: the folder has no such layout.
+    """
+    _check_is_folder(root)
+    sides = _split_folders(root, log)
+    if not validation:
+        sides.pop("validation", None)
+    files = {side: _list_classes(folder, log) for side, folder in sides.items()}
+    if len(files["train"]) == 1:
+        only = next(iter(files["train"]))
+        raise UserError(f"{sides['train']} has one class only, {only}: add a folder for at least one other class")
+    for side in files.keys() - {"train"}:
+        _check_same_classes(sides["train"], sides[side], files["train"], files[side])
+    return sides, files
 
 
 def _check_is_folder(root: pathlib.Path) -> None:
@@ -192,22 +224,30 @@ def _check_same_classes(train: pathlib.Path, test: pathlib.Path, in_train: dict,
 
 
 def divide(
-    classes: dict[str, list[CheckedPhoto]], folder: pathlib.Path, key: str, fraction: float, least: int = 1
+    classes: dict[str, list[CheckedPhoto]],
+    folder: pathlib.Path,
+    key: str,
+    fraction: float,
+    least: int = 1,
+    original: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, list[CheckedPhoto]], dict[str, list[CheckedPhoto]]]:
     """Splits each class by a hash of its files' names, which stays the same whatever else is in the folder.
 
+    `original` gives the path of the photo that a photo is a copy of: both are on one side, if there are others in the class.
+
     Returns:
       What stays, and what is set aside: about `fraction`, at least one photo of each class, but none of a class with fewer
-      than three photos if `least` is 0.
+      than three photos, or with copies of one photo only, if `least` is 0.
     """
-    staying, aside = {}, {}
+    staying, aside, original = {}, {}, original or {}
     for label, photos in classes.items():
         if least and len(photos) < 2:
             raise UserError(f"Class {label} has one usable image: it needs at least two, one to train and one to test on")
-        rank = {photo: _rank(os.path.relpath(photo.path, folder), key) for photo in photos}
-        order = sorted(photos, key=rank.get)
-        count = sum(rank[photo] < fraction for photo in photos)
-        chosen = set(order[: min(max(count, 1), len(photos) - 1)]) if least or len(photos) > 2 else set()
+        rank = {photo: _rank(os.path.relpath(original.get(photo.path, photo.path), folder), key) for photo in photos}
+        order, ranks = sorted(photos, key=rank.get), sorted(rank.values())
+        count = max(sum(value < fraction for value in ranks), ranks.count(ranks[0]))
+        count = min(count, len(ranks) - ranks.count(ranks[-1])) or least
+        chosen = set(order[:count]) if least or len(photos) > 2 else set()
         staying[label] = [photo for photo in photos if photo not in chosen]
         aside[label] = [photo for photo in photos if photo in chosen]
     return staying, aside

@@ -71,7 +71,7 @@ def train(
     settings, augmentation = Settings(**{**divided[1], "weights": run_options.weights or ""}), Augmentation(**divided[2])
     _set_seed(settings.seed, run_options.deterministic, augmentation)
     # Without the seed, as a run with another one, or the export, must not test on images that this one trains on.
-    places = {"data_dir": run_options.data_dir, "strict": run_options.strict}
+    places = {"data_dir": run_options.data_dir, "strict": run_options.strict, "keep_copies": run_options.keep_copies}
     source = open_source(dataset, **places, validation=settings.validation)
     arguments = {
         "name": name,
