@@ -14,6 +14,7 @@ Classes are told apart best by the features of a network that has seen ImageNet.
 
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -70,12 +71,12 @@ def _summary(audit: Audit) -> str:
 
 
 def _next_steps(path: str, output: pathlib.Path) -> list[tuple[str, str]]:
+    train = "python train_main.py" if pathlib.Path("train_main.py").exists() else "shufflenet-train"
+    recipe = pathlib.Path("recipes", "finetune_photos.flags")
+    start = f"--flagfile={recipe}" if recipe.exists() else "--weights=imagenet"
     return [
         ("look at the photos", f"open {output / PAGE} in a browser; {output / TABLE} lists all findings"),
-        (
-            "mend what is wrong, then train",
-            f"python train_main.py --flagfile=recipes/finetune_photos.flags --dataset=folder:{path}",
-        ),
+        ("mend what is wrong, then train", f"{train} {start} --dataset=folder:{shlex.quote(printable(path))}"),
     ]
 
 

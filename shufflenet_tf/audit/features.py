@@ -64,15 +64,11 @@ def choose(model: str | os.PathLike | None = None, weights: str | os.PathLike | 
         return of_network(download.imagenet_file(_NETWORK))
     if weights:
         return of_network(weights)
-    cached = [download.cache_folder() / name for name, _ in download.IMAGENET.values()]
-    network = next(
-        (name for name, path in zip(download.IMAGENET, cached, strict=True) if name == _NETWORK and path.exists()), None
-    )
-    network = network or next((name for name, path in zip(download.IMAGENET, cached, strict=True) if path.exists()), None)
-    if network:
+    names = sorted(download.IMAGENET, key=lambda name: name != _NETWORK)
+    if network := next((name for name in names if (download.cache_folder() / download.IMAGENET[name][0]).exists()), None):
         return of_network(download.imagenet_file(network))
     size = (_PLAIN_SIDE, _PLAIN_SIDE)
-    return Extractor("colours and textures, as there are no trained weights", size, 1.0, colours_and_textures, False)
+    return Extractor("colours and textures, as no trained weights are at hand", size, 1.0, colours_and_textures, False)
 
 
 def of_network(path: str | os.PathLike) -> Extractor:

@@ -32,7 +32,7 @@ _SECTIONS = {
     ),
     records.WRONG_CLASS: (
         "Probably in the wrong class",
-        "All other photos together say that these look like another class. Move those that are wrong; the rest are hard photos.",
+        "By all other photos, these look like another class. Move those that are wrong; the rest are hard photos.",
     ),
     records.TURNED: ("Perhaps turned", "Relative to most photos here. Turn them, or leave them if they were taken that way."),
     records.BLURRED: ("Blurred", "Much less sharp than the other photos, also in their sharpest parts."),
@@ -43,23 +43,30 @@ _SECTIONS = {
     records.UNREADABLE: ("Unreadable files", "Training skips them."),
 }
 _STYLE = """
-:root { color-scheme: light dark; --ink: #222; --quiet: #666; --line: #ddd; --back: #fff; --bar: #0072B2; --warn: #D55E00; }
+:root { color-scheme: light dark; --ink: #222; --quiet: #666; --line: #ddd; --back: #fff; --bar: #0072B2; --warn: #D55E00 }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8e8; --quiet: #a0a0a0; --line: #444; --back: #1c1c1c; --bar: #56B4E9; --warn: #E69F00; } }
-body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--back); margin: 2rem auto; max-width: 1240px;
-  padding: 0 1rem; }
-h1 { margin-bottom: .2rem } h2 { margin: 2.2rem 0 .2rem } p { margin: .3rem 0 .8rem; max-width: 52rem } .quiet { color: var(--quiet) }
+  :root { --ink: #e8e8e8; --quiet: #a0a0a0; --line: #444; --back: #1c1c1c; --bar: #56B4E9; --warn: #E69F00 }
+}
+body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--back) }
+body { margin: 2rem auto; max-width: 1240px; padding: 0 1rem }
+h1 { margin-bottom: .2rem }
+h2 { margin: 2.2rem 0 .2rem }
+p { margin: .3rem 0 .8rem; max-width: 52rem }
+a { color: var(--bar) }
 nav { display: flex; flex-wrap: wrap; gap: .5rem; margin: 1rem 0 }
 nav a { border: 1px solid var(--line); border-radius: 6px; padding: .3rem .7rem; text-decoration: none; color: inherit }
-nav b { color: var(--warn) }
+nav b, .warn { color: var(--warn) }
+.quiet { color: var(--quiet) }
 .cards { display: flex; flex-wrap: wrap; gap: .8rem }
 figure { margin: 0; padding: .5rem; border: 1px solid var(--line); border-radius: 6px; width: 168px; overflow-wrap: anywhere }
-figure.pair { width: 344px } figure div { display: flex; gap: 8px; align-items: end; min-height: 110px }
-figure img { max-width: 168px; max-height: 168px; display: block } figcaption { font-size: 13px; margin-top: .4rem }
-figcaption b { font-weight: 600 } a { color: var(--bar) }
-table { border-collapse: collapse } td, th { text-align: left; padding: .25rem 1rem .25rem 0; border-bottom: 1px solid var(--line) }
-td.number { text-align: right; font-variant-numeric: tabular-nums } .bar { display: inline-block; height: .7em; background: var(--bar) }
-.warn { color: var(--warn) }
+figure.pair { width: 344px }
+figure div { display: flex; gap: 8px; align-items: end; min-height: 110px }
+figure img { max-width: 168px; max-height: 168px; display: block }
+figcaption { font-size: 13px; margin-top: .4rem }
+table { border-collapse: collapse }
+td, th { text-align: left; padding: .25rem 1rem .25rem 0; border-bottom: 1px solid var(--line) }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
+.bar { display: inline-block; height: .7em; background: var(--bar) }
 """
 
 
@@ -79,7 +86,7 @@ class _Page:
         audit = self._audit
         name = html.escape(printable(audit.path.resolve().name))
         links = [
-            f'<a href="#{_anchor(kind)}"><b>{len(found):,}</b> {html.escape(_SECTIONS[kind][0][:1].lower() + _SECTIONS[kind][0][1:])}</a>'
+            f'<a href="#{_anchor(kind)}"><b>{len(found):,}</b> {html.escape(_SECTIONS[kind][0].lower())}</a>'
             for kind in records.KINDS
             if (found := audit.of_kind(kind))
         ]
@@ -126,20 +133,17 @@ class _Page:
     def classes(self) -> str:
         audit = self._audit
         sides = list(audit.classes[0].photos)
-        heads = "".join(f"<th>{side or 'photos'}</th>" for side in sides)
+        heads = "".join(f'<th class="number">{side or "photos"}</th>' for side in sides)
         rows = []
         for c in audit.classes:
             numbers = "".join(f'<td class="number">{c.photos.get(side, 0):,}</td>' for side in sides)
-            share = (
-                ""
-                if c.recognized is None
-                else f'<span class="bar" style="width:{c.recognized * 8:.2f}em"></span> {c.recognized:.0%}'
-            )
-            rows.append(
-                f'<tr><td>{html.escape(c.label)}</td>{numbers}<td>{share}</td><td class="warn">{html.escape(c.remark)}</td></tr>'
-            )
+            share = ""
+            if c.recognized is not None:
+                share = f'<span class="bar" style="width:{c.recognized * 8:.2f}em"></span> {c.recognized:.0%}'
+            remark = f'<td class="warn">{html.escape(c.remark)}</td>'
+            rows.append(f"<tr><td>{html.escape(c.label)}</td>{numbers}<td>{share}</td>{remark}</tr>")
         return (
-            f"<h2>Classes</h2><p>How many photos look like their class, judged by all other photos.</p>"
+            "<h2>Classes</h2><p>How many photos look like their class, judged by all other photos.</p>"
             f"<table><tr><th>class</th>{heads}<th>looks like its class</th><th></th></tr>{''.join(rows)}</table>"
         )
 

@@ -9,10 +9,12 @@ from PIL import Image
 from shufflenet_tf.audit.records import BLURRED, BRIGHT, DARK, EMPTY, TINY, Finding
 
 SIDE = 256  # pixels of the shorter side, at which all photos are compared
+_COARSE = 8  # pixels of the details that the finest ones are compared with
 _BLOCKS = 8  # a photo is as sharp as its sharpest parts: a background may be blurred
 _SHARPEST = 0.8
 _TINY = 96  # pixels of the shorter side; the smallest networks of this project see 128 or more
-_DARK, _BRIGHT, _EMPTY = 45.0, 225.0, 4.0  # grey levels of 255: mean, mean, standard deviation
+_DARK, _BRIGHT = 45.0, 225.0  # mean grey level, of 255
+_EMPTY, _EMPTY_DARK = 4.0, 1.0  # standard deviation of the grey levels, the second one of a dark photo
 _DEVIATIONS, _MUCH = 3.5, 0.4  # a blurred photo is so far below the median, and has less than this part of its sharpness
 
 
@@ -48,16 +50,16 @@ def measure(image: Image.Image, size: tuple[int, int]) -> Quality:
 
 
 def _sharpness(grey: np.ndarray) -> float:
-    """The variance of the Laplacian over that of the photo at half the size, where it is sharpest.
+    """The strength of the Laplacian over that of the photo at an eighth of the size, where it is sharpest.
 
     The ratio does not depend on the contrast and hardly on what is on the photo. A blur takes it down.
     """
-    height, width = (side // (2 * _BLOCKS) * 2 * _BLOCKS for side in grey.shape)
-    if min(height, width) < 4 * _BLOCKS:
+    height, width = (side // (_COARSE * _BLOCKS) * _COARSE * _BLOCKS for side in grey.shape)
+    if min(height, width) == 0:
         return float("nan")
     grey = grey[:height, :width]
-    half = grey.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
-    fine, coarse = _block_energy(grey), _block_energy(half)
+    small = grey.reshape(height // _COARSE, _COARSE, width // _COARSE, _COARSE).mean((1, 3))
+    fine, coarse = _block_energy(grey), _block_energy(small)
     busy = coarse >= np.quantile(coarse, _SHARPEST)
     return float(np.sqrt(fine[busy].sum() / max(coarse[busy].sum(), 1e-6)))
 
@@ -78,7 +80,7 @@ def judge(measures: Mapping[str, Quality]) -> tuple[list[Finding], list[str]]:
     else:
         findings += [Finding(TINY, path, 1 - q.side / _TINY, f"shorter side {q.side} px") for path, q in tiny.items()]
     for path, q in measures.items():
-        if q.contrast < _EMPTY:
+        if q.contrast < (_EMPTY_DARK if q.brightness < _DARK else _EMPTY):
             findings.append(Finding(EMPTY, path, 1 - q.contrast / _EMPTY, "nothing can be seen"))
         elif q.brightness < _DARK:
             findings.append(Finding(DARK, path, 1 - q.brightness / _DARK, f"mean brightness {q.brightness / 255:.0%}"))

@@ -65,18 +65,15 @@ def audit_photos(
     names = list(everything)
     sample = {names[index] for index in order[: turned.SAMPLE]} if extractor.is_network else set()
     seen = looking.look(names, extractor, sample, log)
-    if not seen.paths:
-        reason = next(iter(seen.unreadable.values()))
-        raise UserError(f"None of {len(names)} files in {root} can be read ({reason}): give JPEG, PNG, WebP, BMP or GIF files.")
+    _check_some(seen, root)
     labels = {file: everything[file][0] for file in seen.paths}
     sides = {file: everything[file][1] for file in seen.paths}
     groups, found, notes = _copied(seen, labels, sides, log)
     found += [Finding(UNREADABLE, file, 1.0, reason) for file, reason in seen.unreadable.items()]
     bad, more = quality.judge(seen.measures)
     classes = sorted(files["train"])
-    judgement = label_judge.judge(
-        seen.features, np.array([classes.index(labels[file]) for file in seen.paths]), groups, len(classes), seed
-    )
+    given = np.array([classes.index(labels[file]) for file in seen.paths])
+    judgement = label_judge.judge(seen.features, given, groups, len(classes), seed)
     found += bad + _wrong(seen.paths, judgement, classes) + _turned(seen, extractor, groups)
     notes += more + _notes(seen)
     return Audit(
@@ -90,6 +87,12 @@ def audit_photos(
         seen_by=extractor.name,
         notes=notes,
     )
+
+
+def _check_some(seen: looking.Seen, root: pathlib.Path) -> None:
+    if not seen.paths:
+        count, reason = len(seen.unreadable), next(iter(seen.unreadable.values()))
+        raise UserError(f"None of {count} files in {root} can be read ({reason}): give JPEG, PNG, WebP, BMP or GIF files.")
 
 
 def _copied(

@@ -14,7 +14,7 @@ SAMPLE = 600  # photos to learn from, and most photos that get a closer look
 _LEAST = 60
 _DOUBTFUL = 0.3  # probability of being upright, below which a photo gets the closer look
 _SURE = 0.9
-_ACCURACY = 0.6  # of telling single views apart, below which this set has no upright
+_ACCURACY = 0.5  # of telling single views apart, below which this set has no upright
 _FOLDS = 4
 
 
