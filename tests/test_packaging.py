@@ -169,7 +169,9 @@ def test_the_whole_way_from_python_outside_of_the_checkout(installed, tmp_path):
     assert str(installed.parent) in done.stdout
 
 
-@pytest.mark.parametrize("command", ["train", "export", "qat", "optimize", "verify", "benchmark", "calibrate", "classify"])
+@pytest.mark.parametrize(
+    "command", ["train", "export", "qat", "optimize", "verify", "benchmark", "calibrate", "classify", "audit"]
+)
 def test_commands_are_installed(installed, tmp_path, command):
     done = subprocess.run([installed / f"shufflenet-{command}", "--help"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and "\n  --" in done.stdout and done.stderr == "", done.stderr

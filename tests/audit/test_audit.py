@@ -5,8 +5,6 @@ import hashlib
 import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -160,9 +158,3 @@ def test_a_networks_features_are_taken(photos, tmp_path):
     (tmp_path / "model.tflite").write_bytes(b"\0\0\0\0TFL3")
     with pytest.raises(UserError):
         st.audit_photos(photos, model=tmp_path / "model.tflite", log=silent)
-
-
-def test_the_module_is_a_program():
-    command = [sys.executable, "-m", "shufflenet_tf.audit", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=pathlib.Path(__file__).parents[2])
-    assert done.returncode == 0 and "--weights=" in done.stdout and not done.stderr
