@@ -53,12 +53,7 @@ def audit_photos(
     """
     root = pathlib.Path(path).expanduser()
     _, files = folder.list_folder(root, log)
-    everything = {
-        file: (label, side if len(files) > 1 else "")
-        for side, classes in files.items()
-        for label, names in classes.items()
-        for file in names
-    }
+    everything = _places(files)
     extractor = features.choose(model, weights)
     log(f"{len(everything):,} files in {len(files['train'])} classes, seen by {extractor.name}")
     order = np.random.default_rng(seed).permutation(len(everything))
@@ -87,6 +82,16 @@ def audit_photos(
         seen_by=extractor.name,
         notes=notes,
     )
+
+
+def _places(files: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, tuple[str, str]]:
+    """Returns {path: (label, side)}."""
+    return {
+        file: (label, side if len(files) > 1 else "")
+        for side, classes in files.items()
+        for label, names in classes.items()
+        for file in names
+    }
 
 
 def _check_some(seen: looking.Seen, root: pathlib.Path) -> None:
