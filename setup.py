@@ -18,6 +18,7 @@ COMMANDS = {
     "verify": "export.verify",
     "benchmark": "export.benchmark",
     "calibrate": "export.calibrate",
+    "audit": "shufflenet_tf.audit.__main__",
     "card": "shufflenet_tf.card",
     "classify": "shufflenet_tf.classify",
     "complexity": "shufflenet_tf.complexity",

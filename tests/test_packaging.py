@@ -171,7 +171,7 @@ def test_the_whole_way_from_python_outside_of_the_checkout(installed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "export", "qat", "optimize", "verify", "benchmark", "calibrate", "card", "classify"]
+    "command", ["train", "export", "qat", "optimize", "verify", "benchmark", "calibrate", "card", "classify", "audit"]
 )
 def test_commands_are_installed(installed, tmp_path, command):
     done = subprocess.run([installed / f"shufflenet-{command}", "--help"], capture_output=True, text=True, cwd=tmp_path)

@@ -1,6 +1,7 @@
 """Photos that are examined once, in parallel, and read in a dataset afterwards, when they may have changed or vanished."""
 
 import dataclasses
+import functools
 import multiprocessing.pool
 import os
 import time
@@ -11,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from shufflenet_tf.data import decode
+from shufflenet_tf.data.alignment import SIDE
+from shufflenet_tf.data.fingerprints import fingerprint
 from shufflenet_tf.data.labels import printable
 from shufflenet_tf.data.source import Split
 from shufflenet_tf.errors import UserError
@@ -28,25 +31,29 @@ class CheckedPhoto:
       orientation: EXIF's, 1 to 8.
       odd: whether TensorFlow can't decode it, or not rightly, so that Pillow converts it when it is read.
       stamp: its size in bytes and the nanosecond of its last change.
+      fingerprint: of the image, to find copies by; b"": not wanted.
     """
 
     path: str
     orientation: int
     odd: bool
     stamp: tuple[int, int]
+    fingerprint: bytes = dataclasses.field(default=b"", compare=False, repr=False)
 
 
-def check_photos(files: Sequence[str], strict: bool, log: Callable[[str], None]) -> dict[str, CheckedPhoto]:
-    """Decodes every file once and returns those that can be used, by path.
+def check_photos(
+    files: Sequence[str], strict: bool, log: Callable[[str], None], fingerprints: bool = False
+) -> dict[str, CheckedPhoto]:
+    """Decodes every file once and returns those that can be used, by path; with their fingerprints, if these are wanted.
 
     Raises:
       UserError: (strict) some can't be used.
     """
-    photos, skipped = {}, []
+    photos, skipped, inspect = {}, [], _fingerprinted if fingerprints else _inspect
     reported = time.monotonic()
     with warnings.catch_warnings(), multiprocessing.pool.ThreadPool(_THREADS) as pool:
         warnings.simplefilter("ignore")  # Pillow warns of harmless oddities, such as unknown EXIF fields
-        for done, (file, found) in enumerate(zip(files, pool.imap(_inspect, files, 16), strict=True), 1):
+        for done, (file, found) in enumerate(zip(files, pool.imap(inspect, files, 16), strict=True), 1):
             if isinstance(found, CheckedPhoto):
                 photos[file] = found
             else:
@@ -62,15 +69,19 @@ def check_photos(files: Sequence[str], strict: bool, log: Callable[[str], None])
     return photos
 
 
-def _inspect(file: str) -> CheckedPhoto | str:
+def _inspect(file: str, fingerprinted: bool = False) -> CheckedPhoto | str:
     """What is to be known of a file in order to read it, or the reason why it is of no use."""
     try:
-        orientation, plain = decode.examine(file)
-        return CheckedPhoto(file, orientation, not plain, _stamp(file))
+        found = decode.examine_closely(file, SIDE if fingerprinted else None)
+        seen = fingerprint(found.image) if fingerprinted else b""
+        return CheckedPhoto(file, found.orientation, not found.plain, _stamp(file), seen)
     except decode.UndecodableError as reason:
         return str(reason)
     except OSError:  # it vanished right now
         return "no such file"
+
+
+_fingerprinted = functools.partial(_inspect, fingerprinted=True)
 
 
 def _stamp(file: str) -> tuple[int, int]:
@@ -84,7 +95,7 @@ def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: C
     A photo that can't be read any more is left out and named by `log`, once; if `strict`, or if no photo is left, the
     dataset ends with an error that says so.
     """
-    photos = [photo for group in classes.values() for photo in group]
+    photos = [dataclasses.replace(photo, fingerprint=b"") for group in classes.values() for photo in group]
     labels = tf.constant([index for index, group in enumerate(classes.values()) for _ in group], tf.int64)
     load = _Loader(photos, strict, log)
 

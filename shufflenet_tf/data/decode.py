@@ -6,6 +6,7 @@ import math
 import os
 import stat
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +28,15 @@ from shufflenet_tf.limits import MEGAPIXELS
 Window = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]
 
 _JPEG = ("JPEG", "MPO")  # MPO: a JPEG with more of them behind it, as many phones write
+_TURNS = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _PLUGINS = {
     b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
     b"\x89PNG": PngImagePlugin.PngImageFile,
@@ -120,6 +130,28 @@ def examine(path: str | os.PathLike) -> tuple[int, bool]:
     Raises:
       UndecodableError: it is damaged, too large, unsupported, or no such image.
     """
+    return examine_closely(path, None)[:2]
+
+
+class Examined(NamedTuple):
+    """A usable file: see `examine`; and what it shows, upright, RGB, without what libjpeg can leave out of it."""
+
+    orientation: int
+    plain: bool
+    size: tuple[int, int]  # width and height of the whole, upright
+    image: Image.Image | None
+
+
+def examine_closely(path: str | os.PathLike, side: int | None) -> Examined:
+    """Does what `examine` does and returns the image that was decoded for it.
+
+    Args:
+      path: of a file.
+      side: pixels of the shorter side that are enough: a larger JPEG is decoded at 1/2, 1/4 or 1/8; None: no image is wanted.
+
+    Raises:
+      UndecodableError: see `examine`.
+    """
     head = b""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
@@ -129,16 +161,31 @@ def examine(path: str | os.PathLike) -> tuple[int, bool]:
                 raise UndecodableError("empty")
         with _open(path) as image:
             _check_size(image)
+            size = image.size
             content = tf.io.read_file(os.fsencode(path))
             if not (plain := _is_plain(image, content)) or image.format in _JPEG:
-                # JPEG: all bytes are read but only one pixel of 64 is computed; TensorFlow refuses what Pillow refuses.
-                image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+                # JPEG: all bytes are read but, of a large one, only one pixel of 64 is computed; TensorFlow refuses what
+                # Pillow refuses.
+                image.draft(None, (side, side) if side else (max(1, image.width // 8), max(1, image.height // 8)))
                 image.load()
-            return _orientation_or_upright(content), plain
+            orientation = _orientation_or_upright(content)
+            return Examined(
+                orientation,
+                plain,
+                size[::-1] if orientation > 4 else size,
+                None if side is None else _upright(image, plain, content, orientation),
+            )
     except UndecodableError:
         raise
     except Exception as error:  # a damaged file can raise anything inside Pillow
         raise UndecodableError(_reason(error, head)) from error
+
+
+def _upright(image: Image.Image, plain: bool, content: tf.Tensor, orientation: int) -> Image.Image:
+    if plain and image.format not in _JPEG:  # as the network sees it, since Pillow has not loaded it
+        return Image.fromarray(_compiled(content, tf.constant(orientation)).numpy())
+    rgb = _to_rgb(image)
+    return rgb.transpose(_TURNS[orientation]) if orientation > 1 else rgb
 
 
 def _orientation_or_upright(content: tf.Tensor) -> int:

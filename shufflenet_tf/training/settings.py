@@ -120,6 +120,7 @@ class RunOptions:
     crop_fraction: float = option(0.875, "Evaluation: part of the shorter side that the centre crop takes.", 0.1, 1)
     data_dir: str | None = None
     strict: bool = option(False, "Stop at a photo that can't be used instead of skipping it.")
+    keep_copies: bool = option(False, "Own photos: leave copies of training photos among the test photos.")
     output: str = option("runs/latest", "Folder of the run; an interrupted run in it goes on.")
     overwrite: bool = option(False, "Remove what --output holds of an earlier run and start afresh.")
     deterministic: bool = option(False, "Equal weights to the last bit for equal flags, also after an interruption.")
