@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from shufflenet_tf import complexity
 from shufflenet_tf.data import Source
-from shufflenet_tf.data.pipeline import evaluation_batches, evaluation_images
+from shufflenet_tf.data.pipeline import evaluation_images
 from shufflenet_tf.evaluation import pictures
 from shufflenet_tf.evaluation.metrics import Evaluation, evaluate, worst_mistakes
 from shufflenet_tf.files import atomic_path
@@ -48,7 +48,7 @@ def write_report(
     if saved_model:
         save_saved_model(network, folder / "saved_model")
 
-    probabilities, targets = _predict(network, source, size, batch_size)
+    probabilities, targets, worst = _predict(network, source, size, batch_size)
     evaluation = evaluate(probabilities, targets, source.labels)
     metrics = {
         "model": network.name,
@@ -65,31 +65,35 @@ def write_report(
     _write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     pictures.training_curves(progress.history, folder / "training.png")
     pictures.confusion(evaluation.confusion, source.labels, folder / "confusion.png")
-    wrong = worst_mistakes(probabilities, targets)
+    wrong = np.array(list(worst), np.int64)
     predicted = probabilities[wrong].argmax(-1)
-    images = _images(source, network, wrong)
+    images = np.stack(list(worst.values())) if worst else np.zeros((0, *size, 3), np.uint8)
     pictures.mistakes(
         images, targets[wrong], predicted, probabilities[wrong, predicted], source.labels, folder / "mistakes.png"
     )
     return evaluation
 
 
-def _predict(network: ImageClassifier, source: Source, size: tuple[int, int], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns probabilities [N, C] and class indices [N] of the test images."""
-    infer = tf.function(network, reduce_retracing=True)
-    batches = evaluation_batches(source.test, network.preprocessing, size, batch_size, len(source.labels))
-    pairs = [(infer(images, training=False).numpy(), labels.numpy().argmax(-1)) for images, labels in batches]
-    probabilities, targets = zip(*pairs, strict=True)
-    return np.concatenate(probabilities), np.concatenate(targets)
+def _predict(
+    network: ImageClassifier, source: Source, size: tuple[int, int], batch_size: int
+) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
+    """Returns probabilities [N, C], class indices [N] and, by index, the images of the worst mistakes, the worst first.
 
-
-def _images(source: Source, network: ImageClassifier, indices: np.ndarray) -> np.ndarray:
-    """Returns the test images of these indices as the network sees them, uint8 [K, H, W, 3], in the order of `indices`."""
-    size = network.input_shape[1:3]
-    wanted = set(indices.tolist())
-    images = evaluation_images(source.test, network.preprocessing, size).enumerate()
-    by_index = {int(i): image.numpy() for i, (image, _) in images if int(i) in wanted} if wanted else {}
-    return np.stack([by_index[i] for i in indices.tolist()]) if wanted else np.zeros((0, *size, 3), np.uint8)
+    One pass for all: a photo that vanished between two of them would shift the indices.
+    """
+    infer = tf.function(lambda images: network(network.preprocessing.normalize(images), training=False), reduce_retracing=True)
+    probabilities = np.zeros((source.test.size, len(source.labels)), np.float32)
+    targets, done, kept = np.zeros(len(probabilities), np.int64), 0, {}
+    for images, labels in (
+        evaluation_images(source.test, network.preprocessing, size).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    ):
+        end = done + len(labels)
+        probabilities[done:end], targets[done:end] = infer(images), labels
+        kept |= zip(range(done, end), images.numpy(), strict=True)
+        candidates = np.array(sorted(kept))
+        worst = candidates[worst_mistakes(probabilities[candidates], targets[candidates])]
+        kept, done = {int(index): kept[index] for index in worst}, end
+    return probabilities[:done], targets[:done], kept
 
 
 def _write_text(path: pathlib.Path, text: str) -> None:
