@@ -2,8 +2,10 @@
 
 import dataclasses
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from export.flatbuffer import validation
 from export.flatbuffer.graph import Graph
 from export.flatbuffer.model import Step
 from export.optimize import optimize, process
-from export.optimize.targets import Account
+from export.optimize.targets import PHONE, Account, Target
 from shufflenet_tf.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -122,7 +124,7 @@ def test_a_pass_at_which_the_process_dies_is_left_out(model, monkeypatch):
     asked = []
     undone = Step("softmax", False, "undone")
 
-    def work(data, threads, skipped, deadline, target, timed):
+    def work(data, threads, skipped, *_):
         asked.append(dict(skipped))
         if not skipped:
             return -11, [{"pass": "ReLU"}, {"pass": "softmax"}], b""
@@ -169,6 +171,24 @@ def test_when_all_time_is_over_the_file_stays_as_it_was(model, monkeypatch):
     assert result.steps == (
         Step("all", False, "left alone: the time limit of 0 seconds for all passes was reached during 'ReLU'"),
     )
+
+
+def test_an_interruption_ends_all_workers(monkeypatch):
+    """Else Ctrl-C would wait for them, up to 15 minutes."""
+    processes, start = [], subprocess.Popen
+
+    def wait_for_ever(command, **options):
+        processes.append(start([sys.executable, "-c", "import time; time.sleep(300)"], **options))
+        return processes[-1]
+
+    monkeypatch.setattr(process.subprocess, "Popen", wait_for_ever)
+    with pytest.raises(KeyboardInterrupt), optimizer.in_background(1, Target.of(PHONE), timed=False) as begin:
+        jobs = [begin(b"a"), begin(b"b")]
+        while len(processes) < 2:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert [job.exception().__class__ for job in jobs] == [process.Stopped] * 2
+    assert [process.returncode for process in processes] == [-signal.SIGKILL] * 2
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess:
