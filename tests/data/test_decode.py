@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from shufflenet_tf import limits
 from shufflenet_tf.data import decode
 
 ORIENTATIONS = range(1, 9)
@@ -210,6 +211,17 @@ def test_a_bad_file_is_refused_with_the_reason(name, tmp_path):
     with pytest.raises(decode.UndecodableError) as error:
         decode.examine(str(tmp_path / "file"))
     assert str(error.value) == reason
+
+
+@pytest.mark.parametrize("name", ["rgb.jpg", "progressive.jpg", "rgb.png", "lossless.webp"])
+def test_a_limit_of_pixels_can_be_raised(name, tmp_path, monkeypatch):
+    for kind in limits.MEGAPIXELS:
+        monkeypatch.setitem(limits.MEGAPIXELS, kind, 40 * 56 / 1e6 - 1e-5)
+    (tmp_path / name).write_bytes(KINDS[name][0])
+    with pytest.raises(decode.UndecodableError, match=r"too many pixels, 56x40: up to 0\.00223 million .* --max_megapixels"):
+        decode.examine(tmp_path / name)
+    limits.allow_megapixels(40 * 56 / 1e6)
+    assert load(tmp_path / name)[0].shape == (40, 56, 3)
 
 
 def windowed(content, orientation, box, target):
