@@ -16,15 +16,10 @@ import numpy as np
 from shufflenet_tf.errors import UserError
 
 # What NumPy and zipfile raise for damaged archives; NumPy parses the header of an array as Python source.
-_DAMAGE = (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, RuntimeError)
-_DAMAGE += (
-    SyntaxError,
-    tokenize.TokenError,
-    struct.error,
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    lzma.LZMAError,
+ARCHIVE_DAMAGE = (
+    *(OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, RuntimeError),
+    *(SyntaxError, tokenize.TokenError, struct.error),
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError),
 )
 _MOST = 1 << 32  # bytes of an archive's arrays: a small file can unpack into any number
 
@@ -99,7 +94,7 @@ def open_npz(path: str | os.PathLike, remedy: str) -> Iterator[np.lib.npyio.NpzF
         raise
     except FileNotFoundError:
         raise UserError(f"There is no file {os.fspath(path)}: {remedy}") from None
-    except _DAMAGE as error:
+    except ARCHIVE_DAMAGE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{os.fspath(path)} is not a readable .npz file ({reason}): {remedy}") from None
 
