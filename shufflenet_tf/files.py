@@ -58,6 +58,15 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             _remove(old)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file in UTF-8, at once; see `atomic_path`.
+
+    Bytes of files' names that are no UTF-8 become escapes such as \\udcff, which JSON reads as the same name again.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 def _remove(path: pathlib.Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
@@ -103,8 +112,13 @@ def check_writable(folder: str | os.PathLike) -> None:
     """Creates `folder` and tries to write into it, before hours of work are lost on it.
 
     Raises:
-      UserError: it can't be written.
+      UserError: it can't be written, or its name is no text, of which TensorFlow makes no file.
     """
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(folder).decode(errors="backslashreplace")
+        raise UserError(f"The folder {name} has a name that is not UTF-8: choose another output folder.") from None
     probe = pathlib.Path(folder) / f".{os.getpid()}.tmp"
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)

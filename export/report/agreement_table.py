@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from export.measure.agreement import Verification
 from export.report import plots
 from export.report.markdown import percent, table
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.files import write_text
 
 JSON, PICTURE = "verify.json", "verify.png"
 _HEADINGS = ("model", "top-1", "top-5", "agreement", "max error", "mean error", "divergence (nats)")
@@ -43,7 +43,5 @@ def _percents(*fractions: float | None) -> Iterator[str]:
 def write(verification: Verification, folder: str | os.PathLike) -> None:
     """Writes verify.json and verify.png."""
     folder = pathlib.Path(folder)
-    with atomic_path(folder / JSON) as temporary:
-        content = json.dumps(verification.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(content + "\n", encoding="utf-8")
+    write_text(folder / JSON, json.dumps(verification.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     plots.verification(verification, folder / PICTURE)

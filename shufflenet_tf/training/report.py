@@ -11,7 +11,7 @@ from shufflenet_tf.data import Source
 from shufflenet_tf.data.pipeline import evaluation_images
 from shufflenet_tf.evaluation import pictures
 from shufflenet_tf.evaluation.metrics import Evaluation, evaluate, worst_mistakes
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.files import atomic_path, write_text
 from shufflenet_tf.loading import MODEL, save_saved_model
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.training.checkpoint import Progress
@@ -44,7 +44,7 @@ def write_report(
     network.labels = list(source.labels)
     with atomic_path(folder / MODEL) as temporary:
         network.save(temporary)
-    _write_text(folder / "labels.txt", "\n".join(source.labels) + "\n")
+    write_text(folder / "labels.txt", "\n".join(source.labels) + "\n")
     if saved_model:
         save_saved_model(network, folder / "saved_model")
 
@@ -62,7 +62,7 @@ def write_report(
         "training_images": source.train.size,
         "test": evaluation.to_json(),
     }
-    _write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     pictures.training_curves(progress.history, folder / "training.png")
     pictures.confusion(evaluation.confusion, source.labels, folder / "confusion.png")
     wrong = np.array(list(worst), np.int64)
@@ -94,8 +94,3 @@ def _predict(
         worst = candidates[worst_mistakes(probabilities[candidates], targets[candidates])]
         kept, done = {int(index): kept[index] for index in worst}, end
     return probabilities[:done], targets[:done], kept
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

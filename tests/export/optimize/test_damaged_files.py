@@ -74,6 +74,10 @@ def _read_later(graph):
     _of_kind(graph, "CONV_2D").inputs = [graph.outputs[0], *_of_kind(graph, "CONV_2D").inputs[1:]]
 
 
+def _without_weights(graph):
+    _of_kind(graph, "CONV_2D").inputs = _of_kind(graph, "CONV_2D").inputs[:1]
+
+
 def _huge(graph):
     graph.subgraph.tensors[graph.inputs[0]].shape = [1, 1 << 20, 1 << 20, 4]
 
@@ -87,6 +91,7 @@ def _no_scale(graph):
     [
         (_shrink_weights, "a constant of shape"),
         (_read_later, "reads a tensor before it is computed"),
+        (_without_weights, "lacks its weights or its output"),
         (_huge, "would take"),
         (_no_scale, "a scale is not a positive number"),
     ],
