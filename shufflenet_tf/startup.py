@@ -31,6 +31,7 @@ SCRIPTS = "shufflenet-"  # how the names of the installed commands begin
 def install() -> None:
     """Puts the import hook in place; chooses for TensorFlow what this project's programs want."""
     if in_program():
+        _open_streams()
         choose_kernels()
         os.environ["KERAS_BACKEND"] = "tensorflow"
         for stream in (sys.stdout, sys.stderr):
@@ -42,6 +43,20 @@ def install() -> None:
         importlib.import_module("shufflenet_tf.models")
     else:
         sys.meta_path.insert(0, _Hook())
+
+
+def _open_streams() -> None:
+    """Opens the standard streams where the caller has closed them (>&-), to nothing.
+
+    Else the next file that is opened, such as a checkpoint, takes their place, and what C++ prints is written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def in_program() -> bool:

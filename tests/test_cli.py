@@ -148,6 +148,12 @@ def test_max_megapixels_holds_before_a_program_begins(monkeypatch, capsys):
     assert run("--max_megapixels=0.5") == 2 and "max_megapixels" in capsys.readouterr().err
 
 
+def test_help_without_docstrings(capsys):
+    """As `python -OO` leaves a program."""
+    assert cli.run("program", None, cli.flag_values(), lambda _: None, ["program", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("program\n")
+
+
 @pytest.mark.parametrize("program", ["train_main", "shufflenet_tf.classify", "export.tflite", "export.verify"])
 def test_every_program_that_reads_photos_has_max_megapixels(program):
     assert "max_megapixels" in importlib.import_module(program).FLAGS

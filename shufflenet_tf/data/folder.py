@@ -7,8 +7,9 @@ import pathlib
 import unicodedata
 from collections.abc import Callable
 
+from shufflenet_tf import home
 from shufflenet_tf.data.checked_photos import CheckedPhoto, check_photos, split_of
-from shufflenet_tf.data.labels import normalize, printable
+from shufflenet_tf.data.labels import name_of, normalize, printable
 from shufflenet_tf.data.photos import entries, folders, is_photo, say_ignored, walk
 from shufflenet_tf.data.source import Source
 from shufflenet_tf.errors import UserError
@@ -42,7 +43,7 @@ def open_folder(
     Raises:
       UserError: the folder has no such layout, too few images, or (strict) an unusable file.
     """
-    root = pathlib.Path(path).expanduser()
+    root = home.expand(path)
     if not 0 < test_fraction < 1:
         raise UserError(f"test_fraction is {test_fraction} but it must lie between 0 and 1: give 0.2, for example")
     _check_is_folder(root)
@@ -119,7 +120,7 @@ def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str,
     _check_levels(folder, found, log)
     classes: dict[str, list[str]] = {}
     for entry in found:
-        label = normalize(entry.name, "Class folder")
+        label = normalize(name_of(entry.name), "Class folder")
         # A class that is a link to a folder above would take in all that lies there.
         files = list(walk(entry, ignored.append, is_copy, (os.path.realpath(folder),)))
         if label in classes:

@@ -1,5 +1,6 @@
 """What a finished run leaves behind, whatever happens to its photos meanwhile."""
 
+import dataclasses
 import json
 import os
 
@@ -12,6 +13,7 @@ from tiny_classifier import PIXELS, network
 from shufflenet_tf.data.folder import open_folder
 from shufflenet_tf.evaluation import pictures
 from shufflenet_tf.evaluation.metrics import worst_mistakes
+from shufflenet_tf.loading import training_dataset
 from shufflenet_tf.training import report
 from shufflenet_tf.training.checkpoint import Progress
 
@@ -41,6 +43,8 @@ def test_a_photo_that_vanishes_is_left_out_of_figures_and_pictures(tmp_path, sou
     drawn = {}
     monkeypatch.setattr(pictures, "mistakes", lambda images, true, *_: drawn.update(zip(map(bytes, images), true, strict=True)))
     everything = {tf.io.decode_png(e["image"]).numpy().tobytes(): int(e["label"]) for e in source.test.examples(None)}
+    name = os.fsdecode(b"folder:\xb2\xe2")  # a folder whose name is no UTF-8
+    source = dataclasses.replace(source, name=name, spec=name)
     folder, examples = tmp_path / "photos" / "test", source.test.examples
 
     def vanishing(seed):
@@ -51,6 +55,7 @@ def test_a_photo_that_vanishes_is_left_out_of_figures_and_pictures(tmp_path, sou
     evaluation = report.write_report(model, source, Progress(), tmp_path / "run", batch_size=3, saved_model=False)
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["examples"] == 19
     assert evaluation.confusion.sum() == 19 and evaluation.confusion[0].sum() == 3 and len(os.listdir(folder / "a")) == 3
+    assert training_dataset(tmp_path / "run") == name
     assert drawn and all(everything[image] == true for image, true in drawn.items())
     assert len(drawn) == 19 - np.trace(evaluation.confusion)
 
