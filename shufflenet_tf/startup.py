@@ -18,7 +18,8 @@ import pathlib
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import TracebackType
 
 from shufflenet_tf import keras_settings
 
@@ -32,6 +33,7 @@ def install() -> None:
     """Puts the import hook in place; chooses for TensorFlow what this project's programs want."""
     if in_program():
         _open_streams()
+        sys.excepthook = _without_traceback(sys.excepthook)
         choose_kernels()
         os.environ["KERAS_BACKEND"] = "tensorflow"
         for stream in (sys.stdout, sys.stderr):
@@ -57,6 +59,18 @@ def _open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+
+
+def _without_traceback(hook: Callable[..., None]) -> Callable[..., None]:
+    """Returns a hook for uncaught exceptions that says of Ctrl-C, while TensorFlow is being loaded, what programs say of it."""
+
+    def tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("Interrupted.", file=sys.stderr)
+        else:
+            hook(kind, error, traceback)
+
+    return tell
 
 
 def in_program() -> bool:

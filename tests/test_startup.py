@@ -50,6 +50,13 @@ def test_programs_turn_onednn_on(program, tmp_path):
     assert onednn(tmp_path, PROGRAMS[program], None)
 
 
+def test_an_interruption_while_tensorflow_is_loaded_is_one_line():
+    script = "import sys; from shufflenet_tf import startup; sys.excepthook = startup._without_traceback(sys.excepthook); "
+    for error, said in (("KeyboardInterrupt", "Interrupted.\n"), ("ZeroDivisionError", "ZeroDivisionError\n")):
+        done = subprocess.run([sys.executable, "-c", f"{script}raise {error}"], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode and done.stderr.endswith(said) and ("Traceback" in done.stderr) == (error != "KeyboardInterrupt")
+
+
 def test_closed_streams_are_opened_to_nothing(tmp_path):
     """Else a file that is opened later takes the place of one, and is written into by whatever prints."""
     script = (

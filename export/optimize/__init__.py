@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from export.flatbuffer.model import Step
-from export.optimize.process import TIMED_OUT, work
+from export.optimize.process import NO_MEMORY, TIMED_OUT, work
 from export.optimize.targets import HOST, PHONE, Account, Target, host
 from shufflenet_tf.errors import UserError
 
@@ -79,6 +79,7 @@ def optimize(
       process.Stopped: `stop` was set.
       UserError: the bytes are not a .tflite file that the interpreter can run, `threads` is not positive, or there is no such
         target.
+      MemoryError: there is too little memory to run the file.
     """
     if threads < 1:
         raise UserError(f"threads={threads} is not a positive number: give 1 or more.")
@@ -94,14 +95,18 @@ def optimize(
         # The process ended during the pass that it started last.
         last = {key: value for line in lines for key, value in line.items()}
         begun = last.get("pass")
+        if status == NO_MEMORY and begun is None:
+            raise MemoryError("too little to run the file once")
         if begun is None or begun in skipped:
             reason = _why_no_run(status, last.get("suspect"))
             raise UserError(f"This file can't be optimized: {reason}; give a .tflite model that runs.")
         if time.monotonic() >= deadline:
             reason = f"left alone: the time limit of {TIMEOUT:.0f} seconds for all passes was reached during {begun!r}"
             return Optimized(model, (Step("all", False, reason),), last["counts"], last["counts"], target)
-        slow = f"took more than {_limit(begun):.0f} seconds"
-        skipped[begun] = slow if status == TIMED_OUT else "made the interpreter crash"
+        skipped[begun] = {
+            TIMED_OUT: f"took more than {_limit(begun):.0f} seconds",
+            NO_MEMORY: "ran out of memory",
+        }.get(status, "made the interpreter crash")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
-TIMED_OUT = -1000  # instead of an exit status
+TIMED_OUT, NO_MEMORY = -1000, -1001  # instead of an exit status
+# What Python, the loader of shared libraries and C++ say without memory.
+_MEMORY_WORDS = (b"MemoryError", b"Cannot allocate memory", b"failed to map segment", b"std::bad_alloc")
 _POLL_SECONDS = 0.2
 
 
@@ -42,10 +44,10 @@ def work(
     root = str(pathlib.Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)])}
     command = [sys.executable, "-c", "from export.optimize import worker; worker.main()", *arguments]
-    with tempfile.TemporaryFile() as source:
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as complaints:
         source.write(model)
         source.seek(0)
-        pipes = {"stdin": source, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        pipes = {"stdin": source, "stdout": subprocess.PIPE, "stderr": complaints}
         # A session of its own: of Ctrl-C in a terminal, it would end as if a pass had crashed.
         with subprocess.Popen(command, env=environment, start_new_session=True, **pipes) as process:
             try:
@@ -55,9 +57,14 @@ def work(
                 raise
             if not in_time:
                 process.kill()
+        status = process.returncode if in_time else TIMED_OUT  # known now that the process has ended
+        if status not in (0, TIMED_OUT):
+            complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - 10_000))
+            said = complaints.read()
+            status = NO_MEMORY if any(word in said for word in _MEMORY_WORDS) else status
     report, _, content = answer.partition(b"\0")
     lines = [json.loads(line) for line in report.splitlines(keepends=True) if line.endswith(b"\n")]
-    return process.returncode if in_time else TIMED_OUT, lines, content
+    return status, lines, content
 
 
 def _read(pipe: BinaryIO, limit: Callable[[str], float], deadline: float, stop: threading.Event) -> tuple[bytes, bool]:

@@ -151,6 +151,20 @@ def test_a_model_at_which_the_process_dies_is_refused(model, monkeypatch):
         optimize(model)
 
 
+def test_too_little_memory_is_not_the_file_s_fault(model, monkeypatch):
+    """The worker can't even load its libraries, or ends within a pass."""
+    monkeypatch.setattr(optimizer, "_work", lambda *_: (process.NO_MEMORY, [], b""))
+    with pytest.raises(MemoryError):
+        optimize(model)
+
+
+@pytest.mark.parametrize("said", ["MemoryError", "x.so: failed to map segment from shared object", "std::bad_alloc"])
+def test_a_worker_without_memory_is_recognized(said, monkeypatch):
+    start, script = subprocess.Popen, f"import sys; print({said!r}, file=sys.stderr); sys.exit(1)"
+    monkeypatch.setattr(process.subprocess, "Popen", lambda _, **options: start([sys.executable, "-c", script], **options))
+    assert process.work(b"", [], lambda step: 60.0, time.monotonic() + 60)[0] == process.NO_MEMORY
+
+
 def test_a_scale_that_crashes_the_interpreter_is_named():
     net = build.Net((1, 8, 8, 4), True)
     x = net.conv(net.input, 4)
