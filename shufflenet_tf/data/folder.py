@@ -199,6 +199,6 @@ def _divide(classes: dict[str, list[CheckedPhoto]], folder: pathlib.Path, seed: 
 
 def _rank(name: str, seed: int) -> float:
     """A number in [0, 1) that depends on the name as people see it, not on the system that spelled it."""
-    name = unicodedata.normalize("NFC", name.replace(os.sep, "/"))
+    name = unicodedata.normalize("NFC", name_of(name).replace(os.sep, "/"))
     digest = hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
