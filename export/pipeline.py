@@ -6,7 +6,6 @@
 `export_files` runs all steps with `convert_all`, `finish` and `measure`, and writes the files; `export` runs the first two.
 """
 
-import concurrent.futures
 import dataclasses
 import itertools
 import pathlib
@@ -26,7 +25,7 @@ from export.flatbuffer.model import TfliteModel
 from export.measure.agreement import Verification
 from export.measure.benchmarking import benchmark
 from export.measure.verification import Batch, batches, verify
-from export.optimize import optimize, resolve
+from export.optimize import in_background, resolve
 from export.optimize.targets import PHONE, Target
 from export.ptq import mixed_precision
 from export.report import export_report
@@ -166,9 +165,8 @@ def finish(
         description = f"{about}, {kind}"
         return metadata.attach(content, model.name, description, labels, bundle.preprocessing, threshold=bundle.threshold)
 
-    target = resolve(target)
-    with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in separate processes
-        jobs = [(c, pool.submit(optimize, c.quantized.content, threads, target, timed=False)) for c in conversions]
+    with in_background(threads, resolve(target), timed=False) as begin:
+        jobs = [(conversion, begin(conversion.quantized.content)) for conversion in conversions]
         for conversion, job in jobs:
             optimization, kind = job.result(), conversion.converted.kind
             yield ExportedModel(

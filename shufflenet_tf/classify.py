@@ -244,7 +244,8 @@ def _bar(probability: float) -> str:
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit status."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a label that the terminal can't show is no reason to stop
+        if hasattr(stream, "reconfigure"):  # a label that the terminal can't show is no reason to stop
+            stream.reconfigure(errors="replace")
     return cli.run("classify", __doc__, FLAGS, main, argv, path=lambda: FLAGS["show"].value)
 
 

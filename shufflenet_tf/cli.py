@@ -145,7 +145,7 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
 
 def run(
     name: str,
-    description: str,
+    description: str | None,
     values: flags.FlagValues,
     main: Callable[[list[str]], int | None],
     argv: Sequence[str] | None = None,
@@ -155,7 +155,7 @@ def run(
 
     Args:
       name: the program's name in messages, such as "export.benchmark".
-      description: what --help shows above the flags: a sentence and examples.
+      description: what --help shows above the flags: a sentence and examples; None, as `python -OO` makes it: the name.
       values: its flags, from `flag_values`.
       main: called with the arguments that are no flags; may return an exit status.
       argv: of the process, its first element being the program; None: sys.argv.
@@ -168,7 +168,7 @@ def run(
             allow_megapixels(values.max_megapixels)
         if not values.help:
             return main(arguments)
-        print(f"{description.strip()}\n\n{_flags_help(values)}")
+        print(f"{(description or name).strip()}\n\n{_flags_help(values)}")
 
     logging.set_verbosity(logging.ERROR)  # Keras and TensorFlow log through absl what only their authors need
     try:

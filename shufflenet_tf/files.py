@@ -16,15 +16,10 @@ import numpy as np
 from shufflenet_tf.errors import UserError
 
 # What NumPy and zipfile raise for damaged archives; NumPy parses the header of an array as Python source.
-_DAMAGE = (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, RuntimeError)
-_DAMAGE += (
-    SyntaxError,
-    tokenize.TokenError,
-    struct.error,
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    lzma.LZMAError,
+ARCHIVE_DAMAGE = (
+    *(OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, RuntimeError),
+    *(SyntaxError, tokenize.TokenError, struct.error),
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError),
 )
 _MOST = 1 << 32  # bytes of an archive's arrays: a small file can unpack into any number
 
@@ -63,6 +58,15 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             _remove(old)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file in UTF-8, at once; see `atomic_path`.
+
+    Bytes of files' names that are no UTF-8 become escapes such as \\udcff, which JSON reads as the same name again.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 def _remove(path: pathlib.Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
@@ -99,7 +103,7 @@ def open_npz(path: str | os.PathLike, remedy: str) -> Iterator[np.lib.npyio.NpzF
         raise
     except FileNotFoundError:
         raise UserError(f"There is no file {os.fspath(path)}: {remedy}") from None
-    except _DAMAGE as error:
+    except ARCHIVE_DAMAGE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{os.fspath(path)} is not a readable .npz file ({reason}): {remedy}") from None
 
@@ -108,8 +112,13 @@ def check_writable(folder: str | os.PathLike) -> None:
     """Creates `folder` and tries to write into it, before hours of work are lost on it.
 
     Raises:
-      UserError: it can't be written.
+      UserError: it can't be written, or its name is no text, of which TensorFlow makes no file.
     """
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(folder).decode(errors="backslashreplace")
+        raise UserError(f"The folder {name} has a name that is not UTF-8: choose another output folder.") from None
     probe = pathlib.Path(folder) / f".{os.getpid()}.tmp"
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import os
 import pathlib
 import sys
 
+from shufflenet_tf import home
 from shufflenet_tf.errors import UserError
 
 _NEEDED = {"backend": "tensorflow", "image_data_format": "channels_last", "floatx": "float32"}
@@ -13,8 +14,8 @@ _KNOWN = {"image_data_format": ("channels_last", "channels_first"), "floatx": ("
 
 def settings_file() -> pathlib.Path:
     """Returns where Keras looks for its settings."""
-    home = os.environ.get("KERAS_HOME")
-    return (pathlib.Path(home) if home else pathlib.Path.home() / ".keras") / "keras.json"
+    given = os.environ.get("KERAS_HOME")
+    return (pathlib.Path(given) if given else home.folder() / ".keras") / "keras.json"
 
 
 def check_before_loading(in_program: bool) -> None:

@@ -18,7 +18,8 @@ import pathlib
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import TracebackType
 
 from shufflenet_tf import keras_settings
 
@@ -31,6 +32,8 @@ SCRIPTS = "shufflenet-"  # how the names of the installed commands begin
 def install() -> None:
     """Puts the import hook in place; chooses for TensorFlow what this project's programs want."""
     if in_program():
+        _open_streams()
+        sys.excepthook = _without_traceback(sys.excepthook)
         choose_kernels()
         os.environ["KERAS_BACKEND"] = "tensorflow"
         for stream in (sys.stdout, sys.stderr):
@@ -42,6 +45,32 @@ def install() -> None:
         importlib.import_module("shufflenet_tf.models")
     else:
         sys.meta_path.insert(0, _Hook())
+
+
+def _open_streams() -> None:
+    """Opens the standard streams where the caller has closed them (>&-), to nothing.
+
+    Else the next file that is opened, such as a checkpoint, takes their place, and what C++ prints is written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+
+
+def _without_traceback(hook: Callable[..., None]) -> Callable[..., None]:
+    """Returns a hook for uncaught exceptions that says of Ctrl-C, while TensorFlow is being loaded, what programs say of it."""
+
+    def tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("Interrupted.", file=sys.stderr)
+        else:
+            hook(kind, error, traceback)
+
+    return tell
 
 
 def in_program() -> bool:

@@ -5,6 +5,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from shufflenet_tf import home
 from shufflenet_tf.errors import UserError
 
 _MARKS = {  # the longer ones first: that of UTF-16 begins the one of UTF-32
@@ -83,7 +84,7 @@ def _expanded(words: list[str], above: tuple[pathlib.Path, ...]) -> list[str]:
             if not words:
                 raise UserError("--flagfile needs the name of a file: --flagfile=FILE.")
             value = words.pop(0)
-        path = pathlib.Path(value.strip().strip("\"'")).expanduser()
+        path = home.expand(value.strip().strip("\"'"))
         if (real := path.resolve()) in above:
             raise UserError(f"--flagfile={path} names itself: remove the line.")
         lines = (line.strip() for line in read_text(path, "--flagfile").splitlines())

@@ -3,21 +3,21 @@
 import contextlib
 import dataclasses
 import io
-import lzma
 import re
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 
 from flatbuffers import encode, packer
 from flatbuffers.table import Table
 
+from shufflenet_tf.files import ARCHIVE_DAMAGE
 from shufflenet_tf.text_files import decode_text
 
 LABELS = "labels.txt"
 _METADATA, _IDENTIFIER = b"TFLITE_METADATA", b"M001"
-_MAX_ITEMS, _MAX_UNPACKED = 1 << 16, 1 << 24
+_MAX_ITEMS = 1 << 16
+MAX_UNPACKED = 1 << 24  # bytes of all files packed in one
 # Numbers of metadata_schema.fbs.
 _LABEL_FILES = (2, 3)  # TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS
 _NORMALIZATION, _SCORE_THRESHOLDING = 1, 3
@@ -126,13 +126,13 @@ def packed_files(content: bytes) -> dict[str, bytes]:
         return {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            kept = [info for info in archive.infolist() if not info.is_dir()]
-            if sum(info.file_size for info in kept) > _MAX_UNPACKED:
-                raise DamagedMetadataError(f"the files in it have more than {_MAX_UNPACKED >> 20} MB")
+            kept = [info for info in archive.infolist() if not info.filename.endswith("/")]
+            if sum(info.file_size for info in kept) > MAX_UNPACKED:
+                raise DamagedMetadataError(f"the files in it have more than {MAX_UNPACKED >> 20} MB")
             return {info.filename: archive.read(info) for info in kept}
     except DamagedMetadataError:
         raise
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, struct.error, OSError) as error:
+    except ARCHIVE_DAMAGE as error:
         raise DamagedMetadataError(str(error)[:200]) from None
 
 

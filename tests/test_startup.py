@@ -50,6 +50,28 @@ def test_programs_turn_onednn_on(program, tmp_path):
     assert onednn(tmp_path, PROGRAMS[program], None)
 
 
+def test_an_interruption_while_tensorflow_is_loaded_is_one_line():
+    script = "import sys; from shufflenet_tf import startup; sys.excepthook = startup._without_traceback(sys.excepthook); "
+    for error, said in (("KeyboardInterrupt", "Interrupted.\n"), ("ZeroDivisionError", "ZeroDivisionError\n")):
+        done = subprocess.run([sys.executable, "-c", f"{script}raise {error}"], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode and done.stderr.endswith(said) and ("Traceback" in done.stderr) == (error != "KeyboardInterrupt")
+
+
+def test_closed_streams_are_opened_to_nothing(tmp_path):
+    """Else a file that is opened later takes the place of one, and is written into by whatever prints."""
+    script = (
+        "import os, sys\n"
+        "from shufflenet_tf import startup\n"
+        "startup._open_streams()\n"
+        f"file = open({str(tmp_path / 'file')!r}, 'wb')\n"
+        "os.write(1, b'C++'), os.write(2, b'C++'), print('out'), print('error', file=sys.stderr)\n"
+        "file.write(str((file.fileno() > 2, sys.stdin.read())).encode())\n"
+    )
+    command = ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, script]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
+    assert (tmp_path / "file").read_text() == "(True, '')"
+
+
 def test_a_users_choice_wins(tmp_path):
     assert not onednn(tmp_path, PROGRAMS["train_main"], "0")
 

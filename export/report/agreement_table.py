@@ -9,7 +9,7 @@ from export.measure.agreement import Verification
 from export.report import plots
 from export.report.markdown import percent, table
 from shufflenet_tf.evaluation.intervals import of_share, with_interval
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.files import write_text
 
 JSON, PICTURE = "verify.json", "verify.png"
 _HEADINGS = ("agreement", "max error", "mean error", "divergence (nats)")
@@ -66,7 +66,5 @@ def _percents(*fractions: float | None) -> Iterator[str]:
 def write(verification: Verification, folder: str | os.PathLike) -> None:
     """Writes verify.json and verify.png."""
     folder = pathlib.Path(folder)
-    with atomic_path(folder / JSON) as temporary:
-        content = json.dumps(verification.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(content + "\n", encoding="utf-8")
+    write_text(folder / JSON, json.dumps(verification.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     plots.verification(verification, folder / PICTURE)

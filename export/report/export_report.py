@@ -12,7 +12,7 @@ from export.report.markdown import percent, table
 from export.report.records import ExportedModel, ExportResults, Figures
 from export.report.timing_table import listed
 from shufflenet_tf.evaluation.intervals import of_share
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.files import write_text
 
 
 def write(results: ExportResults, folder: str | os.PathLike) -> None:
@@ -24,12 +24,6 @@ def write(results: ExportResults, folder: str | os.PathLike) -> None:
     write_text(folder / "report.md", text(results))
     agreement_table.write(results.verification, folder)
     write_text(folder / "report.json", json.dumps(to_json(results), indent=1) + "\n")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text file atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def to_json(results: ExportResults) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: C
         image, orientation = tf.numpy_function(load, [index], [tf.string, tf.int32])
         image.set_shape([])
         orientation.set_shape([])
-        return {"image": image, "label": labels[index], "orientation": orientation}
+        return {"image": image, "label": labels[index], "orientation": orientation, "position": index}
 
     def examples(seed: tf.Tensor | int | None) -> tf.data.Dataset:
         order = tf.range(len(photos), dtype=tf.int64)

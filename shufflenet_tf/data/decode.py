@@ -5,7 +5,9 @@ import io
 import math
 import os
 import stat
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +29,8 @@ from shufflenet_tf.limits import MEGAPIXELS
 # (height, width) of the upright image -> (top, left, height, width) of a window inside it; all are int32 scalars.
 Window = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]
 
+_LARGE_PIXELS, _BAND_PIXELS = 1 << 24, 1 << 22
+_large = threading.Lock()
 _JPEG = ("JPEG", "MPO")  # MPO: a JPEG with more of them behind it, as many phones write
 _TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -159,7 +163,7 @@ def examine_closely(path: str | os.PathLike, side: int | None) -> Examined:
         with open(path, "rb") as stream:
             if not (head := stream.read(32)):
                 raise UndecodableError("empty")
-        with _open(path) as image:
+        with _open(path) as image, _turn_of(image):
             _check_size(image)
             size = image.size
             content = tf.io.read_file(os.fsencode(path))
@@ -216,6 +220,11 @@ def _without_texts(png: bytes) -> bytes:
             kept.append(png[place:end])
         place = end
     return b"".join(kept)
+
+
+def _turn_of(image: Image.Image) -> AbstractContextManager:
+    """Large images are held one at a time: threads that hold several of them would fill the memory."""
+    return _large if image.width * image.height > _LARGE_PIXELS else nullcontext()
 
 
 def _check_size(image: Image.Image) -> None:
@@ -277,12 +286,27 @@ def read_as_bmp(path: tf.Tensor) -> tf.Tensor:
 def to_bmp(path: str | os.PathLike) -> bytes:
     """See `read_as_bmp`."""
     content = io.BytesIO()
-    with _open(path) as image:
+    with _open(path) as image, _turn_of(image):
         _check_size(image)
-        rgb = _to_rgb(image)
-        factor = math.ceil(math.sqrt(rgb.width * rgb.height / MAX_DECODED_PIXELS))
-        (rgb.reduce(factor) if factor > 1 else rgb).save(content, "BMP")
+        _rgb_of_bounded_size(image).save(content, "BMP")
     return content.getvalue()
+
+
+def _rgb_of_bounded_size(image: Image.Image) -> Image.Image:
+    """Converts in bands of rows: RGBA copies of a whole large image would fill the memory."""
+
+    def factor() -> int:
+        return max(1, math.ceil(math.sqrt(image.width * image.height / MAX_DECODED_PIXELS)))
+
+    if factor() > 1:
+        image.draft(None, (image.width // factor(), image.height // factor()))  # of a JPEG, libjpeg computes fewer pixels
+    by = factor()
+    rows = by * max(1, _BAND_PIXELS // (image.width * by))
+    small = Image.new("RGB", (math.ceil(image.width / by), math.ceil(image.height / by)))
+    for top in range(0, image.height, rows):
+        band = _to_rgb(image.crop((0, top, image.width, min(top + rows, image.height))))
+        small.paste(band.reduce(by) if by > 1 else band, (0, top // by))
+    return small
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

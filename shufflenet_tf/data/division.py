@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from shufflenet_tf.data.checked_photos import CheckedPhoto
+from shufflenet_tf.data.labels import name_of
 from shufflenet_tf.errors import UserError
 
 
@@ -63,6 +64,6 @@ def fold(
 
 def _rank(name: str, key: str) -> float:
     """A number in [0, 1) that depends on the name as people see it, not on the system that spelled it."""
-    name = unicodedata.normalize("NFC", name.replace(os.sep, "/"))
+    name = unicodedata.normalize("NFC", name_of(name).replace(os.sep, "/"))
     digest = hashlib.sha256(f"{key}/{name}".encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

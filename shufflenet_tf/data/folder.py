@@ -4,6 +4,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
+from shufflenet_tf import home
 from shufflenet_tf.data import division, separation
 from shufflenet_tf.data.checked_photos import CheckedPhoto, check_photos, split_of
 from shufflenet_tf.data.folder_layout import NONE, check_is_folder, list_folder, none_files
@@ -49,7 +50,7 @@ def open_folder(
     Raises:
       UserError: the folder has no such layout, too few images, or (strict) an unusable file.
     """
-    root = pathlib.Path(path).expanduser()
+    root = home.expand(path)
     if not 0 < test_fraction < 1:
         raise UserError(f"test_fraction is {test_fraction} but it must lie between 0 and 1: give 0.2, for example")
     sides, files = list_folder(root, log, validation > 0)
@@ -83,7 +84,7 @@ def open_unlabelled(path: str | os.PathLike, *, strict: bool = False, log: Calla
     Raises:
       UserError: there is no such folder, it has no usable photo, or (strict) an unusable file.
     """
-    root = pathlib.Path(path).expanduser()
+    root = home.expand(path)
     check_is_folder(root)
     usable = list(check_photos([os.fspath(file) for file in find(root)], strict, log).values())
     if not usable:

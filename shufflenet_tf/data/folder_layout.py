@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from shufflenet_tf.data.labels import normalize, printable
+from shufflenet_tf.data.labels import name_of, normalize, printable
 from shufflenet_tf.data.photos import entries, folders, is_photo, say_ignored, walk
 from shufflenet_tf.errors import UserError
 
@@ -106,7 +106,7 @@ def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str,
     _check_levels(folder, found, log)
     classes: dict[str, list[str]] = {}
     for entry in found:
-        label = normalize(entry.name, "Class folder")
+        label = normalize(name_of(entry.name), "Class folder")
         # A class that is a link to a folder above would take in all that lies there.
         files = list(walk(entry, ignored.append, is_copy, (os.path.realpath(folder),)))
         if label in classes:

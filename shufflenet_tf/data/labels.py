@@ -1,5 +1,6 @@
 """Names of classes, in one form from where they enter: a folder, a data set, a text file."""
 
+import os
 import unicodedata
 
 from shufflenet_tf.errors import UserError
@@ -31,6 +32,14 @@ def normalize(name: str, of: str = "Class") -> str:
     if not text.strip():
         raise UserError(f"{of} {name!r} has no visible name: rename it.")
     return text.strip()
+
+
+def name_of(file: str) -> str:
+    """Returns a file's name as text: in UTF-8, which names are in, also where the locale (LC_ALL=C) has another encoding."""
+    try:
+        return os.fsencode(file).decode()
+    except UnicodeError:
+        return file
 
 
 def printable(name: str) -> str:

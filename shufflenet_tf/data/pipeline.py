@@ -93,14 +93,22 @@ def _shuffled(split: Split, seed: int, start: int) -> tf.data.Dataset:
     return examples.enumerate(start)
 
 
+def numbered_evaluation_images(split: Split, preprocessing: Preprocessing, size: tuple[int, int]) -> tf.data.Dataset:
+    """Returns (position int64, image uint8 [height, width, 3], label int64) of each example, resized and centre-cropped.
+
+    Positions are those in file order, also where examples are missing by now.
+    """
+
+    def read(index, example):
+        image = preprocessing.resize_and_crop(decode(example["image"], example["orientation"]), size)
+        return example.get("position", index), tf.ensure_shape(image, (*size, 3)), example["label"]
+
+    return split.examples(None).enumerate().map(read, num_parallel_calls=tf.data.AUTOTUNE)
+
+
 def evaluation_images(split: Split, preprocessing: Preprocessing, size: tuple[int, int]) -> tf.data.Dataset:
     """Returns (image uint8 [height, width, 3], label int64) of each example in file order, resized and centre-cropped."""
-
-    def read(example):
-        image = preprocessing.resize_and_crop(decode(example["image"], example["orientation"]), size)
-        return tf.ensure_shape(image, (*size, 3)), example["label"]
-
-    return split.examples(None).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    return numbered_evaluation_images(split, preprocessing, size).map(lambda position, image, label: (image, label))
 
 
 def evaluation_batches(

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Encoded examples: dicts of scalars `image` (string, a file's content), `label` (int64), `orientation` (int32, EXIF 1-8).
+    """Encoded examples: dicts of scalars `image` (string, a file's content), `label` (int64), `orientation` (int32, EXIF 1-8),
+    and `position` (int64, in file order) where examples can be missing.
 
     Attributes:
       size: number of examples; fewer come where photos vanish afterwards.

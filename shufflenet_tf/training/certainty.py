@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from shufflenet_tf.certainty import Certainty
 from shufflenet_tf.data import Source, Split
-from shufflenet_tf.data.pipeline import evaluation_batches
+from shufflenet_tf.data.pipeline import numbered_evaluation_images
 from shufflenet_tf.evaluation.calibration import Reliability, at_temperature, fit_temperature, reliability
 from shufflenet_tf.evaluation.rejection import Refusal, choose_threshold
 from shufflenet_tf.evaluation.reliability_picture import draw
@@ -61,12 +61,17 @@ def divide_logits(network: ImageClassifier, temperature: float) -> None:
 
 def predict(network: ImageClassifier, split: Split, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
     """Returns probabilities, float32 [N, C], and class indices, int64 [N], of all images of a split in file order."""
-    infer = tf.function(network, reduce_retracing=True)
-    classes = network.output_shape[-1]
-    batches = evaluation_batches(split, network.preprocessing, network.input_shape[1:3], batch_size, classes)
-    pairs = [(infer(images, training=False).numpy(), labels.numpy().argmax(-1)) for images, labels in batches]
-    probabilities, targets = zip(*pairs, strict=True)
-    return np.concatenate(probabilities), np.concatenate(targets)
+    return predict_numbered(network, split, batch_size)[:2]
+
+
+def predict_numbered(network: ImageClassifier, split: Split, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the same, and the images' positions in file order, int64 [N]; those of photos that have vanished are missing."""
+    infer = tf.function(lambda images: network(network.preprocessing.normalize(images), training=False), reduce_retracing=True)
+    images = numbered_evaluation_images(split, network.preprocessing, network.input_shape[1:3])
+    batches = images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    rows = [(infer(pixels).numpy(), labels.numpy(), places.numpy()) for places, pixels, labels in batches]
+    probabilities, targets, positions = zip(*rows, strict=True)
+    return np.concatenate(probabilities), np.concatenate(targets), np.concatenate(positions)
 
 
 def unknown_probabilities(

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from shufflenet_tf import complexity, origin
 from shufflenet_tf.data import Source
 from shufflenet_tf.evaluation.metrics import evaluate
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.files import atomic_path, write_text
 from shufflenet_tf.loading import MODEL, save_saved_model
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.training import run_pictures
-from shufflenet_tf.training.certainty import CertaintyReport, calibrate, none_text, predict
+from shufflenet_tf.training.certainty import CertaintyReport, calibrate, none_text, predict_numbered
 from shufflenet_tf.training.checkpoint import Progress
 from shufflenet_tf.training.settings import RunOptions
 
@@ -48,11 +48,11 @@ def write_report(
     calibrate(network, source, coverage, batch_size)
     with atomic_path(folder / MODEL) as temporary:
         network.save(temporary)
-    _write_text(folder / "labels.txt", "\n".join(source.labels) + "\n")
+    write_text(folder / "labels.txt", "\n".join(source.labels) + "\n")
     if saved_model:
         save_saved_model(network, folder / "saved_model")
 
-    probabilities, targets = predict(network, source.test, batch_size)
+    probabilities, targets, positions = predict_numbered(network, source.test, batch_size)
     evaluation = evaluate(probabilities, targets, source.labels)
     certainty = CertaintyReport.of(network, source, probabilities, targets, batch_size)
     metrics = {
@@ -71,8 +71,8 @@ def write_report(
         "test": evaluation.to_json(),
         "certainty": certainty and certainty.to_json(),
     }
-    _write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-    run_pictures.draw(network, source, progress, evaluation, probabilities, targets, folder)
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    run_pictures.draw(network, source, progress, evaluation, probabilities, targets, positions, folder)
     if certainty:
         certainty.draw(folder / "reliability.png")
     return f"{evaluation.text_table()}\n{certainty.text() if certainty else none_text(source)}"
@@ -82,8 +82,3 @@ def kept(progress: Progress) -> str:
     """Returns which epoch's weights a run has kept, and why."""
     why = "the last one" if progress.best < 0 else "the best one on the validation images"
     return f"those of epoch {progress.best_epoch}, {why}"
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

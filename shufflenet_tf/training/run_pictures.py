@@ -7,7 +7,7 @@ import numpy as np
 
 from shufflenet_tf.attention import heat_maps
 from shufflenet_tf.data import Source
-from shufflenet_tf.data.pipeline import evaluation_images
+from shufflenet_tf.data.pipeline import numbered_evaluation_images
 from shufflenet_tf.evaluation.heat import Look, attention
 from shufflenet_tf.evaluation.metrics import Evaluation, worst_mistakes
 from shufflenet_tf.evaluation.mistakes import mistakes, mistakes_table
@@ -26,6 +26,7 @@ def draw(
     evaluation: Evaluation,
     probabilities: np.ndarray,
     targets: np.ndarray,
+    positions: np.ndarray,
     folder: pathlib.Path,
 ) -> None:
     """Writes training.png, confusion.png, mistakes.png, mistakes.csv and attention.png into `folder`.
@@ -37,6 +38,7 @@ def draw(
       evaluation: the figures on the test images.
       probabilities: float [N, C], what the network says of the test images.
       targets: int [N], their true classes.
+      positions: int [N], their places among the test images; some can be missing, as photos can vanish.
       folder: of the run.
 
     Raises:
@@ -46,13 +48,12 @@ def draw(
     labels = source.labels
     training_curves(progress.history, folder / "training.png", progress.best_epoch, len(labels))
     confusion(evaluation.confusion, labels, folder / "confusion.png")
-    # Where photos have vanished since they were listed, nobody knows which: then no name is better than a wrong one.
-    files = source.test.files if len(source.test.files) == len(targets) else ()
+    files = [source.test.files[position] for position in positions] if source.test.files else ()
     mistakes_table(probabilities, targets, labels, folder / "mistakes.csv", files)
 
     wrong, right = worst_mistakes(probabilities, targets), _right(probabilities, targets)
     looked_at = np.concatenate([wrong[:_LOOKS], right])
-    images = _images(source, network, np.concatenate([wrong, right]))
+    images = _images(source, network, positions[np.concatenate([wrong, right])])
     predicted = probabilities.argmax(axis=1)
     names = [os.path.basename(files[i]) for i in wrong] if files else ()
     surest = (probabilities[wrong, predicted[wrong]], labels, folder / "mistakes.png")
@@ -85,10 +86,13 @@ def _right(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     )
 
 
-def _images(source: Source, network: ImageClassifier, indices: np.ndarray) -> np.ndarray:
-    """Returns the test images of these indices as the network sees them, uint8 [K, H, W, 3], in the order of `indices`."""
+def _images(source: Source, network: ImageClassifier, positions: np.ndarray) -> np.ndarray:
+    """Returns the test images at these positions as the network sees them, uint8 [K, H, W, 3]; a vanished one is grey."""
     size = network.input_shape[1:3]
-    wanted = set(indices.tolist())
-    images = evaluation_images(source.test, network.preprocessing, size).enumerate()
-    by_index = {int(i): image.numpy() for i, (image, _) in images if int(i) in wanted} if wanted else {}
-    return np.stack([by_index[i] for i in indices.tolist()]) if wanted else np.zeros((0, *size, 3), np.uint8)
+    result = np.full((len(positions), *size, 3), 128, np.uint8)
+    places = {position: place for place, position in enumerate(positions.tolist())}
+    if places:
+        for position, image, _ in numbered_evaluation_images(source.test, network.preprocessing, size):
+            if int(position) in places:
+                result[places[int(position)]] = image.numpy()
+    return result

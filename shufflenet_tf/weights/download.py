@@ -7,6 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 
+from shufflenet_tf import home
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path
 
@@ -22,8 +23,8 @@ IMAGENET = {
 
 def cache_folder() -> pathlib.Path:
     """Returns where downloads are kept: $SHUFFLENET_TF_CACHE, or a folder of the user's cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(os.environ.get("SHUFFLENET_TF_CACHE") or pathlib.Path(home) / "shufflenet_tf")
+    cache = os.environ.get("XDG_CACHE_HOME") or home.folder() / ".cache"
+    return pathlib.Path(os.environ.get("SHUFFLENET_TF_CACHE") or pathlib.Path(cache) / "shufflenet_tf")
 
 
 def imagenet_file(network: str, address: str | None = None) -> pathlib.Path:

@@ -1,7 +1,9 @@
 """Decoding: every kind of file to the right pixels, and windows that equal the crop of the whole image."""
 
 import io
+import multiprocessing.pool
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from shufflenet_tf import limits
 from shufflenet_tf.data import decode
 
 ORIENTATIONS = range(1, 9)
@@ -132,6 +135,40 @@ def test_every_kind_of_file_has_the_right_pixels(name, tmp_path):
         np.testing.assert_array_equal(pixels, np.asarray(decode._to_rgb(image)))
 
 
+@pytest.mark.parametrize("most", [40 * 56, 40 * 56 // 3])
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "two.mpo"])
+def test_bands_of_rows_make_the_whole_image(name, most, tmp_path, monkeypatch):
+    """Large images are converted and reduced in bands."""
+    (tmp_path / name).write_bytes(KINDS[name][0])
+    with Image.open(tmp_path / name) as image:
+        expected = decode._to_rgb(image)
+    expected = expected.reduce(2) if most < 40 * 56 else expected
+    monkeypatch.setattr(decode, "MAX_DECODED_PIXELS", most)
+    monkeypatch.setattr(decode, "_BAND_PIXELS", 7 * 56)
+    pixels = np.asarray(Image.open(io.BytesIO(decode.to_bmp(tmp_path / name)))).astype(int)
+    by_libjpeg = most < 40 * 56 and KINDS[name][0].startswith(b"\xff\xd8")
+    assert np.abs(pixels - np.asarray(expected)).max() <= (24 if by_libjpeg else 0)
+
+
+def test_large_images_are_held_one_at_a_time(tmp_path, monkeypatch):
+    """Eight threads with a large WebP each would fill the memory of a laptop."""
+    (tmp_path / "large.webp").write_bytes(KINDS["lossless.webp"][0])
+    held, most, real = [], [], decode._to_rgb
+
+    def hold(image):
+        held.append(image)
+        time.sleep(0.01)
+        most.append(len(held))
+        held.remove(image)
+        return real(image)
+
+    monkeypatch.setattr(decode, "_to_rgb", hold)
+    monkeypatch.setattr(decode, "_LARGE_PIXELS", 40 * 56 - 1)
+    with multiprocessing.pool.ThreadPool(4) as pool:
+        pool.map(decode.to_bmp, [tmp_path / "large.webp"] * 8)
+    assert len(most) == 8 and max(most) == 1
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_exif_orientation_is_applied(orientation, kind, tmp_path):
@@ -174,6 +211,17 @@ def test_a_bad_file_is_refused_with_the_reason(name, tmp_path):
     with pytest.raises(decode.UndecodableError) as error:
         decode.examine(str(tmp_path / "file"))
     assert str(error.value) == reason
+
+
+@pytest.mark.parametrize("name", ["rgb.jpg", "progressive.jpg", "rgb.png", "lossless.webp"])
+def test_a_limit_of_pixels_can_be_raised(name, tmp_path, monkeypatch):
+    for kind in limits.MEGAPIXELS:
+        monkeypatch.setitem(limits.MEGAPIXELS, kind, 40 * 56 / 1e6 - 1e-5)
+    (tmp_path / name).write_bytes(KINDS[name][0])
+    with pytest.raises(decode.UndecodableError, match=r"too many pixels, 56x40: up to 0\.00223 million .* --max_megapixels"):
+        decode.examine(tmp_path / name)
+    limits.allow_megapixels(40 * 56 / 1e6)
+    assert load(tmp_path / name)[0].shape == (40, 56, 3)
 
 
 def windowed(content, orientation, box, target):
