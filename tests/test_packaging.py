@@ -170,9 +170,14 @@ def test_the_whole_way_from_python_outside_of_the_checkout(installed, tmp_path):
     assert str(installed.parent) in done.stdout
 
 
-@pytest.mark.parametrize(
-    "command", ["train", "export", "qat", "optimize", "verify", "benchmark", "calibrate", "card", "classify", "audit"]
-)
+COMMANDS = ["optimize", "calibrate", "classify"]
+# These load TensorFlow too, as does classify.
+COMMANDS += [
+    pytest.param(name, marks=pytest.mark.long) for name in ("train", "export", "qat", "verify", "benchmark", "card", "audit")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_installed(installed, tmp_path, command):
     done = subprocess.run([installed / f"shufflenet-{command}", "--help"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and "\n  --" in done.stdout and done.stderr == "", done.stderr

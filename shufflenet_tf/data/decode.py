@@ -64,7 +64,7 @@ def decode(encoded: tf.Tensor, orientation: tf.Tensor | int | None = None) -> tf
       tf.errors.InvalidArgumentError: the content cannot be decoded.
     """
     if orientation is None:
-        orientation = (_orientation if tf.executing_eagerly() else read)(encoded)
+        orientation = read(encoded)
     return (_compiled if tf.executing_eagerly() else _decode)(encoded, orientation)
 
 
@@ -76,7 +76,6 @@ def _decode(encoded: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 # So many small operations take tens of milliseconds if they are run one by one.
 _compiled = tf.function(_decode, input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)], autograph=False)
-_orientation = tf.function(read, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Window, target: tuple[int, int]) -> tf.Tensor:
@@ -194,7 +193,7 @@ def _upright(image: Image.Image, plain: bool, content: tf.Tensor, orientation: i
 
 def _orientation_or_upright(content: tf.Tensor) -> int:
     try:
-        return int(_orientation(content))
+        return int(read(content))
     except tf.errors.DataLossError:  # a damaged text; the pixels may be sound
         return 1
 

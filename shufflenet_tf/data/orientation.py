@@ -1,5 +1,6 @@
 """EXIF orientation: read from a file's content, and applied to pixels; all of it by TensorFlow, so that a graph can do it."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ class _Segment(NamedTuple):
     advance: tf.Tensor
 
 
+# Traced once in a process, as it consists of some thousand operations, and called by every graph that reads files.
+@functools.partial(tf.function, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def read(encoded: tf.Tensor) -> tf.Tensor:
     """Returns the orientation that an image file's EXIF or, in its absence, XMP data give, int32 scalar 1 to 8.
 

@@ -61,7 +61,7 @@ def test_a_photo_that_vanishes_is_left_out_of_figures_and_pictures(tmp_path, sou
     assert training_dataset(tmp_path / "run") == name
     grey = bytes([128]) * 32 * 32 * 3
     assert drawn and all(everything[image] == true for image, true in drawn if image != grey)
-    with open(tmp_path / "run" / "mistakes.csv", newline="", encoding="utf-8") as file:
+    with open(tmp_path / "run" / "mistakes.csv", newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 19 - np.trace(figures["confusion"])
     assert all(pathlib.Path(row["file"]).parent.name == row["true"] for row in rows)
