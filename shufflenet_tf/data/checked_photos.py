@@ -1,4 +1,4 @@
-"""Photos that are examined once, in parallel, and read in a dataset afterwards, when they may have changed or vanished."""
+"""Checks photos once, in parallel, and reads them later in a dataset, when they may have changed or vanished."""
 
 import dataclasses
 import multiprocessing.pool
@@ -24,10 +24,10 @@ class CheckedPhoto:
     """A usable file.
 
     Attributes:
-      path: of the file.
-      orientation: EXIF's, 1 to 8.
-      odd: whether TensorFlow can't decode it, or not rightly, so that Pillow converts it when it is read.
-      stamp: its size in bytes and the nanosecond of its last change.
+      path: path of the file.
+      orientation: EXIF orientation, 1 to 8.
+      odd: whether TensorFlow can't decode it correctly, so that Pillow converts it when it is read.
+      stamp: its size in bytes and the time of its last change in nanoseconds.
     """
 
     path: str
@@ -63,13 +63,13 @@ def check_photos(files: Sequence[str], strict: bool, log: Callable[[str], None])
 
 
 def _inspect(file: str) -> CheckedPhoto | str:
-    """What is to be known of a file in order to read it, or the reason why it is of no use."""
+    """Returns how a file can be read, or the reason why it can't be used."""
     try:
         orientation, plain = decode.examine(file)
         return CheckedPhoto(file, orientation, not plain, _stamp(file))
     except decode.UndecodableError as reason:
         return str(reason)
-    except OSError:  # it vanished right now
+    except OSError:  # it has just vanished
         return "no such file"
 
 
@@ -81,7 +81,7 @@ def _stamp(file: str) -> tuple[int, int]:
 def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: Callable[[str], None]) -> Split:
     """Returns the photos of {label: photos}, labels in order, as a split that is read in parallel.
 
-    A photo that can't be read any more is left out and named by `log`, once; if `strict`, or if no photo is left, the
+    A photo that can't be read any more is left out, and `log` names it once. If `strict`, or if no photo is left, the
     dataset ends with an error that says so.
     """
     photos = [photo for group in classes.values() for photo in group]
@@ -105,7 +105,7 @@ def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: C
 
 
 class _Loader:
-    """Index of a photo -> (content, orientation); the content is empty where the photo can't be read any more."""
+    """Returns (content, orientation) for the index of a photo; the content is empty if the photo can't be read any more."""
 
     def __init__(self, photos: Sequence[CheckedPhoto], strict: bool, log: Callable[[str], None]):
         self._photos, self._strict, self._log = photos, strict, log
@@ -136,7 +136,7 @@ class _Loader:
     def _lose(self, index: int, reason: str) -> None:
         name = printable(self._photos[index].path)
         if self._strict:
-            raise UserError(f"{name} can't be read any more ({reason}): put it back, or leave --strict out.")
+            raise UserError(f"{name} can't be read any more ({reason}): put it back, or omit --strict.")
         if index not in self._lost:
             self._lost.add(index)
             self._log(f"skipped {name} ({reason}), which could be read before")

@@ -1,4 +1,4 @@
-"""A folder of one's own photos, a subfolder for each class, as a Source."""
+"""Opens a folder of photos, with a subfolder for each class, as a Source."""
 
 import difflib
 import hashlib
@@ -28,9 +28,9 @@ def open_folder(
 
     PATH/train/<class>/* with PATH/test/<class>/* (or val, validation, valid); or PATH/<class>/*, which is split here.
     JPEG, PNG, WebP, BMP and GIF files (the first frame) at any depth inside a class count, whatever their extension.
-    Every one is decoded once; those that fail are skipped and reported. Labels are the sorted names of class folders.
-    A photo's side of the split depends only on its class, its name and the seed, so that it stays there when photos
-    are added; but a class too small to have one on each side moves its nearest there.
+    Each file is decoded once; those that fail are skipped and reported. Labels are the sorted names of class folders.
+    A photo's side of the split depends only on its class, its name and the seed, so it doesn't change when photos are
+    added. Only a class that would be missing on one side moves one photo there.
 
     Args:
       path: the folder.
@@ -100,17 +100,17 @@ def _split_folders(root: pathlib.Path, log: Callable[[str], None]) -> tuple[path
 
 
 def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str, list[str]]:
-    """{class: sorted paths of all its files}, classes sorted."""
+    """Returns {class: sorted paths of all its files}, classes sorted."""
     ignored: list[pathlib.Path] = []
     found = [entry for entry in entries(folder, ignored.append) if os.path.isdir(entry)]
     names = {entry.name for entry in found}
     copies: list[pathlib.Path] = []
 
     def is_copy(entry: pathlib.Path) -> bool:
-        """Whether a folder holds the dataset once more: folders that are named as the classes are, at once or one below."""
+        """Returns whether a folder is a copy of the dataset: it has folders named like the classes, at most one level down."""
         levels = [inner := folders(entry), *map(folders, inner)]
         is_one = any(len({folder.name for folder in level} & (names - {entry.name})) >= 2 for level in levels)
-        # A class may have photos beside a copy that lies in it.
+        # A class may have photos besides a copy.
         is_one = is_one and not any(is_photo(file) for file in entries(entry) if not os.path.isdir(file))
         copies.extend([entry] * is_one)
         return is_one
@@ -120,10 +120,10 @@ def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str,
     classes: dict[str, list[str]] = {}
     for entry in found:
         label = normalize(entry.name, "Class folder")
-        # A class that is a link to a folder above would take in all that lies there.
+        # A class that is a link to a folder above would include everything there.
         files = list(walk(entry, ignored.append, is_copy, (os.path.realpath(folder),)))
         if label in classes:
-            log(f"{folder} has the class {label} in two spellings: their photos are put together")
+            log(f"{folder} has the class {label} in two spellings: their photos are merged")
         elif not files:
             raise UserError(f"Class folder {entry} is empty: add images or remove the folder")
         classes[label] = sorted(classes.get(label, []) + files)
@@ -138,7 +138,7 @@ def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str,
 
 
 def _check_levels(folder: pathlib.Path, found: list[pathlib.Path], log: Callable[[str], None]) -> None:
-    """Refuses folders that hold the folders of the classes rather than photos, and says where those are."""
+    """Refuses a folder whose subfolders contain the class folders instead of photos, and says where those are."""
     if not found:
         loose = entries(folder)
         if loose:
@@ -169,7 +169,7 @@ def _check_levels(folder: pathlib.Path, found: list[pathlib.Path], log: Callable
             f"{folder} has folders, such as {first} and {second}, that hold folders of the same names ({some}), which look "
             f"like the classes: name the folders train and test, or give folder:{printable(str(found[0]))}"
         )
-    log(f"the classes are the folders in {folder}; the folders within those, such as {some}, are not told apart")
+    log(f"the classes are the folders in {folder}; the folders inside them, such as {some}, are not classes")
 
 
 def _check_same_classes(train: pathlib.Path, test: pathlib.Path, in_train: dict, in_test: dict) -> None:
@@ -177,8 +177,8 @@ def _check_same_classes(train: pathlib.Path, test: pathlib.Path, in_train: dict,
         if missing:
             names = ", ".join(sorted(missing))
             others = {label.casefold() for label in (in_train.keys() ^ in_test) - missing}
-            case = ", but for capital letters" if others & {label.casefold() for label in missing} else ""
-            raise UserError(f"{here} has classes that {there} has not ({names}{case}): add them there or remove them here")
+            case = ", except for capital letters" if others & {label.casefold() for label in missing} else ""
+            raise UserError(f"{here} has classes that {there} lacks ({names}{case}): add them there or remove them here")
 
 
 def _divide(classes: dict[str, list[CheckedPhoto]], folder: pathlib.Path, seed: int, test_fraction: float) -> dict:
