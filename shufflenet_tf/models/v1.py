@@ -57,7 +57,7 @@ def channels(alpha: float, groups: int) -> tuple[int, int, int, int]:
     def rounded(width: float, multiple: int) -> int:
         return math.ceil(width / multiple) * multiple
 
-    # The published 1.5x keeps the 24 channels of 1.0x in front.
+    # The published 1.5x keeps the 24 channels of 1.0x in its first convolution.
     stem = STEM if alpha == 1.5 else rounded(STEM * alpha, groups)
     # A unit's bottleneck has a quarter of its channels, and they must be divisible into groups.
     return stem, *(rounded(CHANNELS[groups] * factor * alpha, 4 * groups) for factor in (1, 2, 4))

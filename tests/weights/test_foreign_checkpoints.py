@@ -142,7 +142,7 @@ def test_averaged_weights_are_used_only_where_there_are_no_others(save, tmp_path
     zeros = {name: array * 0 for name, array in state.items()}
     for key in ("model", "state_dict", "net"):
         note = check(save(tmp_path / "w.pth", {"model_ema": zeros, key: state}), model).note
-        assert f"are those of {key}" in note and "model_ema too" in note
+        assert f"are those of {key}" in note and "also has model_ema" in note
     check(save(tmp_path / "w.pth", {"model": zeros, "state_dict": state}), model)
 
 
@@ -321,8 +321,8 @@ def first(header, **values):
         (lambda header: first(header, data_offsets=[8, 4]), "outside"),
         (lambda header: first(header, data_offsets=[0]), "outside"),
         (lambda header: first(header, data_offsets="ab"), "wrong shape or place"),
-        (lambda header: first(header, shape=[2]), "another length"),
-        (lambda header: first(header, shape=[2**62, 2**62]), "another length"),
+        (lambda header: first(header, shape=[2]), "length that doesn't fit"),
+        (lambda header: first(header, shape=[2**62, 2**62]), "length that doesn't fit"),
         (lambda header: first(header, shape=[1.0]), "wrong shape"),
         (lambda header: first(header, shape=[True]), "wrong shape"),
         (lambda header: first(header, shape=[1] * 40), "outside"),
