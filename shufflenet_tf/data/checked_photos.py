@@ -1,4 +1,4 @@
-"""Photos that are examined once, in parallel, and read in a dataset afterwards, when they may have changed or vanished."""
+"""Checks photos once, in parallel, and reads them later in a dataset, when they may have changed or vanished."""
 
 import dataclasses
 import functools
@@ -77,7 +77,7 @@ def _inspect(file: str, fingerprinted: bool = False) -> CheckedPhoto | str:
         return CheckedPhoto(file, found.orientation, not found.plain, _stamp(file), seen)
     except decode.UndecodableError as reason:
         return str(reason)
-    except OSError:  # it vanished right now
+    except OSError:  # it has just vanished
         return "no such file"
 
 
@@ -92,7 +92,7 @@ def _stamp(file: str) -> tuple[int, int]:
 def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: Callable[[str], None]) -> Split:
     """Returns the photos of {label: photos}, labels in order, as a split that is read in parallel.
 
-    A photo that can't be read any more is left out and named by `log`, once; if `strict`, or if no photo is left, the
+    A photo that can't be read any more is left out, and `log` names it once. If `strict`, or if no photo is left, the
     dataset ends with an error that says so.
     """
     photos = [dataclasses.replace(photo, fingerprint=b"") for group in classes.values() for photo in group]
@@ -116,7 +116,7 @@ def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: C
 
 
 class _Loader:
-    """Index of a photo -> (content, orientation); the content is empty where the photo can't be read any more."""
+    """Returns (content, orientation) for the index of a photo; the content is empty if the photo can't be read any more."""
 
     def __init__(self, photos: Sequence[CheckedPhoto], strict: bool, log: Callable[[str], None]):
         self._photos, self._strict, self._log = photos, strict, log
@@ -147,7 +147,7 @@ class _Loader:
     def _lose(self, index: int, reason: str) -> None:
         name = printable(self._photos[index].path)
         if self._strict:
-            raise UserError(f"{name} can't be read any more ({reason}): put it back, or leave --strict out.")
+            raise UserError(f"{name} can't be read any more ({reason}): put it back, or omit --strict.")
         if index not in self._lost:
             self._lost.add(index)
             self._log(f"skipped {name} ({reason}), which could be read before")

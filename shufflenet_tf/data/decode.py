@@ -1,4 +1,4 @@
-"""From image files to upright RGB pixels: by TensorFlow, whole or a window alone; what it cannot decode, by Pillow."""
+"""Decodes image files to upright RGB pixels, whole or only a window: with TensorFlow or, if it can't, with Pillow."""
 
 import errno
 import io
@@ -55,10 +55,10 @@ def decode(encoded: tf.Tensor, orientation: tf.Tensor | int | None = None) -> tf
 
     Args:
       encoded: content of a JPEG, PNG or plain BMP file, string scalar.
-      orientation: EXIF orientation 1 to 8, int32 scalar; None: the file's own.
+      orientation: EXIF orientation 1 to 8, int32 scalar; None: the file's.
 
     Returns:
-      uint8 [height, width, 3], upright, on white where it is transparent.
+      uint8 [height, width, 3], upright, on a white background if it is transparent.
 
     Raises:
       tf.errors.InvalidArgumentError: the content cannot be decoded.
@@ -74,15 +74,15 @@ def _decode(encoded: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return image
 
 
-# So many small operations take tens of milliseconds if they are run one by one.
+# Run one by one, so many small operations take tens of milliseconds.
 _compiled = tf.function(_decode, input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)], autograph=False)
 
 
 def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Window, target: tuple[int, int]) -> tf.Tensor:
     """Decodes a window of an image that is to be resized to `target`, for training: fast rather than exact.
 
-    Of a JPEG only the window is decoded, chroma is not interpolated, and a window of at least 2 (4, 8) times the target
-    in both sides is reduced to 1/2 (1/4, 1/8) by libjpeg, which leaves it at least as large as the target.
+    Of a JPEG, only the window is decoded. Chroma is not interpolated. If both sides of the window are at least 2 (4, 8) times
+    the target's, libjpeg reduces it to 1/2 (1/4, 1/8), so that it is still at least as large as the target.
 
     Args:
       encoded: content of a JPEG, PNG or plain BMP file, string scalar.
@@ -94,7 +94,7 @@ def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Wind
       uint8 [h, w, 3], upright: the window's (height, width) divided by 1, 2, 4 or 8, rounded to the pixel.
 
     Raises:
-      tf.errors.InvalidArgumentError: the content cannot be decoded, or the window leaves the image.
+      tf.errors.InvalidArgumentError: the content cannot be decoded, or the window exceeds the image.
     """
 
     def stored() -> tf.Tensor:
@@ -113,7 +113,7 @@ def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Wind
         top, left, height, width = window(*tf.unstack(tf.shape(image)[:2]))
         return tf.slice(image, [top, left, 0], [height, width, 3])
 
-    # One switch rather than nested conditions: those would cost several percent of the time of a small photo.
+    # One switch instead of nested conditions, which would cost several percent of the time of a small photo.
     case = tf.where(tf.io.is_jpeg(encoded), tf.cast(tf.not_equal(orientation, 1), tf.int32), 2)
     image = tf.switch_case(case, [stored, turned, other])
     image.set_shape([None, None, 3])
@@ -121,17 +121,17 @@ def decode_window(encoded: tf.Tensor, orientation: tf.Tensor | int, window: Wind
 
 
 class UndecodableError(Exception):
-    """A file that is of no use as an image; the message says why in a few words."""
+    """A file can't be used as an image; the message says why in a few words."""
 
 
 def examine(path: str | os.PathLike) -> tuple[int, bool]:
-    """Decodes a JPEG, PNG, WebP, BMP or GIF file, whatever its extension, to learn how it is to be read.
+    """Decodes a JPEG, PNG, WebP, BMP or GIF file with any extension, to find out how it can be read.
 
     Returns:
-      (EXIF orientation 1 to 8, whether `decode` decodes it; if not, use `read_as_bmp`).
+      (EXIF orientation 1 to 8, whether `decode` can decode it; if not, use `read_as_bmp`).
 
     Raises:
-      UndecodableError: it is damaged, too large, unsupported, or no such image.
+      UndecodableError: it is damaged, too large, unsupported, or not such an image.
     """
     return examine_closely(path, None)[:2]
 
@@ -157,7 +157,7 @@ def examine_closely(path: str | os.PathLike, side: int | None) -> Examined:
     """
     head = b""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait forever
             raise UndecodableError("not a file")
         with open(path, "rb") as stream:
             if not (head := stream.read(32)):
@@ -199,13 +199,13 @@ def _orientation_or_upright(content: tf.Tensor) -> int:
 
 
 def _open(path: str | os.PathLike) -> Image.Image:
-    """Opens an image file by Pillow, without Pillow's own limits of size, which are for a whole process to set."""
+    """Opens an image file with Pillow, but without Pillow's limits of size, which apply to a whole process."""
     with open(path, "rb") as stream:
         content = stream.read(32)
         kind = next((kind for magic, kind in _PLUGINS.items() if content.startswith(magic)), None)
         if kind is None or (kind is WebPImagePlugin.WebPImageFile and content[8:12] != b"WEBP"):
             raise UnidentifiedImageError
-        # Long texts and colour profiles, which Pillow refuses, are of no use here.
+        # Long texts and colour profiles, which Pillow refuses, are not needed here.
         if kind is PngImagePlugin.PngImageFile:
             return kind(io.BytesIO(_without_texts(content + stream.read())))
     return kind(os.fspath(path))
@@ -231,7 +231,7 @@ def _check_size(image: Image.Image) -> None:
     limit = MEGAPIXELS["scanned" if is_scanned else "held"]
     if image.width * image.height > limit * 1e6:
         raise UndecodableError(
-            f"too many pixels, {image.width}x{image.height}: up to {limit:g} million are read, which --max_megapixels raises"
+            f"too many pixels, {image.width}x{image.height}: at most {limit:g} million are read without --max_megapixels"
         )
 
 
@@ -247,7 +247,7 @@ def _reason(error: Exception, head: bytes) -> str:
             return "not enough memory"
         case UnidentifiedImageError() | SyntaxError() if not is_jpeg and not head.startswith((b"\x89PNG", b"GIF8")):
             return "not a JPEG, PNG, WebP, BMP or GIF image"
-    # Pillow has no kinds of errors for these.
+    # Pillow has no error classes for these.
     if isinstance(error, OSError | SyntaxError | NotImplementedError) and any(
         word in text for word in ("unsupported", "not supported", "cannot handle")
     ):
@@ -256,25 +256,25 @@ def _reason(error: Exception, head: bytes) -> str:
 
 
 def _is_plain(image: Image.Image, content: tf.Tensor) -> bool:
-    """Whether `decode` gives the pixels of a file."""
+    """Returns whether `decode` can decode a file correctly."""
     try:
         if image.format in _JPEG:
             tf.io.extract_jpeg_shape(content)
-            if any(marker in content.numpy() for marker in (b"\xff\xc9", b"\xff\xca")):  # perhaps of arithmetic coding
+            if any(marker in content.numpy() for marker in (b"\xff\xc9", b"\xff\xca")):  # perhaps arithmetic coding
                 tf.io.decode_jpeg(content, ratio=8)
             return image.mode in ("L", "RGB", "CMYK")
         if image.format == "PNG" and image.width * image.height <= MAX_DECODED_PIXELS:
             tf.io.decode_png(content, channels=4)
             return True
-    except tf.errors.OpError:  # stricter than Pillow: wrong checksums, for one, which a sound image can have
+    except tf.errors.OpError:  # stricter than Pillow, for example about checksums, which can be wrong in an intact image
         return False
     return False
 
 
 def read_as_bmp(path: tf.Tensor) -> tf.Tensor:
-    """Reads any image that `examine` accepts as an uncompressed 24-bit BMP, on white where it is transparent.
+    """Reads any image that `examine` accepts as an uncompressed 24-bit BMP, on a white background if it is transparent.
 
-    It isn't turned: `examine`'s orientation still applies. One of more than 67 million pixels is reduced by a whole factor.
+    It isn't rotated: `examine`'s orientation still applies. An image of more than 67 million pixels is reduced by an integer.
     `path` and the result are string scalars.
     """
     content = tf.numpy_function(lambda name: to_bmp(os.fsdecode(np.asarray(name, object).item())), [path], tf.string)

@@ -1,4 +1,4 @@
-"""A folder of one's own photos, a subfolder for each class, as a Source."""
+"""Opens a folder of photos, with a subfolder for each class, as a Source."""
 
 import os
 import pathlib

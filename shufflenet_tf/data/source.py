@@ -1,4 +1,4 @@
-"""What every source of images looks like to the rest of the program."""
+"""The record of a dataset, which every kind of source returns; `open_source` in `data/__init__.py` opens one."""
 
 import dataclasses
 from collections.abc import Callable

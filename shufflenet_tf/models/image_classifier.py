@@ -1,4 +1,4 @@
-"""What all networks here share: a functional graph inside a Keras model, a head, and what travels with the weights."""
+"""The base class of all networks: a functional graph inside a Keras model, a head, and labels and preprocessing."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -22,16 +22,17 @@ MIN_SIZE = 32  # pixels: five halvings leave one
 class ImageClassifier(tf.keras.Model):
     """A network from normalised images to class probabilities, with its labels and its preprocessing.
 
-    Subclasses hand over the layers up to the last feature map and their own configuration.
+    Subclasses pass the layers up to the last feature map, and their configuration.
 
     Args:
-      trunk: symbolic images [N, H, W, 3] and a Wiring -> feature maps by stride, of which the last feeds the head, or the
-        one named "features".
-      head: symbolic pooled features [N, C] -> what feeds the classifier; None: as they are.
-      pool: makes the layer that turns the last feature map into what feeds the head; None: global average pooling.
-      classifier: number of classes -> the layer "linear" that returns logits [N, classes]; None: dense, as `wiring` says.
-      input_shape: (height, width, 3), each side at least `min_size` or None (any); it need not be square.
-      include_top: with pooling and classifier; else the output is the last feature map, or what `pooling` makes of it.
+      trunk: function of symbolic images [N, H, W, 3] and a Wiring; returns feature maps by stride. The head takes the map
+        named "features", or else the last one.
+      head: function of symbolic pooled features [N, C]; returns the classifier's input. None: the features themselves.
+      pool: returns the layer between the last feature map and the head; None: global average pooling.
+      classifier: function of the number of classes; returns the layer "linear", whose output is logits [N, classes]. None: a
+        dense layer, as `wiring` says.
+      input_shape: (height, width, 3); each side is at least `min_size` or None (any); it need not be square.
+      include_top: whether to add pooling and classifier; else the output is the last feature map, pooled as `pooling` says.
       weights: None (random), a path (a tensorpack .npz, a torchvision .pth, a megvii .pth.tar, a canonical .npz), or
         "imagenet": torchvision's, downloaded once, or hf://USER/NAME. Without include_top their classifier is left out.
       pooling: None, "avg" or "max": only where include_top is False.
@@ -48,7 +49,7 @@ class ImageClassifier(tf.keras.Model):
       config: the subclass's own arguments, as JSON types.
 
     Raises:
-      UserError: an argument out of range, or weights that can't be read or are another network's.
+      UserError: an argument is out of range, or the weights can't be read or belong to another network.
     """
 
     default_wiring = "tensorpack"
@@ -125,7 +126,7 @@ class ImageClassifier(tf.keras.Model):
         try:
             canonical.assign(self, arrays, checkpoint.path)
         except UserError as error:
-            # The classes of all families are loaded, see the package's __init__.
+            # The package's __init__ has loaded the classes of all families.
             for family in ImageClassifier.__subclasses__():
                 if arguments := family.arguments_of(checkpoint):
                     call = f"{family.__name__}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
@@ -141,14 +142,14 @@ class ImageClassifier(tf.keras.Model):
     def fill(
         cls, weights: str | os.PathLike | published.Checkpoint | None, **given: Any
     ) -> tuple[str | published.Checkpoint | None, list[Any]]:
-        """Completes arguments by what a file of weights says of its network.
+        """Takes arguments that are not given from a file of weights.
 
         Args:
-          weights: the argument of the constructor.
+          weights: the constructor's argument.
           **given: arguments, in order; None: not given.
 
         Returns:
-          The weights, read where they are a file, and the arguments, those still None that the file doesn't tell.
+          The weights, already read if they are a file, and the arguments; None remains where the file doesn't state one.
         """
         if weights is None or (isinstance(weights, str) and weights == "imagenet"):
             return weights, list(given.values())
@@ -164,19 +165,21 @@ class ImageClassifier(tf.keras.Model):
         return self.output if self._config["classifier_activation"] is None else self.get_layer("probabilities").input
 
     def features(self) -> tf.keras.Model:
-        """Returns a model of the same weights from images to {"stride4": [N, H/4, W/4, C], …, "stride32"}, for detectors.
+        """Returns a model with the same weights that maps images to {"stride4": [N, H/4, W/4, C], …, "stride32"}.
+
+        It serves as the backbone of a detector.
 
         Raises:
-          UserError: the network has no such maps.
+          UserError: the network has no such feature maps.
         """
         if not self.stages:
-            raise UserError(f"{self.name} has no feature maps of strides 4 to 32: build a network of another kind.")
+            raise UserError(f"{self.name} has no feature maps of strides 4 to 32: choose another network.")
         return tf.keras.Model(self.input, dict(self.stages), name=f"{self.name}_features")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, with labels, preprocessing and what is known of certainty, but for `weights`."""
         labels = None if self.labels is None else list(self.labels)
-        # tf_keras keeps what is nested as a type of its own, which is not JSON's.
+        # tf_keras wraps nested dicts in a type that JSON doesn't know.
         config = {key: dict(value) if isinstance(value, Mapping) else value for key, value in self._config.items()}
         config |= {"labels": labels, "preprocessing": self.preprocessing.to_config()}
         return config if self.certainty is None else {**config, "certainty": self.certainty.to_config()}
@@ -190,7 +193,7 @@ class ImageClassifier(tf.keras.Model):
     def _checked_shape(cls, shape: Sequence[int | None]) -> tuple[int | None, ...]:
         shape, least = tuple(shape), cls.min_size
         if len(shape) != 3 or shape[2] != 3 or any(side is not None and side < least for side in shape[:2]):
-            raise UserError(f"Input shape {shape} will not do: give (height, width, 3) with sides of {least} or more.")
+            raise UserError(f"The input shape {shape} is invalid: give (height, width, 3) with sides of {least} or more.")
         return shape
 
 
@@ -206,9 +209,9 @@ def _check_head(include_top: bool, pooling: str | None, classes: int, labels: Se
     if pooling not in (None, "avg", "max"):
         raise UserError(f"Pooling {pooling!r} is unknown: use None, 'avg' or 'max'.")
     if include_top and classes < 1:
-        raise UserError(f"A classifier for {classes} classes cannot be built: give classes=1 or more.")
+        raise UserError(f"A classifier can't have {classes} classes: give classes=1 or more.")
     if include_top and labels is not None and len(labels) != classes:
-        raise UserError(f"{len(labels)} labels were given for {classes} classes: the numbers must agree.")
+        raise UserError(f"{len(labels)} labels were given for {classes} classes: give one label per class.")
 
 
 def _dense(classes: int, wiring: Wiring) -> tf.keras.layers.Layer:

@@ -247,9 +247,9 @@ def test_mistakes_about_the_split(tmp_path):
     fill(tmp_path / "extra", {"a": 1})
     assert "has a train folder but no test folder: name" in refused(tmp_path)
     fill(tmp_path / "test", {"a": 1, "b": 1})
-    assert f"{tmp_path}/train has classes that {tmp_path}/test has not (c): add them" in refused(tmp_path)
+    assert f"{tmp_path}/train has classes that {tmp_path}/test lacks (c): add them" in refused(tmp_path)
     fill(tmp_path / "test", {"c": 1, "d": 1})
-    assert f"{tmp_path}/test has classes that {tmp_path}/train has not (d): add them" in refused(tmp_path)
+    assert f"{tmp_path}/test has classes that {tmp_path}/train lacks (d): add them" in refused(tmp_path)
     (tmp_path / "train").rename(tmp_path / "training")
     assert "has a test folder but no train folder: name" in refused(tmp_path)
     assert "test_fraction is 1.5 but it must lie between 0 and 1" in refused(tmp_path, test_fraction=1.5)
@@ -306,7 +306,7 @@ def test_folders_of_class_folders_are_explained(tmp_path):
     fill(tmp_path / "three" / "plants", {"oak": 1, "rose": 1})
     said = []
     assert open_folder(tmp_path / "three", log=said.append).labels == ("animals", "plants")
-    assert any("the folders within those, such as cat, dog, are not told apart" in line for line in said)
+    assert any("the folders inside them, such as cat, dog, are not classes" in line for line in said)
 
 
 def test_names_of_classes_are_normalized_where_they_enter(tmp_path):
@@ -316,7 +316,7 @@ def test_names_of_classes_are_normalized_where_they_enter(tmp_path):
     said = []
     source = open_folder(tmp_path / "a", log=said.append)
     assert source.labels == ("café", "tea") and source.train.size + source.test.size == 7
-    assert f"{tmp_path}/a has the class café in two spellings: their photos are put together" in said
+    assert f"{tmp_path}/a has the class café in two spellings: their photos are merged" in said
     fill(tmp_path / "b" / "train", {"cafe\u0301": 2, "tea": 2})
     fill(tmp_path / "b" / "val", {"caf\u00e9": 2, " tea": 2})
     assert open_folder(tmp_path / "b", log=silent).labels == ("café", "tea")
@@ -325,7 +325,7 @@ def test_names_of_classes_are_normalized_where_they_enter(tmp_path):
     assert "Cat and cat count as two classes: if they are one, put their photos into one folder" in said
     fill(tmp_path / "d" / "train", {"Cat": 2, "dog": 2})
     fill(tmp_path / "d" / "test", {"cat": 2, "dog": 2})
-    assert "(Cat, but for capital letters)" in refused(tmp_path / "d")
+    assert "(Cat, except for capital letters)" in refused(tmp_path / "d")
 
 
 @pytest.mark.parametrize("name", [b"\xb2\xe2", b"a\nb", b"\xe2\x80\x8f"])

@@ -102,4 +102,4 @@ def test_an_unknown_tfds_name_is_refused_with_near_ones():
 def test_a_dataset_that_cannot_be_fetched(tmp_path, capsys):
     with pytest.raises(UserError, match=r"imagenet2012 must be fetched by hand|could not be fetched"):
         open_source("tfds:imagenet2012", data_dir=str(tmp_path))
-    assert "fetching" in capsys.readouterr().out
+    assert "downloading" in capsys.readouterr().out
