@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from shufflenet_tf.data import decode
+from shufflenet_tf.data import decode, pillow_files
 from shufflenet_tf.data.alignment import SIDE
 from shufflenet_tf.data.fingerprints import fingerprint
 from shufflenet_tf.data.labels import printable
@@ -140,7 +140,7 @@ class _Loader:
 
     def _content(self, photo: CheckedPhoto) -> bytes:
         if photo.odd:
-            return decode.to_bmp(photo.path)
+            return pillow_files.to_bmp(photo.path)
         with open(photo.path, "rb") as file:
             return file.read()
 

@@ -37,8 +37,7 @@ def open_folder(
 
     Args:
       path: the folder.
-      seed: chooses the split, where the folder has none of its own.
-      test_fraction: share of each class's photos to test on, between 0 and 1, where the folder has no split of its own.
+      seed, test_fraction: choose the split, where the folder has none of its own: share of each class's photos to test on.
       validation: share of each class's training photos to set aside for validation; 0: none. Where PATH has a folder for that
         besides its test folder, all photos in it are taken instead.
       fold: (number, folds) for cross-validation: the photos to train on are divided into so many folds, and the one of this

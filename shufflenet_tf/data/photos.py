@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 import tensorflow as tf
 
-from shufflenet_tf.data import decode
+from shufflenet_tf.data import decode, pillow_files
 from shufflenet_tf.data.labels import printable
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.preprocessing import Preprocessing
@@ -154,7 +154,7 @@ def read(path: str | os.PathLike, preprocessing: Preprocessing, size: tuple[int,
             warnings.simplefilter("ignore")  # Pillow warns of harmless oddities, such as unknown EXIF fields
             orientation, plain = decode.examine(os.fspath(path))
         name = tf.constant(os.fsencode(path))
-        image = decode.decode(tf.io.read_file(name) if plain else decode.read_as_bmp(name), orientation)
+        image = decode.decode(tf.io.read_file(name) if plain else pillow_files.read_as_bmp(name), orientation)
         return preprocessing.resize_and_crop(image, size).numpy()
     except (tf.errors.OpError, OSError):  # it changed or vanished meanwhile
         raise decode.UndecodableError("corrupt") from None

@@ -78,14 +78,7 @@ def train(
     plan = settle(dataset, image_size, given)
     source, settings, run_options, checkpoint = plan.source, plan.settings, plan.run, plan.checkpoint
     _set_seed(settings.seed, run_options.deterministic, plan.augmentation)
-    arguments = {
-        "name": plan.network,
-        "input_shape": (*plan.size, 3),
-        "classes": len(source.labels),
-        "labels": source.labels,
-        "wiring": run_options.wiring or (checkpoint and checkpoint.wiring),
-        "preprocessing": _preprocessing(run_options, plan.size, checkpoint),
-    }
+    arguments = _network_arguments(plan)
     strategy = tf.distribute.MirroredStrategy() if run_options.strategy == "mirrored" else None
     with strategy.scope() if strategy else contextlib.nullcontext(), _precision(run_options.mixed_precision):
         model = registry.create_model(**arguments)
@@ -105,6 +98,18 @@ def train(
         alike = {**given, "image_size": image_size, "folds": 0, "saved_model": False}
         print(f"\n{folds.cross_validate(functools.partial(train, dataset, **alike), folder, run_options.folds)}")
     return loading.Bundle(model, tuple(source.labels), model.preprocessing)
+
+
+def _network_arguments(plan: Plan) -> dict[str, Any]:
+    """Returns the arguments of `create_model`."""
+    return {
+        "name": plan.network,
+        "input_shape": (*plan.size, 3),
+        "classes": len(plan.source.labels),
+        "labels": plan.source.labels,
+        "wiring": plan.run.wiring or (plan.checkpoint and plan.checkpoint.wiring),
+        "preprocessing": _preprocessing(plan.run, plan.size, plan.checkpoint),
+    }
 
 
 def _preprocessing(run: RunOptions, size: Size, checkpoint: published.Checkpoint | None) -> Preprocessing:

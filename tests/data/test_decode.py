@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from shufflenet_tf import limits
-from shufflenet_tf.data import decode
+from shufflenet_tf.data import decode, pillow_files
 
 ORIENTATIONS = range(1, 9)
 
@@ -51,7 +51,7 @@ def raw_png(values: np.ndarray, bits: int, colour: int, **chunks: bytes) -> byte
 def load(path) -> tuple[np.ndarray, bool]:
     """What `examine` and the decoder that it asks for make of a file: upright pixels, and whether it is plain."""
     orientation, plain = decode.examine(str(path))
-    content = tf.io.read_file(str(path)) if plain else decode.read_as_bmp(tf.constant(str(path)))
+    content = tf.io.read_file(str(path)) if plain else pillow_files.read_as_bmp(tf.constant(str(path)))
     return decode.decode(content, orientation).numpy(), plain
 
 
@@ -132,7 +132,7 @@ def test_every_kind_of_file_has_the_right_pixels(name, tmp_path):
     assert np.abs(pixels.astype(float) - expected).max() <= tolerance
     assert found_plain == plain
     with Image.open(tmp_path / name) as image:
-        np.testing.assert_array_equal(pixels, np.asarray(decode._to_rgb(image)))
+        np.testing.assert_array_equal(pixels, np.asarray(pillow_files.to_rgb(image)))
 
 
 @pytest.mark.parametrize("most", [40 * 56, 40 * 56 // 3])
@@ -141,11 +141,11 @@ def test_bands_of_rows_make_the_whole_image(name, most, tmp_path, monkeypatch):
     """Large images are converted and reduced in bands."""
     (tmp_path / name).write_bytes(KINDS[name][0])
     with Image.open(tmp_path / name) as image:
-        expected = decode._to_rgb(image)
+        expected = pillow_files.to_rgb(image)
     expected = expected.reduce(2) if most < 40 * 56 else expected
     monkeypatch.setattr(decode, "MAX_DECODED_PIXELS", most)
     monkeypatch.setattr(decode, "_BAND_PIXELS", 7 * 56)
-    pixels = np.asarray(Image.open(io.BytesIO(decode.to_bmp(tmp_path / name)))).astype(int)
+    pixels = np.asarray(Image.open(io.BytesIO(pillow_files.to_bmp(tmp_path / name)))).astype(int)
     by_libjpeg = most < 40 * 56 and KINDS[name][0].startswith(b"\xff\xd8")
     assert np.abs(pixels - np.asarray(expected)).max() <= (24 if by_libjpeg else 0)
 
@@ -153,7 +153,7 @@ def test_bands_of_rows_make_the_whole_image(name, most, tmp_path, monkeypatch):
 def test_large_images_are_held_one_at_a_time(tmp_path, monkeypatch):
     """Eight threads with a large WebP each would fill the memory of a laptop."""
     (tmp_path / "large.webp").write_bytes(KINDS["lossless.webp"][0])
-    held, most, real = [], [], decode._to_rgb
+    held, most, real = [], [], pillow_files.to_rgb
 
     def hold(image):
         held.append(image)
@@ -162,10 +162,10 @@ def test_large_images_are_held_one_at_a_time(tmp_path, monkeypatch):
         held.remove(image)
         return real(image)
 
-    monkeypatch.setattr(decode, "_to_rgb", hold)
-    monkeypatch.setattr(decode, "_LARGE_PIXELS", 40 * 56 - 1)
+    monkeypatch.setattr(pillow_files, "to_rgb", hold)
+    monkeypatch.setattr(pillow_files, "_LARGE_PIXELS", 40 * 56 - 1)
     with multiprocessing.pool.ThreadPool(4) as pool:
-        pool.map(decode.to_bmp, [tmp_path / "large.webp"] * 8)
+        pool.map(pillow_files.to_bmp, [tmp_path / "large.webp"] * 8)
     assert len(most) == 8 and max(most) == 1
 
 
