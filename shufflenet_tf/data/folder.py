@@ -53,7 +53,7 @@ def open_folder(
     if not 0 < test_fraction < 1:
         raise UserError(f"test_fraction is {test_fraction} but it must lie between 0 and 1: give 0.2, for example")
     sides, files = list_folder(root, log, validation > 0)
-    none = [file for folder in sorted({root, *sides.values()}) for file in none_files(folder)]
+    none = none_files({root, *sides.values()})
     named = [file for classes in files.values() for names in classes.values() for file in names]
     is_compared = separation.is_compared(len(named), keep_copies, log)
     photos = check_photos(named + none, strict, log, is_compared)
@@ -68,8 +68,7 @@ def open_folder(
         usable["train"], usable["test"] = division.divide(usable["train"], train, seeded, test_fraction, original=original)
     usable = separation.without_copies(usable, original, root, log)
     if validation and "validation" not in usable:
-        # Another key, as the lowest ranks by the first one are in the test split.
-        key = f"validation/{seed}"
+        key = f"validation/{seed}"  # another one, as the lowest ranks by the first are in the test split
         usable["train"], usable["validation"] = division.divide(usable["train"], train, key, validation, 0, original)
     splits = {side: split_of(classes, strict, log) for side, classes in usable.items() if any(classes.values())}
     if unknown := [photos[file] for file in none if file in photos]:

@@ -3,7 +3,7 @@
 import difflib
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from shufflenet_tf.data.labels import name_of, normalize, printable
 from shufflenet_tf.data.photos import entries, folders, is_photo, say_ignored, walk
@@ -43,9 +43,9 @@ def list_folder(
     return sides, files
 
 
-def none_files(folder: pathlib.Path) -> list[str]:
-    """Returns the sorted paths of the photos of none of the classes in a folder of classes."""
-    return sorted(file for entry in folders(folder) if is_none(entry) for file in walk(entry))
+def none_files(places: Collection[pathlib.Path]) -> list[str]:
+    """Returns the sorted paths of the photos of none of the classes in some folders of classes."""
+    return sorted(file for folder in places for entry in folders(folder) if is_none(entry) for file in walk(entry))
 
 
 def is_none(folder: pathlib.Path) -> bool:

@@ -82,8 +82,7 @@ def train(
     strategy = tf.distribute.MirroredStrategy() if run_options.strategy == "mirrored" else None
     with strategy.scope() if strategy else contextlib.nullcontext(), _precision(run_options.mixed_precision):
         model = registry.create_model(**arguments)
-    settings = _start(model, checkpoint, settings)
-    settings = settings.for_images(source.train.size, source.name)
+    settings = _start(model, checkpoint, settings).for_images(source.train.size, source.name)
     print(f"{_summary(model, source)}\n{settings.steps:,} steps of {settings.batch_size} images, into {folder}", flush=True)
     seconds = settings.minutes * 60
     deadline = began + max(seconds * (1 - _RESERVED_PART), seconds - _RESERVED_SECONDS) if seconds else None

@@ -144,7 +144,7 @@ def test_bands_of_rows_make_the_whole_image(name, most, tmp_path, monkeypatch):
         expected = pillow_files.to_rgb(image)
     expected = expected.reduce(2) if most < 40 * 56 else expected
     monkeypatch.setattr(decode, "MAX_DECODED_PIXELS", most)
-    monkeypatch.setattr(decode, "_BAND_PIXELS", 7 * 56)
+    monkeypatch.setattr(pillow_files, "_BAND_PIXELS", 7 * 56)
     pixels = np.asarray(Image.open(io.BytesIO(pillow_files.to_bmp(tmp_path / name)))).astype(int)
     by_libjpeg = most < 40 * 56 and KINDS[name][0].startswith(b"\xff\xd8")
     assert np.abs(pixels - np.asarray(expected)).max() <= (24 if by_libjpeg else 0)
