@@ -8,9 +8,9 @@ import pytest
 from hub_server import COMMITS, serve
 
 import shufflenet_tf as st
+from shufflenet_tf import loading
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models import v2
-from shufflenet_tf.training.run import RunOptions, _network
 from shufflenet_tf.weights import canonical, hub
 
 pytest.importorskip("huggingface_hub", reason="the Hub's client is not installed")
@@ -76,8 +76,8 @@ def test_a_revision_can_be_pinned_and_weights_start_a_training(server, files):
     assert path.read_bytes() == files["main", hub.WEIGHTS] and commit in str(path)
     network = st.ShuffleNetV2(weights="hf://user/model", alpha=0.5, classes=2, input_shape=(32, 32, 3))
     assert network.output_shape == (None, 2)
-    name, checkpoint = _network(RunOptions(weights="hf://user/model"))
-    assert name == "shufflenet_v2_0.5x" and checkpoint.labels == LABELS
+    checkpoint = loading.checkpoint("hf://user/model")  # what --weights takes
+    assert st.registry.identify(checkpoint) == "shufflenet_v2_0.5x" and list(checkpoint.labels) == LABELS
 
 
 @pytest.mark.parametrize(
