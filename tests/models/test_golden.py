@@ -136,7 +136,7 @@ def test_another_wiring_is_refused_or_differs(shared, opened, name, wiring):
         assert row.largest > 0.1 * row.scale
 
 
-@pytest.mark.parametrize("wiring", ["tensorpack", "torchvision"])
+@pytest.mark.parametrize("wiring", [pytest.param("tensorpack", marks=pytest.mark.long), "torchvision"])
 def test_shuffle_and_padding_alone_make_another_network(shared, opened, wiring):
     """The wirings of the others, but for the classifier's bias, which would give them away."""
     name = "megvii/shufflenetv1_0.5x_Group3.pth.tar"

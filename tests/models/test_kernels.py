@@ -156,6 +156,7 @@ def test_second_derivatives():
     np.testing.assert_allclose(curvature, tf.reduce_sum(6 * y * moved**2), rtol=1e-4)
 
 
+@pytest.mark.long
 def test_two_replicas_take_the_gradient_of_all_images():
     script = (
         "import tensorflow as tf\n"
