@@ -151,8 +151,9 @@ def _in_time(
     if steps == settings.steps:
         return settings
     steps = steps // steps_per_epoch * steps_per_epoch or steps
+    little = ", which is less than all images once: more time makes a better model" if steps < steps_per_epoch else ""
     _say(
-        f"{settings.minutes:g} minutes are enough for {steps:,} of {settings.steps:,} steps: the training is shortened to them."
+        f"{settings.minutes:g} minutes allow {steps:,} of {settings.steps:,} steps: the training is shortened to that{little}."
     )
     return settings.shortened(steps)
 
