@@ -184,8 +184,9 @@ def _in_time(trainer: Trainer, job: _Job) -> _Job:
     if steps == settings.steps:
         return job
     steps = steps // per_epoch * per_epoch or steps
+    little = ", which is less than all images once: more time makes a better model" if steps < per_epoch else ""
     _say(
-        f"{settings.minutes:g} minutes are enough for {steps:,} of {settings.steps:,} steps: the training is shortened to them."
+        f"{settings.minutes:g} minutes allow {steps:,} of {settings.steps:,} steps: the training is shortened to that{little}."
     )
     return dataclasses.replace(job, settings=settings.shortened(steps))
 

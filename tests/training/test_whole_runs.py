@@ -118,7 +118,7 @@ def test_a_limit_in_minutes_shortens_the_training_once_and_leaves_the_start_as_i
     common = (*common, "--steps=1000", "--steps_per_epoch=3", "--warmup_steps=2", "--schedule=cosine", "--deterministic")
     common = (*common, *QUICK[1:], "--image_size=64")
     assert run(*common, "--minutes=10", f"--output={tmp_path / 'limited'}") == 0
-    assert "10 minutes are enough for 6 of 1,000 steps" in capsys.readouterr().out
+    assert "10 minutes allow 6 of 1,000 steps" in capsys.readouterr().out
     assert "--steps=6" in (tmp_path / "limited" / "run.flags").read_text()
     assert run(f"--flagfile={tmp_path / 'limited' / 'run.flags'}", f"--output={tmp_path / 'plain'}") == 0
     first, second = (canonical.arrays(st.load(tmp_path / name).model) for name in ("limited", "plain"))
