@@ -40,7 +40,7 @@ def open_folder(
       seed, test_fraction: choose the split, where the folder has none of its own: share of each class's photos to test on.
       validation: share of each class's training photos to set aside for validation; 0: none. Where PATH has a folder for that
         besides its test folder, all photos in it are taken instead.
-      fold: (number from 1, folds) of cross-validation: the fold of the training photos to test on, without PATH/test; None: none.
+      fold: (number from 1, folds) of cross-validation: the fold of the training photos to test on; PATH/test is left out.
       strict: refuse the folder if any file in it is unusable, rather than skip the file.
       keep_copies: take copies for different photos. They are not looked for either among more than `copies.MOST` photos.
       log: called with each line of progress and of what was skipped.
