@@ -6,6 +6,7 @@ import math
 import pathlib
 import sys
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,8 @@ def fit(
         if settings.tensorboard:
             callbacks.append(tf.keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
         sides = image_sides(network.input_shape[1:3], settings.first_size, settings.growth, settings.steps)
+        # Keras 3 says so of validation photos whose number it can't know, as some may vanish meanwhile.
+        warnings.filterwarnings("ignore", "Your input ran out of data")
         trainer.fit(
             _training(network, source, settings, augmentation, progress.step, sides),
             initial_epoch=first,
