@@ -18,13 +18,16 @@ COMMANDS = {
     "verify": "export.verify",
     "benchmark": "export.benchmark",
     "calibrate": "export.calibrate",
+    "audit": "shufflenet_tf.audit.__main__",
+    "card": "shufflenet_tf.card",
     "classify": "shufflenet_tf.classify",
     "complexity": "shufflenet_tf.complexity",
     "weights": "shufflenet_tf.weights.__main__",
 }
 
 EXTRAS = {
-    "export": ["ai-edge-litert>=2.1,<3", "scipy>=1.13", "tensorflow-model-optimization>=0.8,<0.9"],
+    "export": ["ai-edge-litert>=2.1,<3", "tensorflow-model-optimization>=0.8,<0.9"],
+    "hub": ["huggingface_hub>=2,<3"],
     "dev": ["hypothesis>=6.100", "packaging>=23", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.15"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
@@ -57,6 +60,7 @@ setup(
         "matplotlib>=3.8",
         "numpy>=1.26",
         "pillow>=10.1",
+        "scipy>=1.13",
         "tensorboard>=2.18,<2.22",
         "tensorflow>=2.18,<2.22",
         "tensorflow-datasets>=4.9.7",

@@ -46,7 +46,7 @@ options.define(FLAGS, RunOptions, ("preprocessing", "crop_fraction"))
 
 cli.heading(FLAGS, "Images and results")
 cli.define_dataset(FLAGS, "shapes")
-options.define(FLAGS, RunOptions, ("strict", "output", "overwrite", "saved_model"))
+options.define(FLAGS, RunOptions, ("strict", "keep_copies", "output", "overwrite", "saved_model", "coverage", "folds"))
 cli.define_alias(FLAGS, "output_dir", "output")
 options.define(FLAGS, Settings, ("tensorboard",))
 flags.DEFINE_bool("export", False, "Go on to the export for phones, and say which file to take.", flag_values=FLAGS)
@@ -113,10 +113,11 @@ def _export(folder: pathlib.Path) -> pathlib.Path:
 def _files(folder: pathlib.Path) -> str:
     names = ("model.keras", "saved_model/", "labels.txt", "metrics.json", "history.csv", "run.flags")
     return f"""\
-Everything is in {folder}: {", ".join(name for name in names if (folder / name).exists())} and three pictures:
-  {folder}/training.png    loss and accuracy of each epoch
+Everything is in {folder}: {", ".join(name for name in names if (folder / name).exists())} and pictures:
+  {folder}/training.png    loss and accuracy of each epoch, and which one is kept
   {folder}/confusion.png   which classes are mistaken for which
-  {folder}/mistakes.png    the worst mistakes on test images"""
+  {folder}/mistakes.png    the worst mistakes on test images; mistakes.csv has all of them, with the files
+  {folder}/attention.png   where it looks, in right and wrong answers"""
 
 
 def _next_steps(folder: pathlib.Path, exported: pathlib.Path | None) -> list[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """Measures the cost of operators on a processor; the optimizer uses these costs to decide (`--target`).
 
+The ranges of int8 have nothing to do with this: `export.tflite --calibration` and `export/ptq/` choose them.
+
 This machine, saved for --target=host (takes about a minute):
   python -m export.calibrate
 

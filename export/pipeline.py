@@ -6,7 +6,6 @@
 `export_files` runs all steps with `convert_all`, `finish` and `measure`, and writes the files; `export` runs the first two.
 """
 
-import concurrent.futures
 import dataclasses
 import itertools
 import pathlib
@@ -26,7 +25,7 @@ from export.flatbuffer.model import TfliteModel
 from export.measure.agreement import Verification
 from export.measure.benchmarking import benchmark
 from export.measure.verification import Batch, batches, verify
-from export.optimize import optimize, resolve
+from export.optimize import in_background, resolve
 from export.optimize.targets import PHONE, Target
 from export.ptq import mixed_precision
 from export.report import export_report
@@ -37,6 +36,7 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
 from shufflenet_tf.loading import training_dataset
 from shufflenet_tf.options import check, option, split
+from shufflenet_tf.weights import hub
 
 FOLDER = "export"  # in a run's folder, or beside a file
 # Int8 graph, as converted, that quantization-aware training leaves in a run's folder.
@@ -162,11 +162,11 @@ def finish(
     about = f"{model.name}, {st.complexity.parameters(model):,} parameters"
 
     def with_metadata(content: bytes, kind: str) -> bytes:
-        return metadata.attach(content, model.name, f"{about}, {kind}", labels, bundle.preprocessing)
+        description = f"{about}, {kind}"
+        return metadata.attach(content, model.name, description, labels, bundle.preprocessing, threshold=bundle.threshold)
 
-    target = resolve(target)
-    with concurrent.futures.ThreadPoolExecutor() as pool:  # the optimizer works in separate processes
-        jobs = [(c, pool.submit(optimize, c.quantized.content, threads, target, timed=False)) for c in conversions]
+    with in_background(threads, resolve(target), timed=False) as begin:
+        jobs = [(conversion, begin(conversion.quantized.content)) for conversion in conversions]
         for conversion, job in jobs:
             optimization, kind = job.result(), conversion.converted.kind
             yield ExportedModel(
@@ -251,7 +251,9 @@ def export_files(
 
 
 def beside(path: pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the folder `name` in a run's folder, or beside a file."""
+    """Returns the folder `name` in a run's folder, or beside a file; for a shared model, in a folder of its name here."""
+    if hub.is_address(path):
+        return pathlib.Path(hub.name_of(path)) / name
     return (path if path.is_dir() else path.parent) / name
 
 

@@ -20,6 +20,7 @@ from shufflenet_tf import startup
 
 if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports what is used
     from shufflenet_tf import complexity
+    from shufflenet_tf.audit.run import audit_photos
     from shufflenet_tf.errors import UserError
     from shufflenet_tf.imagenet import decode_predictions, preprocess_input
     from shufflenet_tf.loading import Bundle, load, save_saved_model
@@ -50,6 +51,7 @@ _MODULES = {  # of each public name; a module stands for itself
     "ShufflenetUnit2": "models.units",
     "UserError": "errors",
     "Wiring": "wiring",
+    "audit_photos": "audit.run",
     "classify_photos": "prediction",
     "complexity": "complexity",
     "create_model": "models.registry",

@@ -1,6 +1,6 @@
-"""What all command lines share: flags, one form of --help, one sentence for a failure, exit statuses and next steps.
+"""Shared by all command lines: flags, one form of --help, one sentence for a failure, exit statuses and next steps.
 
-A program has flags apart from absl's global ones, and a `run` that a console script can call:
+A program has flags that are separate from absl's global ones, and a `run` that a console script can call:
 
     FLAGS = cli.flag_values()
     cli.define_model(FLAGS)
@@ -11,7 +11,7 @@ A program has flags apart from absl's global ones, and a `run` that a console sc
     def run(argv: Sequence[str] | None = None) -> int:
         return cli.run("classify", __doc__, FLAGS, main, argv)
 
-Exit statuses: 0, 1 after a failure, 2 after wrong use, 130 after Ctrl-C.
+Exit statuses: 0, 1 after a failure, 2 after a usage error, 130 after Ctrl-C.
 """
 
 import contextlib
@@ -48,20 +48,20 @@ class _ProgramFlags(flags.FlagValues):
 
 
 def flag_values() -> flags.FlagValues:
-    """Returns flags apart from absl's global ones, so that programs can share names; files and flags come in any order."""
+    """Returns flags that are separate from absl's, so that programs can share names; files and flags can be in any order."""
     values = _ProgramFlags()
     values.set_gnu_getopt(True)
-    flags.DEFINE_bool("help", False, "Show this.", short_name="h", flag_values=values)
+    flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
     return values
 
 
 def heading(values: flags.FlagValues, text: str) -> None:
-    """Begins a group of flags in --help."""
+    """Starts a group of flags in --help."""
     values.__dict__["headings"][len(_listed(values))] = text
 
 
 def define_alias(values: flags.FlagValues, old: str, name: str) -> None:
-    """Keeps an earlier spelling of the flag `name` readable, also in flag files; --help doesn't list it."""
+    """Accepts an earlier name of the flag `name`, also in flag files; --help doesn't list it."""
     flags.DEFINE_alias(old, name, flag_values=values)
 
 
@@ -82,24 +82,24 @@ def define_dataset(values: flags.FlagValues, default: str | None = None, help: s
     flags.DEFINE_string(
         "dataset",
         default,
-        f"{help}: shapes (drawn on the spot), folder:PATH, a plain folder, or tfds:NAME.",
+        f"{help}: shapes (drawn on first use), folder:PATH, a plain folder, or tfds:NAME.",
         flag_values=values,
     )
     flags.DEFINE_string(
         "data_dir",
         None,
-        "Folder where TensorFlow Datasets are prepared; without it, a folder in your home.",
+        "Folder of prepared TensorFlow Datasets; default: a folder in your home.",
         flag_values=values,
     )
     define_max_megapixels(values)
 
 
 def define_max_megapixels(values: flags.FlagValues) -> None:
-    """Defines --max_megapixels, the limit of the size of photos."""
+    """Defines --max_megapixels, the maximum size of photos."""
     flags.DEFINE_float(
         "max_megapixels",
         None,
-        "Largest photo that is read, in million pixels; without it, 400 for JPEG files and 179 for others.",
+        "Maximum size of photos, in million pixels; default: 400 for JPEG files and 179 for others.",
         1,
         flag_values=values,
     )
@@ -112,6 +112,17 @@ def define_output(values: flags.FlagValues, help: str, default: str | None = Non
         define_alias(values, alias, "output")
 
 
+def define_optional_file(values: flags.FlagValues, name: str, default: str, help: str) -> None:
+    """Defines --NAME[=FILE], a file that is written if asked for: at `default` where no file is named."""
+
+    class Parser(flags.ArgumentParser):
+        def parse(self, argument: str | None) -> str | None:
+            return {"true": default, "false": None}.get(argument, argument)  # what absl makes of --NAME and --noNAME
+
+    text = f"{help} --{name}=FILE names the picture, which is {default} otherwise."
+    flags.DEFINE_flag(flags.Flag(Parser(), flags.ArgumentSerializer(), name, None, text, boolean=True), values)
+
+
 def define_threads(values: flags.FlagValues) -> None:
     """Defines --threads."""
     flags.DEFINE_integer("threads", 1, "Threads of each interpreter.", 1, flag_values=values)
@@ -122,19 +133,19 @@ def define_timing(values: flags.FlagValues, runs: int) -> None:
     define_threads(values)
     flags.DEFINE_integer("runs", runs, "Timed runs of each file.", 1, flag_values=values)
     flags.DEFINE_bool(
-        "cpu_time", False, "Count the computing time of one thread: for a machine that others use too.", flag_values=values
+        "cpu_time", False, "Measure the CPU time of one thread, for a machine that others use too.", flag_values=values
     )
 
 
 def refuse_arguments(arguments: Sequence[str]) -> None:
-    """Raises a UserError for a word on the command line that is no flag."""
+    """Raises a UserError for an argument on the command line that is not a flag."""
     if arguments:
         raise UserError(f"Unexpected argument {arguments[0]!r}: all settings are flags, --name=value.")
 
 
 def run(
     name: str,
-    description: str,
+    description: str | None,
     values: flags.FlagValues,
     main: Callable[[list[str]], int | None],
     argv: Sequence[str] | None = None,
@@ -144,10 +155,10 @@ def run(
 
     Args:
       name: the program's name in messages, such as "export.benchmark".
-      description: what --help shows above the flags: a sentence and examples.
+      description: what --help shows above the flags: a sentence and examples; None, as `python -OO` makes it: the name.
       values: its flags, from `flag_values`.
-      main: called with the arguments that are no flags; may return an exit status.
-      argv: of the process, its first element being the program; None: sys.argv.
+      main: called with the arguments that are not flags; may return an exit status.
+      argv: command line, which starts with the program; None: sys.argv.
       **messages: see `run_and_report`.
     """
 
@@ -157,9 +168,9 @@ def run(
             allow_megapixels(values.max_megapixels)
         if not values.help:
             return main(arguments)
-        print(f"{description.strip()}\n\n{_flags_help(values)}")
+        print(f"{(description or name).strip()}\n\n{_flags_help(values)}")
 
-    logging.set_verbosity(logging.ERROR)  # Keras and TensorFlow log through absl what only their authors need
+    logging.set_verbosity(logging.ERROR)  # Keras's and TensorFlow's messages don't help users
     try:
         return run_and_report(name, work, **{"interrupted": "Interrupted; nothing was left half-written."} | messages)
     finally:
@@ -174,15 +185,15 @@ def run_and_report(
     failed: str = "",
     interrupted: str = "Interrupted.",
 ) -> int:
-    """Does a program's work and returns its exit status; a failure is reported in one sentence on the standard error.
+    """Runs a program's work and returns its exit status; a failure is reported in one sentence on standard error.
 
     Args:
-      name: the program's, in front of the sentence.
+      name: name of the program, at the start of the sentence.
       work: returns None or an exit status.
-      path: returns where it writes, for failures that don't say where they happened.
-      memory: what to do if there was too little.
-      failed: what to add where the system failed.
-      interrupted: what to say after Ctrl-C or SIGTERM.
+      path: returns the path that it writes, for errors that don't name one.
+      memory: advice after memory ran out.
+      failed: addition to the message of an operating system's error.
+      interrupted: message after Ctrl-C or SIGTERM.
     """
 
     def complain(sentence: str, status: int) -> int:
@@ -196,7 +207,7 @@ def run_and_report(
         return complain(" ".join(str(error).split()), STATUS_USAGE)
     except UserError as error:
         return complain(str(error), error.status)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, needs no more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -206,7 +217,7 @@ def run_and_report(
     except MemoryError:
         return complain(f"Memory ran out: {memory}", STATUS_FAILED)
     except Exception as error:
-        tensorflow = sys.modules.get("tensorflow")  # a program that hasn't loaded it need not wait for it
+        tensorflow = sys.modules.get("tensorflow")  # a program that hasn't loaded it should not wait for it
         if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
             raise
         sentence = reason(error)
@@ -217,7 +228,7 @@ def run_and_report(
 
 @contextlib.contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """Lets SIGTERM, by which schedulers and containers end a program, do what Ctrl-C does."""
+    """Makes SIGTERM, which schedulers and containers send to end a program, act like Ctrl-C."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -233,10 +244,10 @@ def _stopped_by_sigterm() -> Iterator[None]:
 
 
 def next_steps(steps: Sequence[tuple[str, str]]) -> str:
-    """Returns the text that ends a program: the commands that a person may want next, with real paths.
+    """Returns the last lines of a program's output: commands that the user may want next, with real paths.
 
     Args:
-      steps: pairs of (what it does, the command); "python" at the start of a command becomes this interpreter.
+      steps: pairs of (purpose, command); "python" at the start of a command becomes this interpreter.
     """
     width = max(len(purpose) for purpose, _ in steps)
     return "\n".join(["Next:", *(f"  {purpose + ':':{width + 1}} {_with_interpreter(c)}" for purpose, c in steps)])
@@ -251,7 +262,7 @@ def _with_interpreter(command: str) -> str:
 
 
 def _listed(values: flags.FlagValues) -> list[flags.Flag]:
-    """The flags that --help shows, in the order of their definitions: no aliases, and --help itself last."""
+    """Returns the flags that --help shows, in the order of their definitions, without aliases and with --help last."""
     shown = [values[name] for name in values if values[name].name == name]
     aliases = [flag for flag in shown if isinstance(flag.help, str) and flag.help.startswith("Alias for --")]
     shown = [flag for flag in shown if flag not in aliases and flag.name != "help"]
@@ -271,7 +282,7 @@ def _flags_help(values: flags.FlagValues) -> str:
             lines.append(name)
             name = ""
         lines += [f"{name:{_INDENT}}{wrapped[0]}", *(f"{'':{_INDENT}}{line}" for line in wrapped[1:])]
-    lines.append(f"  {'--flagfile=':{_INDENT - 2}}Read flags from a file, one a line; flags that follow it win.")
+    lines.append(f"  {'--flagfile=':{_INDENT - 2}}Read flags from a file, one per line; later flags override them.")
     return "\n".join(lines)
 
 

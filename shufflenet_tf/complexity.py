@@ -1,6 +1,6 @@
 """Counts what a network costs: parameters, multiply-adds and memory access, per layer and in total.
 
-The table of the paper (V1 table 1, V2 table 5) with these figures, of one or more registered networks:
+Print the table of the paper (V1 table 1, V2 table 5) with these figures, for one or more registered networks:
   python -m shufflenet_tf.complexity shufflenet_v2_1.0x
   python -m shufflenet_tf.complexity shufflenet_v1_1.0x_g3 --image_size=96 --classes=10
 
@@ -25,21 +25,21 @@ FLAGS = cli.flag_values()
 flags.DEFINE_list("image_size", ["224"], "Input in pixels: one side, or height,width.", flag_values=FLAGS)
 cli.define_alias(FLAGS, "size", "image_size")
 flags.DEFINE_integer("classes", 1000, "Number of classes.", 1, flag_values=FLAGS)
-flags.DEFINE_enum("wiring", None, [*WIRINGS], "Whose details to follow; without it, the network's.", flag_values=FLAGS)
+flags.DEFINE_enum("wiring", None, [*WIRINGS], "Whose details to follow; default: the network's.", flag_values=FLAGS)
 
 _OPERATIONS = {"Conv2D": "conv", "DepthwiseConv2dNative": "depthwise", "MatMul": "dense"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of one convolution or dense layer, for one image.
+    """The cost of one convolution or dense layer, for one image.
 
     Attributes:
-      layer: its name.
+      layer: name of the layer.
       kind: "conv", "depthwise" or "dense".
       kernel: side of the kernel, pixels.
       stride: pixels.
-      groups: 1, but for grouped convolutions and, one a channel, depthwise ones.
+      groups: number of groups; a depthwise convolution has one per channel.
       input_shape, output_shape: (height, width, channels).
     """
 
@@ -72,7 +72,7 @@ def costs(model: tf.keras.Model, input_shape: Sequence[int] | None = None) -> li
 
     Args:
       model: a built model with one image input.
-      input_shape: (height, width, channels); None: the model's own, or 224x224 where that is open.
+      input_shape: (height, width, channels); None: the model's, or 224x224 if it isn't fixed.
     """
     h, w, c = input_shape or model.input_shape[1:]
     spec = tf.TensorSpec((1, h or 224, w or 224, c), tf.float32)
@@ -82,7 +82,7 @@ def costs(model: tf.keras.Model, input_shape: Sequence[int] | None = None) -> li
 
 
 def _operations(graph: tf.Graph) -> Iterator[tf.Operation]:
-    """Yields the operations of `graph`, those inside of function calls too (Keras compiles grouped convolutions so)."""
+    """Yields the operations of `graph`, also those inside function calls (Keras compiles grouped convolutions like this)."""
     for op in graph.get_operations():
         if op.type in ("PartitionedCall", "StatefulPartitionedCall"):
             yield from _operations(graph._get_function(op.get_attr("f").name).graph)
@@ -92,7 +92,7 @@ def _operations(graph: tf.Graph) -> Iterator[tf.Operation]:
 
 def _cost(op: tf.Operation, names: Set[str]) -> Cost:
     kind = _OPERATIONS[op.type]
-    # The innermost scope that is a layer's name, which TensorFlow may have numbered.
+    # The innermost scope that is a layer's name, to which TensorFlow may have added a number.
     scopes = [name for scope in op.name.split("/") for name in (re.sub(r"_\d+$", "", scope), scope) if name in names]
     layer = scopes[-1] if scopes else op.name
     kernel = op.inputs[1].shape.as_list()
@@ -105,7 +105,7 @@ def _cost(op: tf.Operation, names: Set[str]) -> Cost:
 
 
 def parameters(model: tf.keras.Model) -> int:
-    """Returns the number of trainable parameters: batch normalization's gamma and beta in, its moving statistics out."""
+    """Returns the number of trainable parameters: with batch normalization's gamma and beta, without its moving statistics."""
     return sum(math.prod(variable.shape) for variable in model.trainable_weights)
 
 
@@ -120,7 +120,7 @@ def memory_access(model: tf.keras.Model, input_shape: Sequence[int] | None = Non
 
 
 def table(model: tf.keras.Model) -> str:
-    """Returns the paper's table as text: a line a stage with its output, kernel, stride, repeats, channels and costs."""
+    """Returns the paper's table as text: one line per stage with its output, kernel, stride, repeats, channels and costs."""
     rows = [("layer", "output", "kernel", "stride", "repeat", "channels", "parameters", "multiply-adds", "memory access")]
     per_layer = costs(model)
     previous_stage = None
@@ -169,7 +169,7 @@ def _row(stage: str, members: Sequence[tf.keras.layers.Layer], layers: Sequence[
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints the table of each network that `arguments` name."""
+    """Prints the table of each network in `arguments`."""
     from shufflenet_tf.models.registry import create_model
 
     if not arguments:

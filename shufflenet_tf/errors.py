@@ -1,15 +1,15 @@
-"""The one kind of error that a person can mend."""
+"""The error that users can fix themselves."""
 
 _CONTROL = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave; the message says in one sentence what came, what was expected, what to do.
+    """A mistake in the user's input; the message says in one sentence what came, what was expected and what to do.
 
-    Line feeds and other control characters, which names of files may have, are escaped.
+    Line feeds and other control characters, which file names can contain, are escaped.
 
     Attributes:
-      status: of a program that stops for it.
+      status: exit status of a program that ends with it.
     """
 
     status = 2

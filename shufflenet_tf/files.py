@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new one, never a part."""
+"""Writes files so that a reader sees either the old content or the new one, never a part."""
 
 import contextlib
 import lzma
@@ -16,24 +16,19 @@ import numpy as np
 from shufflenet_tf.errors import UserError
 
 # What NumPy and zipfile raise for damaged archives; NumPy parses the header of an array as Python source.
-_DAMAGE = (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, RuntimeError)
-_DAMAGE += (
-    SyntaxError,
-    tokenize.TokenError,
-    struct.error,
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    lzma.LZMAError,
+ARCHIVE_DAMAGE = (
+    *(OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, RuntimeError),
+    *(SyntaxError, tokenize.TokenError, struct.error),
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError),
 )
-_MOST = 1 << 32  # bytes of an archive's arrays: a small file can unpack into any number
+_MOST = 1 << 32  # maximum bytes of an archive's arrays: a small file can unpack to any size
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Yields a temporary path (same folder, same suffix) that becomes `path` when the block ends without an error.
 
-    Serves files and folders; what stood at `path` before is replaced. On an error the temporary is removed.
+    It works for files and folders, and replaces the previous content of `path`. After an error, the temporary is removed.
 
     Raises:
       OSError: the folder cannot be written, or the disk is full.
@@ -41,9 +36,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: writers such as Keras and matplotlib choose the format by it. The name is always the same, so
-    # that what a killed process has left is replaced by the next one.
+    # that the next process replaces the file of a killed one.
     temporary, old = (path.with_name(f".{path.stem}.{kind}{path.suffix}") for kind in ("tmp", "old"))
-    if old.exists() and not path.exists():  # what a process left that was killed between the two renames below
+    if old.exists() and not path.exists():  # a process was killed between the two renames below
         os.replace(old, path)
     _remove(temporary)
     try:
@@ -63,6 +58,15 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             _remove(old)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file in UTF-8, at once; see `atomic_path`.
+
+    Bytes of files' names that are no UTF-8 become escapes such as \\udcff, which JSON reads as the same name again.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 def _remove(path: pathlib.Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
@@ -71,7 +75,7 @@ def _remove(path: pathlib.Path) -> None:
 
 
 def _flush(path: pathlib.Path) -> None:
-    """Forces the bytes to the disk: after a power cut a renamed but unwritten file would be empty."""
+    """Forces the bytes to the disk: after a power cut, a renamed but unwritten file would be empty."""
     for file in path.rglob("*") if path.is_dir() else (path,):
         if file.is_file():
             with open(file, "rb+") as handle:
@@ -83,13 +87,13 @@ def open_npz(path: str | os.PathLike, remedy: str) -> Iterator[np.lib.npyio.NpzF
     """Opens a .npz of plain arrays without executing anything in it.
 
     Raises:
-      UserError: the file is missing or damaged, also where that shows only within the block; `remedy` ends the sentence.
+      UserError: the file is missing or damaged, even if this shows only inside the block; `remedy` ends the sentence.
     """
     try:
-        # Asked first: of another file NumPy says that it could be loaded as a pickle, which nobody should try.
+        # Checked first: for any other file, NumPy suggests loading it as a pickle, which nobody should try.
         if not zipfile.is_zipfile(path):
             pathlib.Path(path).stat()
-            raise ValueError("it is none of NumPy's archives")
+            raise ValueError("it is not a NumPy archive")
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > _MOST:
                 raise ValueError("its arrays are larger than 4 GiB")
@@ -99,17 +103,22 @@ def open_npz(path: str | os.PathLike, remedy: str) -> Iterator[np.lib.npyio.NpzF
         raise
     except FileNotFoundError:
         raise UserError(f"There is no file {os.fspath(path)}: {remedy}") from None
-    except _DAMAGE as error:
+    except ARCHIVE_DAMAGE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{os.fspath(path)} is not a readable .npz file ({reason}): {remedy}") from None
 
 
 def check_writable(folder: str | os.PathLike) -> None:
-    """Creates `folder` and tries to write into it, before hours of work are lost on it.
+    """Creates `folder` and tries to write into it, so that hours of work aren't lost later.
 
     Raises:
-      UserError: it can't be written.
+      UserError: it can't be written, or its name is no text, of which TensorFlow makes no file.
     """
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(folder).decode(errors="backslashreplace")
+        raise UserError(f"The folder {name} has a name that is not UTF-8: choose another output folder.") from None
     probe = pathlib.Path(folder) / f".{os.getpid()}.tmp"
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,8 @@ CLASSES = 1000
 
 @functools.cache
 def _classes() -> tuple[tuple[str, str], ...]:
-    # A line a class, in the order of the outputs, which is that of the ids: WordNet's id, tab, a name. Names are WordNet's,
-    # but for those that two classes share, in the spelling of torchvision; a Cardigan is a dog as well as a garment.
+    # One line per class, in the order of the outputs, which is that of the ids: WordNet's id, tab, a name. Names are WordNet's
+    # in torchvision's spelling, except for names that two classes share; a Cardigan is a dog as well as a garment.
     text = importlib.resources.files("shufflenet_tf").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
     return tuple(tuple(line.split("\t")) for line in text.splitlines())
 
@@ -28,24 +28,24 @@ def synsets() -> tuple[str, ...]:
 
 
 def labels() -> tuple[str, ...]:
-    """Returns the English names of the 1000 classes, each once, also where case doesn't count."""
+    """Returns the English names of the 1000 classes, which are unique even if case is ignored."""
     return tuple(name for _, name in _classes())
 
 
 def preprocess_input(
     x: np.ndarray | tf.Tensor, preprocessing: str | Preprocessing | Mapping[str, Any] | None = "torchvision"
 ) -> np.ndarray | tf.Tensor:
-    """Turns pixels into what a network expects; cutting them to its size is `Preprocessing.resize_and_crop`.
+    """Turns pixels into a network's input; `Preprocessing.resize_and_crop` gives photos the right size.
 
     Args:
       x: RGB images [..., 3] with values 0-255 of any type.
-      preprocessing: "torchvision" (default), "tensorpack" or "megvii", whoever trained the network; or a Preprocessing.
+      preprocessing: origin of the weights, "torchvision" (default), "tensorpack" or "megvii"; or a Preprocessing.
 
     Returns:
-      float32 [..., 3]: an array of an array, a tensor of a tensor.
+      float32 [..., 3]: an array for an array, a tensor for a tensor.
 
     Raises:
-      UserError: the last axis isn't three channels, or the preprocessing is unknown.
+      UserError: the last axis doesn't have three channels, or the preprocessing is unknown.
     """
     x = x if tf.is_tensor(x) else np.asarray(x)
     if len(x.shape) == 0 or x.shape[-1] != 3:
@@ -59,13 +59,13 @@ def decode_predictions(predictions: np.ndarray | tf.Tensor, top: int = 5) -> lis
 
     Args:
       predictions: probabilities [N, 1000].
-      top: number of classes an image, 1 to 1000.
+      top: number of classes per image, 1 to 1000.
 
     Returns:
       N lists of `top` triples (synset, name, probability), the likeliest first.
 
     Raises:
-      UserError: another shape, or a `top` out of range.
+      UserError: the shape is wrong, or `top` is out of range.
     """
     predictions = np.asarray(predictions)
     if predictions.ndim != 2 or predictions.shape[1] != CLASSES:
@@ -79,5 +79,5 @@ def decode_predictions(predictions: np.ndarray | tf.Tensor, top: int = 5) -> lis
 
 def likeliest(probabilities: np.ndarray, top: int) -> np.ndarray:
     """Returns the indices of the `top` highest values of [classes], the highest first; equal ones by index."""
-    # As float64, which holds them exactly: an unsigned integer, as a quantized model returns, has no negative.
+    # float64 holds all values exactly; the unsigned integers of a quantized model can't be negated.
     return np.argsort(-probabilities.astype(np.float64), kind="stable")[:top]

@@ -1,10 +1,11 @@
-"""Keras's settings for all programs of a person (keras.json, KERAS_BACKEND): what the networks need of them."""
+"""The user's settings of Keras (keras.json, KERAS_BACKEND), and the values that the networks need."""
 
 import json
 import os
 import pathlib
 import sys
 
+from shufflenet_tf import home
 from shufflenet_tf.errors import UserError
 
 _NEEDED = {"backend": "tensorflow", "image_data_format": "channels_last", "floatx": "float32"}
@@ -13,15 +14,15 @@ _KNOWN = {"image_data_format": ("channels_last", "channels_first"), "floatx": ("
 
 def settings_file() -> pathlib.Path:
     """Returns where Keras looks for its settings."""
-    home = os.environ.get("KERAS_HOME")
-    return (pathlib.Path(home) if home else pathlib.Path.home() / ".keras") / "keras.json"
+    given = os.environ.get("KERAS_HOME")
+    return (pathlib.Path(given) if given else home.folder() / ".keras") / "keras.json"
 
 
 def check_before_loading(in_program: bool) -> None:
-    """Checks what would keep Keras from being loaded; a program ends with the sentence.
+    """Checks the settings that would prevent Keras from loading; a program of this project ends with the message.
 
     Raises:
-      UserError: which setting of which file to change.
+      UserError: a setting is invalid; the message says which one to change, and where.
     """
     given = _from_file()
     problem = ""
@@ -41,13 +42,13 @@ def check_before_loading(in_program: bool) -> None:
 def _from_file() -> dict[str, str]:
     try:
         given = json.loads(settings_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # Keras passes over it too
+    except (OSError, ValueError, RecursionError):  # Keras ignores it too
         return {}
     return given if isinstance(given, dict) else {}
 
 
 def choose() -> None:
-    """Sets what the networks need, for this process."""
+    """Sets the values that the networks need, for this process."""
     import tensorflow as tf
 
     tf.keras.backend.set_image_data_format(_NEEDED["image_data_format"])
@@ -59,7 +60,7 @@ def check() -> None:
     """Checks the settings of a process that isn't one of this project's programs, before a network is built.
 
     Raises:
-      UserError: which setting of which file to change.
+      UserError: a setting is invalid; the message says which one to change, and where.
     """
     import tensorflow as tf
 
@@ -77,4 +78,4 @@ def _refusal(name: str, value: str) -> str:
     where = f"in {settings_file()}" if settings_file().exists() else "of Keras"
     variable = "set the environment variable KERAS_BACKEND=tensorflow"
     how = variable if name == "backend" else f"call keras.config.set_{name}('{_NEEDED[name]}')"
-    return f"Keras's {name} is {value}, and the networks need {_NEEDED[name]}: change {name} {where}, or {how}."
+    return f"Keras's {name} is {value}, but the networks need {_NEEDED[name]}: change {name} {where}, or {how}."

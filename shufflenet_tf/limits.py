@@ -1,9 +1,9 @@
-"""How large photos may be; a program's --max_megapixels changes it for its process."""
+"""The maximum size of photos; --max_megapixels changes it for the process of a program."""
 
-# Million pixels. Of a JPEG that isn't progressive, libjpeg holds a few rows at a time; all of other files is held.
+# Million pixels. libjpeg holds only a few rows of a JPEG that isn't progressive; other files are held completely.
 MEGAPIXELS = {"scanned": 400.0, "held": 179.0}
 
 
 def allow_megapixels(limit: float) -> None:
-    """Sets how many million pixels any image may have to be read; it holds for this process."""
+    """Sets the maximum size of images of any kind, in million pixels, for this process."""
     MEGAPIXELS.update(dict.fromkeys(MEGAPIXELS, limit))

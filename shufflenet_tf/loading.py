@@ -1,4 +1,4 @@
-"""Trained models in and out: Keras files with what belongs to them, and SavedModels that need none of this code."""
+"""Loads and saves trained models: Keras files with labels and preprocessing, and SavedModels that don't need this code."""
 
 import dataclasses
 import json
@@ -16,18 +16,18 @@ from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.tflite_classifier import LiteClassifier
-from shufflenet_tf.weights import published
+from shufflenet_tf.weights import hub, published
 
-MODEL, METRICS = "model.keras", "metrics.json"  # of a finished run
+MODEL, METRICS = "model.keras", "metrics.json"  # files of a finished run
 
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """A trained network and what is needed to use it.
+    """A trained network and everything that is needed to use it.
 
     Attributes:
       model: normalised images -> probabilities; of a .tflite file: raw uint8 images -> probabilities.
-      labels: names of the classes in order, or None where they are unknown.
+      labels: names of the classes in order; None: unknown.
       preprocessing: how a photo becomes the model's input.
     """
 
@@ -37,9 +37,17 @@ class Bundle:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels of the images that are classified: the contract's crop where the network takes any."""
+        """Height and width of the images to classify, in pixels: the contract's crop if the network takes any size."""
         height, width = self.model.input_shape[1:3]
         return height or self.preprocessing.crop, width or self.preprocessing.crop
+
+    @property
+    def threshold(self) -> float | None:
+        """Probability that the likeliest class must reach, else the answer is "not sure"; None: every answer counts."""
+        if isinstance(self.model, LiteClassifier):
+            return self.model.threshold
+        certainty = getattr(self.model, "certainty", None)
+        return certainty and certainty.threshold
 
     def classify(self, images: np.ndarray) -> np.ndarray:
         """Returns the probabilities, float32 [N, classes], of uint8 RGB images [N, height, width, 3]."""
@@ -52,11 +60,12 @@ def load(path: str | os.PathLike) -> Bundle:
     """Loads a trained network of any kind, without running code from the file.
 
     Args:
-      path: a .keras file or the folder of a training run that has one; a .tflite file; or a checkpoint (a tensorpack or
-        canonical .npz, a torchvision .pth, a megvii .pth.tar), whose network is recognised. The content tells the kind.
+      path: a .keras file or the folder of a training run that has one; a .tflite file; a checkpoint (a tensorpack or
+        canonical .npz, a torchvision .pth, a megvii .pth.tar), whose network is recognised; or the address of a shared model,
+        hf://USER/NAME or hf://USER/NAME@REVISION. The content tells the kind.
 
     Raises:
-      UserError: there is no such file, it's damaged, or its network is unknown here.
+      UserError: the file is missing or damaged, or its network is unknown.
     """
     file = _file(path)
     with open(file, "rb") as opened:
@@ -70,7 +79,7 @@ def load(path: str | os.PathLike) -> Bundle:
 
 
 def checkpoint(path: str | os.PathLike) -> published.Checkpoint:
-    """Returns the weights of what `load` loads, but for .tflite files, to start training with.
+    """Returns the weights of a file that `load` can load, except .tflite files, to start training from.
 
     Raises:
       UserError: see `load`.
@@ -79,7 +88,7 @@ def checkpoint(path: str | os.PathLike) -> published.Checkpoint:
     with open(file, "rb") as opened:
         head = opened.read(8)
     if head[4:] == b"TFL3":
-        raise UserError(f"{file} is made for inference, and no training can start with it: give the model.keras it came from.")
+        raise UserError(f"{file} is made for inference, so training can't start from it: give the model.keras it came from.")
     return published.of_model(_keras_model(file), os.fspath(file)) if _is_keras(file, head) else published.read(file)
 
 
@@ -98,6 +107,8 @@ def training_dataset(path: str | os.PathLike) -> str | None:
 
 
 def _file(path: str | os.PathLike) -> pathlib.Path:
+    if hub.is_address(path):
+        return hub.weights_file(path)
     path = pathlib.Path(path)
     file = path / MODEL if path.is_dir() else path
     if not file.is_file():
@@ -108,7 +119,7 @@ def _file(path: str | os.PathLike) -> pathlib.Path:
 
 
 def _is_keras(file: pathlib.Path, head: bytes) -> bool:
-    if file.suffix in (".keras", ".h5"):  # even if it's damaged, that's what it was meant to be
+    if file.suffix in (".keras", ".h5"):  # a damaged one, too
         return True
     try:
         return head.startswith(b"PK") and "config.json" in zipfile.ZipFile(file).namelist()
@@ -164,14 +175,14 @@ def save_saved_model(model: ImageClassifier, path: str | os.PathLike) -> None:
     """Writes a SavedModel with preprocessing inside, for TF Serving and tf.data pipelines.
 
     Its signatures are "serving_default" (`images`: uint8 [N, height, width, 3], RGB) and "encoded" (`encoded`: string [N],
-    JPEG, PNG or plain BMP files of any size, made upright; other files are refused); both return `probabilities`, float32
+    JPEG, PNG or plain BMP files of any size, rotated upright; other files are refused); both return `probabilities`, float32
     [N, classes], and `label`, string [N].
 
     Raises:
-      UserError: the model's input size is open.
+      UserError: the model's input size is not fixed.
     """
     if None in model.input_shape[1:]:
-        raise UserError(f"{model.name} takes images of any size, and a SavedModel needs one: build it with an input_shape.")
+        raise UserError(f"{model.name} takes images of any size, but a SavedModel needs one: build it with an input_shape.")
     serving = _Serving(model)
     with atomic_path(path) as temporary:
         signatures = {"serving_default": serving.images, "encoded": serving.encoded}

@@ -15,20 +15,20 @@ def option(
     """Returns a field of a dataclass.
 
     Args:
-      default: its value where none is given; its type is the option's (None: text).
+      default: default value; its type is the option's type (None: text).
       help: a sentence for --help.
-      low, high: bounds of a number, both allowed.
-      choices: the texts that are allowed.
+      low, high: inclusive bounds of a number.
+      choices: allowed texts.
     """
     metadata = {"help": help, "low": low, "high": high, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def check(record: Any) -> None:
-    """Checks the fields of a dataclass that are made by `option`.
+    """Checks the fields of a dataclass that were created with `option`.
 
     Raises:
-      UserError: a value is out of range; the first one is named.
+      UserError: a value is out of range; the message names the first one.
     """
     for field in dataclasses.fields(record):
         value, bounds = getattr(record, field.name), field.metadata
@@ -45,13 +45,13 @@ def check(record: Any) -> None:
 
 
 def define(values: flags.FlagValues, record: type, names: Sequence[str] | None = None, **defaults: Any) -> None:
-    """Defines a flag for each field of a dataclass that is made by `option`.
+    """Defines a flag for each field of a dataclass that was created with `option`.
 
     Args:
       values: the flags of a program.
       record: the dataclass.
-      names: of the fields; None: all.
-      **defaults: those that are others than the dataclass's.
+      names: names of the fields; None: all.
+      **defaults: defaults that differ from the dataclass's.
     """
     for field in dataclasses.fields(record):
         if not field.metadata or (names is not None and field.name not in names):
@@ -70,7 +70,7 @@ def define(values: flags.FlagValues, record: type, names: Sequence[str] | None =
 
 
 def given(values: flags.FlagValues, record: type) -> dict[str, Any]:
-    """Returns the values of the flags that are named as fields of a dataclass."""
+    """Returns the values of the flags whose names are fields of a dataclass."""
     return {field.name: values[field.name].value for field in dataclasses.fields(record) if field.name in values}
 
 
@@ -78,11 +78,11 @@ def split(options: Mapping[str, Any], *records: type) -> list[dict[str, Any]]:
     """Divides keyword arguments among dataclasses by the names of their fields.
 
     Raises:
-      UserError: none has a field of that name.
+      UserError: no dataclass has a field of that name.
     """
     fields = [{field.name for field in dataclasses.fields(record)} for record in records]
     known = sorted(set().union(*fields))
     for name in options:
         if name not in known:
-            raise UserError(f"There is no option {name!r}: there are {', '.join(known)}.")
+            raise UserError(f"There is no option {name!r}: use {', '.join(known)}.")
     return [{name: value for name, value in options.items() if name in names} for names in fields]

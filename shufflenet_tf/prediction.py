@@ -19,11 +19,19 @@ BATCH = 16  # photos that are decoded at a time
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """A class that a photo may show: its label, its probability (0 to 1), and its index among the model's outputs."""
+    """A class that a photo may show.
+
+    Attributes:
+      label: its name.
+      probability: 0 to 1.
+      index: its place among the model's outputs.
+      sure: whether the probability reaches the model's threshold; if a photo's first class doesn't, the answer is "not sure".
+    """
 
     label: str
     probability: float
     index: int
+    sure: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +64,7 @@ def classify_photos(
         raise UserError(f"top={top} asks for no class: give 1 or more.")
     bundle = model if isinstance(model, Bundle) else load(model)
     name = "The model" if model is bundle else os.fspath(model)
-    labels = class_names(bundle, name).labels
+    labels, threshold = class_names(bundle, name).labels, bundle.threshold or 0.0
     results = []
     for batch in read_batches(bundle, photos):
         for path, image in batch:
@@ -64,7 +72,8 @@ def classify_photos(
                 raise UserError(f"{os.fspath(path)} can't be read ({image}): give JPEG, PNG, WebP, BMP or GIF files.")
         for row in probabilities(bundle, np.stack([image for _, image in batch]), name):
             indices = imagenet.likeliest(row, top).tolist()
-            results.append([Prediction(labels[index], float(row[index]), index) for index in indices])
+            likeliest = [(labels[index], float(row[index]), index) for index in indices]
+            results.append([Prediction(*one, sure=one[1] >= threshold) for one in likeliest])
     return results
 
 

@@ -1,4 +1,4 @@
-"""The preprocessing contract: how a photo becomes a network's input. It travels with the model into every export."""
+"""The preprocessing contract: how a photo becomes a network's input. It is saved with the model and in every export."""
 
 import dataclasses
 import math
@@ -15,19 +15,19 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """From a photo of any size to the numbers that the first convolution sees.
+    """Describes how a photo of any size becomes the input of the first convolution.
 
     Attributes:
-      channel_order: "rgb" or "bgr", of the network's input; an image is always RGB.
+      channel_order: order of the network's input, "rgb" or "bgr"; images are always RGB.
       scale: factor on pixel values 0-255, before mean and standard deviation.
       mean, std: of R, G, B in this order, after scaling.
-      resize, crop: in pixels: a photo is resized so that its shorter side is `resize`, then a square of `crop` is
-        cut from its centre. For a network of another input size both scale along.
-      interpolation: of the resizing, a name of `tf.image.ResizeMethod`.
+      resize, crop: in pixels; a photo is resized so that its shorter side is `resize`, then a square of `crop` is
+        cut from its centre. For a network with another input size, both scale in proportion.
+      interpolation: method of resizing, a name of `tf.image.ResizeMethod`.
       antialias: whether shrinking averages over all pixels, as Pillow does, or takes the nearest few, as OpenCV does.
 
     Raises:
-      UserError: a value outside of these.
+      UserError: a value is invalid.
     """
 
     channel_order: str = "rgb"
@@ -43,27 +43,27 @@ class Preprocessing:
         object.__setattr__(self, "mean", tuple(map(float, self.mean)))
         object.__setattr__(self, "std", tuple(map(float, self.std)))
         if self.channel_order not in ("rgb", "bgr"):
-            raise UserError(f"Preprocessing.channel_order is {self.channel_order!r}; it can be 'rgb' or 'bgr'.")
+            raise UserError(f"Preprocessing.channel_order is {self.channel_order!r}: use 'rgb' or 'bgr'.")
         object.__setattr__(self, "scale", float(self.scale))
         finite = all(map(math.isfinite, (*self.mean, *self.std, self.scale)))
         if not finite or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0 or self.scale <= 0:
             raise UserError(
-                f"Preprocessing needs three means, three positive standard deviations and a positive scale, "
-                f"not mean={self.mean}, std={self.std}, scale={self.scale}."
+                f"Preprocessing has mean={self.mean}, std={self.std}, scale={self.scale}: "
+                f"give three means, three positive standard deviations and a positive scale."
             )
         if not 0 < self.crop <= self.resize:
-            raise UserError(f"Preprocessing cuts {self.crop} px from {self.resize} px; use 0 < crop <= resize.")
+            raise UserError(f"Preprocessing crops {self.crop} px from {self.resize} px: use 0 < crop <= resize.")
         if self.interpolation not in ("bilinear", "bicubic", "area", "lanczos3"):
-            raise UserError(f"Preprocessing.interpolation is {self.interpolation!r}; use bilinear, bicubic, area or lanczos3.")
+            raise UserError(f"Preprocessing.interpolation is {self.interpolation!r}: use bilinear, bicubic, area or lanczos3.")
 
     @classmethod
     def of(cls, preprocessing: "str | Preprocessing | Mapping[str, Any] | None") -> "Preprocessing":
-        """Returns the contract of a name in `PREPROCESSINGS`, of a saved configuration, the default, or itself."""
+        """Returns the contract of a name in `PREPROCESSINGS` or of a saved configuration; None: the default."""
         if preprocessing is None:
             return cls()
         if isinstance(preprocessing, str):
             if preprocessing not in PREPROCESSINGS:
-                raise UserError(f"Preprocessing {preprocessing!r} is unknown; the names are {', '.join(PREPROCESSINGS)}.")
+                raise UserError(f"Preprocessing {preprocessing!r} is unknown: use {', '.join(PREPROCESSINGS)}.")
             return PREPROCESSINGS[preprocessing]
         return preprocessing if isinstance(preprocessing, cls) else cls(**preprocessing)
 
@@ -79,7 +79,7 @@ class Preprocessing:
           size: (height, width) of the network's input.
 
         Returns:
-          uint8 [height, width, 3]: the very pixels that an exported model is given.
+          uint8 [height, width, 3]: the same pixels that an exported model takes.
         """
         h, w = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
         # The crop must lie inside the resized image on both axes; for a square input this is "short side = resize".

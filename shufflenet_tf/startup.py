@@ -1,12 +1,12 @@
-"""How TensorFlow is loaded: when it is needed, quietly if this project asks for it, and with our layers registered.
+"""Loads TensorFlow only when it is needed, quietly if this project imports it, and registers our layers.
 
-`import shufflenet_tf` loads no TensorFlow. `install` puts an import hook in place that acts when TensorFlow or Keras is
-loaded, whoever does it:
+`import shufflenet_tf` loads no TensorFlow. `install` adds an import hook that runs when any code imports TensorFlow or
+Keras:
 
-* A module of this project that loads TensorFlow loads it quietly: the notes of its start-up are held back.
+* If a module of this project imports TensorFlow, the messages of its start-up are suppressed.
 * When the load is complete, `shufflenet_tf.models` is imported too, so that `tf.keras.models.load_model` knows our classes.
 
-Nothing else is chosen for a process that is not one of this project's programs.
+Nothing else changes in a process that doesn't run one of this project's programs.
 """
 
 import contextlib
@@ -18,25 +18,28 @@ import pathlib
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import TracebackType
 
 from shufflenet_tf import keras_settings
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _PACKAGES = ("shufflenet_tf", "export", "papers", "benchmarks", "train_main")
 _HOOKED = ("tensorflow", "keras", "tf_keras")
-SCRIPTS = "shufflenet-"  # how the names of the installed commands begin
+SCRIPTS = "shufflenet-"  # prefix of the installed commands
 
 
 def install() -> None:
-    """Puts the import hook in place; chooses for TensorFlow what this project's programs want."""
+    """Adds the import hook; in this project's programs, also sets TensorFlow's options."""
     if in_program():
+        _open_streams()
+        sys.excepthook = _without_traceback(sys.excepthook)
         choose_kernels()
         os.environ["KERAS_BACKEND"] = "tensorflow"
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # a name that the terminal can't show is no reason to stop
+            if hasattr(stream, "reconfigure"):  # a name that the terminal can't show must not end a program
                 stream.reconfigure(errors="backslashreplace")
-        # TensorFlow's notes, among them harmless ones of level "error", are not for users; what fails is raised in Python.
+        # TensorFlow's messages, some of them harmless at level "error", don't help users; failures are raised in Python.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if _keras() in sys.modules:
         importlib.import_module("shufflenet_tf.models")
@@ -44,10 +47,36 @@ def install() -> None:
         sys.meta_path.insert(0, _Hook())
 
 
+def _open_streams() -> None:
+    """Opens the standard streams where the caller has closed them (>&-), to nothing.
+
+    Else the next file that is opened, such as a checkpoint, takes their place, and what C++ prints is written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+
+
+def _without_traceback(hook: Callable[..., None]) -> Callable[..., None]:
+    """Returns a hook for uncaught exceptions that says of Ctrl-C, while TensorFlow is being loaded, what programs say of it."""
+
+    def tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("Interrupted.", file=sys.stderr)
+        else:
+            hook(kind, error, traceback)
+
+    return tell
+
+
 def in_program() -> bool:
-    """Returns whether this process runs a program of this project; another one is its owner's, who chooses for it."""
+    """Returns whether this process runs a program of this project; in others, the user chooses TensorFlow's options."""
     main = sys.modules["__main__"]
-    if sys.argv[:1] == ["-m"]:  # Python looks for the module, and this is its package
+    if sys.argv[:1] == ["-m"]:  # Python is still looking for the module; this is its package
         words = iter(sys.orig_argv[1:])
         module = next((word[2:] or next(words, "") for word in words if word.startswith("-m")), "")
     else:
@@ -61,10 +90,10 @@ def in_program() -> bool:
 
 
 def choose_kernels() -> None:
-    """Turns oneDNN's kernels on where they are the faster ones, unless the user has chosen by TF_ENABLE_ONEDNN_OPTS.
+    """Enables oneDNN's kernels where they are faster, unless the user has set TF_ENABLE_ONEDNN_OPTS.
 
-    On x86 TensorFlow itself leaves them off unless the processor has instructions for neural networks, though a training
-    step takes 0.6 to 0.8 of the time with them on AVX2 too (benchmarks/train_throughput.py). On ARM, TensorFlow decides.
+    On x86, TensorFlow enables them only if the processor has instructions for neural networks. But on AVX2, too, they reduce
+    the time of a training step to 0.6 to 0.8 (benchmarks/train_throughput.py). On ARM, TensorFlow decides.
     """
     if platform.machine().lower() in ("x86_64", "amd64") and "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -72,7 +101,7 @@ def choose_kernels() -> None:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Holds back what is written to the standard error, by C++ too; shows it if the block fails."""
+    """Suppresses output on standard error, also from C++; shows it if the block fails."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -92,8 +121,8 @@ class _Hook(importlib.abc.MetaPathFinder):
     """Finds TensorFlow, Keras and our own modules as Python does, and wraps their loaders in `_Loader`.
 
     Attributes:
-      running: the modules that are being imported, the outermost first. They import each other, and only when the outermost
-        one is complete may ours be imported from here.
+      running: the modules that are being imported, the outermost first. They import each other, so ours may be imported from
+        here only when the outermost one is complete.
     """
 
     def __init__(self):
@@ -112,7 +141,7 @@ class _Hook(importlib.abc.MetaPathFinder):
 
 
 class _Loader(importlib.abc.Loader):
-    """Runs the module by Python's own loader, which then takes its place."""
+    """Runs the module with Python's loader, which then replaces this one."""
 
     def __init__(self, hook: _Hook, loader: importlib.abc.Loader):
         self.hook, self.loader = hook, loader
@@ -144,7 +173,7 @@ class _Loader(importlib.abc.Loader):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Holds TensorFlow's notes back while it is loaded, unless the user has asked for them by TF_CPP_MIN_LOG_LEVEL."""
+    """Suppresses TensorFlow's messages while it is loaded, unless the user asks for them with TF_CPP_MIN_LOG_LEVEL."""
     level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     if level in ("0", "1"):
         yield
@@ -155,14 +184,14 @@ def _quiet() -> Iterator[None]:
             yield
             import tensorflow as tf
 
-            tf.config.list_physical_devices()  # has notes of its own
+            tf.config.list_physical_devices()  # prints messages, too
         finally:
             if level is None:
                 del os.environ["TF_CPP_MIN_LOG_LEVEL"]
 
 
 def _wanted_by_us() -> bool:
-    """Returns whether the import statement that is running stands in a module of this project."""
+    """Returns whether the import statement that is running is in a module of this project."""
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")

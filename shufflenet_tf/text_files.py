@@ -1,13 +1,14 @@
-"""Text files as editors of all systems write them: flag files and lists of labels, in UTF-8 or UTF-16."""
+"""Reads text files from the editors of all systems: flag files and lists of labels, in UTF-8 or UTF-16."""
 
 import codecs
 import os
 import pathlib
 from collections.abc import Sequence
 
+from shufflenet_tf import home
 from shufflenet_tf.errors import UserError
 
-_MARKS = {  # the longer ones first: that of UTF-16 begins the one of UTF-32
+_MARKS = {  # longer marks first: UTF-32's starts with UTF-16's
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF16_LE: "utf-16-le",
@@ -18,14 +19,14 @@ _MAX_BYTES = 1 << 24
 
 
 def read_text(path: str | os.PathLike, flag: str) -> str:
-    """Returns a text file's content: UTF-8, or UTF-16 or UTF-32 with or without a mark of the byte order.
+    """Returns a text file's content: UTF-8, or UTF-16 or UTF-32 with or without a byte order mark.
 
     Args:
-      path: of the file.
-      flag: by which it came, for the message, such as "--labels".
+      path: path of the file.
+      flag: flag that names the file, for messages, such as "--labels".
 
     Raises:
-      UserError: the file can't be read or is no text.
+      UserError: the file can't be read or is not text.
     """
     try:
         with open(path, "rb") as file:
@@ -37,11 +38,11 @@ def read_text(path: str | os.PathLike, flag: str) -> str:
             raise ValueError
         return decode_text(content)
     except ValueError:
-        raise UserError(f"{flag}={path} is no text file in UTF-8 or UTF-16: save it as UTF-8.") from None
+        raise UserError(f"{flag}={path} is not a text file in UTF-8 or UTF-16: save it as UTF-8.") from None
 
 
 def decode_text(content: bytes) -> str:
-    """Returns the text that a file's bytes are, without the mark of the byte order; a ValueError says that they are none."""
+    """Returns the text of a file's bytes, without the byte order mark; raises ValueError if they are not text."""
     text = _decoded(content)
     if "\0" in text:
         raise ValueError("a zero byte")
@@ -52,19 +53,19 @@ def _decoded(content: bytes) -> str:
     for mark, encoding in _MARKS.items():
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding)
-    # Without a mark: of Latin letters, every second byte is zero.
+    # Without a mark: in Latin text, every second byte is zero.
     if len(content) >= 2 and len(content) % 2 == 0 and 0 in content[:2]:
         return content.decode("utf-16-le" if content[1] == 0 else "utf-16-be")
     return content.decode("utf-8")
 
 
 def expand_flag_files(argv: Sequence[str]) -> list[str]:
-    """Returns a command line with the content of its flag files in the place of each --flagfile.
+    """Returns a command line in which each --flagfile is replaced by the content of its flag file.
 
-    A flag file has a flag a line; empty lines and those that begin with # or // are passed over.
+    A flag file has one flag per line; empty lines and lines that start with # or // are ignored.
 
     Raises:
-      UserError: a flag file can't be read, is no text, or names itself.
+      UserError: a flag file can't be read, is not text, or names itself.
     """
     return [*argv[:1], *_expanded(list(argv[1:]), ())]
 
@@ -83,7 +84,7 @@ def _expanded(words: list[str], above: tuple[pathlib.Path, ...]) -> list[str]:
             if not words:
                 raise UserError("--flagfile needs the name of a file: --flagfile=FILE.")
             value = words.pop(0)
-        path = pathlib.Path(value.strip().strip("\"'")).expanduser()
+        path = home.expand(value.strip().strip("\"'"))
         if (real := path.resolve()) in above:
             raise UserError(f"--flagfile={path} names itself: remove the line.")
         lines = (line.strip() for line in read_text(path, "--flagfile").splitlines())

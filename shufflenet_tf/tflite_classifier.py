@@ -44,6 +44,8 @@ class LiteClassifier:
       output_shape: (1, classes).
       labels: names of the classes in order, from the file that the metadata name, or labels.txt; None: it has none.
       preprocessing: from the file's preprocessing.json; else the default, with NormalizationOptions of the metadata.
+      threshold: probability that the likeliest class must reach, else the answer is "not sure", from the metadata's
+        ScoreThresholdingOptions; None: they have none.
 
     Raises:
       UserError: LiteRT is not installed, the file is missing or damaged, or it's no image classifier.
@@ -61,6 +63,7 @@ class LiteClassifier:
         self.input_shape = tuple(map(int, self._input["shape"]))
         self.output_shape = (1, int(self._output["shape"][-1]))
         metadata, text = self._described(content, packed)
+        self.threshold = metadata.threshold
         self.labels = label_lines(text) if text is not None else None
         self.preprocessing = _preprocessing(self._path, packed.get(PREPROCESSING), metadata)
         if self.labels is not None and len(self.labels) != self.output_shape[1]:

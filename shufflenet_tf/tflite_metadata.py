@@ -3,24 +3,24 @@
 import contextlib
 import dataclasses
 import io
-import lzma
 import re
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 
 from flatbuffers import encode, packer
 from flatbuffers.table import Table
 
+from shufflenet_tf.files import ARCHIVE_DAMAGE
 from shufflenet_tf.text_files import decode_text
 
 LABELS = "labels.txt"
 _METADATA, _IDENTIFIER = b"TFLITE_METADATA", b"M001"
-_MAX_ITEMS, _MAX_UNPACKED = 1 << 16, 1 << 24
+_MAX_ITEMS = 1 << 16
+MAX_UNPACKED = 1 << 24  # bytes of all files packed in one
 # Numbers of metadata_schema.fbs.
 _LABEL_FILES = (2, 3)  # TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS
-_NORMALIZATION = 1
+_NORMALIZATION, _SCORE_THRESHOLDING = 1, 3
 _COMPILED = {
     b"ethos-u": "compiled for Arm's Ethos-U by Vela",
     b"edgetpu-custom-op": "compiled for Google's Edge TPU",
@@ -39,11 +39,13 @@ class Metadata:
     Attributes:
       label_files: names of the packed files with the names of the classes, the likeliest first.
       mean, std: NormalizationOptions of the input: (pixel - mean) / std, of each channel or of all; None: there are none.
+      threshold: ScoreThresholdingOptions of the output: smaller scores don't count; None: there are none.
     """
 
     label_files: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    threshold: float | None = None
 
 
 def compiled_for(content: bytes) -> str | None:
@@ -89,13 +91,22 @@ def _parsed(model: Table) -> Metadata:
     # A file for the axis of the one output; else what belongs to the subgraph or to the model.
     names = [name for output in outputs[:1] for name in _label_files(output, 6)]
     names += [*_label_files(subgraph, 4), *_label_files(model, 6)]
-    mean = std = None
-    for image in list(_tables(subgraph, 2))[:1]:
-        for unit in _tables(image, 4):
+    mean = std = threshold = None
+    for options in _process_units(list(_tables(subgraph, 2))[:1], _NORMALIZATION):
+        mean, std = _floats(options, 0), _floats(options, 1)
+    for options in _process_units(outputs[:1], _SCORE_THRESHOLDING):
+        value = _scalar(options, 0, packer.float32)
+        threshold = float(value) if 0 < value <= 1 else None  # 0 is the schema's default, and NaN is no threshold
+    return Metadata(tuple(dict.fromkeys(names)), mean, std, threshold)
+
+
+def _process_units(tensors: list[Table], kind: int) -> Iterator[Table]:
+    """Yields the options of the process units of a kind of some tensors."""
+    for tensor in tensors:
+        for unit in _tables(tensor, 4):
             options = _table(unit, 1)
-            if _scalar(unit, 0, packer.uint8) == _NORMALIZATION and options is not None:
-                mean, std = _floats(options, 0), _floats(options, 1)
-    return Metadata(tuple(dict.fromkeys(names)), mean, std)
+            if _scalar(unit, 0, packer.uint8) == kind and options is not None:
+                yield options
 
 
 def _label_files(table: Table, slot: int) -> Iterator[str]:
@@ -115,13 +126,13 @@ def packed_files(content: bytes) -> dict[str, bytes]:
         return {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            kept = [info for info in archive.infolist() if not info.is_dir()]
-            if sum(info.file_size for info in kept) > _MAX_UNPACKED:
-                raise DamagedMetadataError(f"the files in it have more than {_MAX_UNPACKED >> 20} MB")
+            kept = [info for info in archive.infolist() if not info.filename.endswith("/")]
+            if sum(info.file_size for info in kept) > MAX_UNPACKED:
+                raise DamagedMetadataError(f"the files in it have more than {MAX_UNPACKED >> 20} MB")
             return {info.filename: archive.read(info) for info in kept}
     except DamagedMetadataError:
         raise
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, struct.error, OSError) as error:
+    except ARCHIVE_DAMAGE as error:
         raise DamagedMetadataError(str(error)[:200]) from None
 
 

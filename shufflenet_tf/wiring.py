@@ -1,4 +1,4 @@
-"""What differs between the ShuffleNets of tensorpack, megvii and torchvision, whose published weights share one name."""
+"""The differences between the ShuffleNets of tensorpack, megvii and torchvision, whose published weights share one name."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,21 +18,21 @@ _CHOICES = {
 
 @dataclasses.dataclass(frozen=True)
 class Wiring:
-    """The details in which implementations of one architecture differ; wrong ones load silently and predict rubbish.
+    """The details in which implementations of one architecture differ; wrong ones load silently and give wrong predictions.
 
     Attributes:
       shuffle_order: "interleave" (reshape the channels to (g, n), transpose) or "deinterleave" ((n, g), transpose).
-      shuffle_at: V2: "end" of every unit, or "start" of every unit of stride 1 (the same permutations, but for the
-        last unit of a stage).
-      projection: V2: channels that the stride-2 unit's projection makes: as many as its "input" has (the one with the
-        published 146/299/591 MFLOPs), or "half" of its output.
-      padding: at stride 2, in the max pooling too: "same" or "symmetric".
+      shuffle_at: V2: "end" of every unit, or "start" of every unit of stride 1 (the same permutations, except in
+        the last unit of a stage).
+      projection: V2: output channels of the stride-2 unit's projection: as many as the unit's "input" has (this gives the
+        published 146/299/591 MFLOPs), or "half" of the unit's output.
+      padding: at stride 2, also in the max pooling: "same" or "symmetric".
       average_pool_counts_padding: V1: whether zeros beyond the border count in the shortcut's average.
-      shuffle_before_depthwise: V1: channel shuffle before the depthwise convolution (else behind it).
+      shuffle_before_depthwise: V1: whether channel shuffle comes before the depthwise convolution (else after it).
       classifier_bias: whether the classifier has a bias.
 
     Raises:
-      UserError: a value outside of these, or pooling that counts padding that it does not have.
+      UserError: a value is invalid, or pooling counts padding although there is none.
     """
 
     shuffle_order: str = "deinterleave"
@@ -46,19 +46,19 @@ class Wiring:
     def __post_init__(self):
         for field, choices in _CHOICES.items():
             if getattr(self, field) not in choices:
-                raise UserError(f"Wiring.{field} is {getattr(self, field)!r}; it can be {' or '.join(map(repr, choices))}.")
+                raise UserError(f"Wiring.{field} is {getattr(self, field)!r}: use {' or '.join(map(repr, choices))}.")
         if self.average_pool_counts_padding != (self.padding == "symmetric"):
             raise UserError(
-                "Average pooling counts its padding just where the padding is explicit: "
+                "Average pooling counts its padding only if the padding is explicit: "
                 "use average_pool_counts_padding=True with padding='symmetric', and False with 'same'."
             )
 
     @classmethod
     def of(cls, wiring: "str | Wiring | Mapping[str, Any]") -> "Wiring":
-        """Returns the wiring of a name ("tensorpack", "megvii", "torchvision"), of a saved configuration, or itself."""
+        """Returns the wiring of a name ("tensorpack", "megvii", "torchvision") or of a saved configuration."""
         if isinstance(wiring, str):
             if wiring not in WIRINGS:
-                raise UserError(f"Wiring {wiring!r} is unknown; the names are {', '.join(WIRINGS)}.")
+                raise UserError(f"Wiring {wiring!r} is unknown: use {', '.join(WIRINGS)}.")
             return WIRINGS[wiring]
         return wiring if isinstance(wiring, cls) else cls(**wiring)
 

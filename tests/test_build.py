@@ -4,7 +4,6 @@ import ast
 import functools
 import pathlib
 import sys
-from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDERS = ("android_demo", "benchmarks", "export", "papers", "shufflenet_tf", "tests")
@@ -61,19 +60,23 @@ def modules() -> dict[str, str]:
     return result
 
 
-def imports(path: str) -> Iterator[str]:
-    """Yields the dotted names that a file imports, at its top or later."""
+@functools.cache
+def imports(path: str) -> tuple[str, ...]:
+    """Returns the dotted names that a file imports, at its top or later."""
+    found = []
     for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: import with the module's full name, not relatively."
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
             names = (argument.value for argument in node.args if isinstance(argument, ast.Constant))
-            yield from (name for name in names if (path, name) not in HOOKS)
+            found += [name for name in names if (path, name) not in HOOKS]
+    return tuple(found)
 
 
+@functools.cache
 def imported_label(name: str) -> str | None:
     """Returns the label of the target that an import needs; None: none."""
     module = name
@@ -104,6 +107,7 @@ def libraries() -> list[str]:
     return [name for name, target in build().targets.items() if target["rule"] == "py_library" and name != "testing"]
 
 
+@functools.cache
 def needed(name: str) -> dict[str, str]:
     """Returns the labels that a target's files import, each with an example."""
     files = [source for source in build().targets[name]["srcs"] if source in modules().values()]

@@ -15,6 +15,7 @@ from photos import write_photos
 from PIL import Image
 
 import shufflenet_tf as st
+from export.flatbuffer import metadata
 from shufflenet_tf import classify, imagenet, prediction
 from shufflenet_tf.evaluation.classified import classified
 from shufflenet_tf.models import v2
@@ -192,7 +193,7 @@ def test_nothing_readable(models, capsys, tmp_path):
         (["--model={model}", "--top=0", "{photo}"], "top"),
         (["--model={model}", "--top=many", "{photo}"], "many"),
         (["--model={model}", "--labels={empty}/gone", "{photo}"], "can't be read (No such file or directory)"),
-        (["--model={model}", "--labels={photo}", "{photo}"], "is no text file in UTF-8"),
+        (["--model={model}", "--labels={photo}", "{photo}"], "is not a text file in UTF-8"),
         (["--model={model}", "--labels=imagenet", "{photo}"], "has 1000 labels, but the model has 3 classes"),
         (["--model={model}", "--show={empty}/result.jpg", "{photo}"], "ends with .png, .pdf or .svg"),
         (["--model={model}", "--show={empty}", "{photo}"], "ends with .png, .pdf or .svg"),
@@ -265,6 +266,35 @@ def test_json_is_an_object_a_photo(models, photos, capsys, tmp_path):
         assert [set(row) for row in top] == [{"label", "probability", "index"}] * 2
         assert top[0]["label"] == label and COLOURS[top[0]["index"]] == label
         assert 1 >= top[0]["probability"] >= top[1]["probability"] >= 0
+
+
+@pytest.fixture(scope="module")
+def unsure(models):
+    """A model whose own threshold no photo reaches."""
+    content = (models / "nameless.tflite").read_bytes()
+    path = models / "unsure.tflite"
+    path.write_bytes(metadata.attach(content, "colours", "a test", COLOURS, st.Preprocessing(), threshold=1.0))
+    return path
+
+
+def test_not_sure(unsure, photos, capsys, tmp_path):
+    assert run(f"--model={unsure}", f"--show={tmp_path / 'shown.png'}", photos / "red") == 0
+    text = capsys.readouterr().out
+    assert text.count("  not sure; likeliest:\n") == 2 and '"not sure" of 2 of 2 photos' in text
+    assert min(Image.open(tmp_path / "shown.png").size) > 100
+    assert run(f"--model={unsure}", "--json", photos / "red" / "000.jpg") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["sure"] is False and row["top"][0]["label"] == "red"
+    assert [one.sure for one in st.classify_photos(unsure, [photos / "red" / "000.jpg"])[0]] == [False] * len(COLOURS)
+
+
+def test_another_threshold(unsure, models, photos, capsys):
+    assert run(f"--model={unsure}", "--json", "--threshold=0.01", photos / "red" / "000.jpg") == 0
+    assert json.loads(capsys.readouterr().out)["sure"] is True
+    for arguments in ((f"--model={unsure}", "--threshold=0"), (f"--model={models / 'uint8.tflite'}",)):
+        classify.FLAGS.unparse_flags()
+        assert run(*arguments, photos / "red" / "000.jpg") == 0
+        assert "not sure" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["float32.tflite", "uint8.tflite"])
@@ -355,6 +385,23 @@ def test_show_draws_a_picture(given, shape, models, photos, tmp_path):
     assert [path.name for path in picture.parent.iterdir()] == ["result.png"]
 
 
+@pytest.mark.parametrize(("flag", "name"), [("--explain", "explained.png"), ("--explain=new/where.png", "new/where.png")])
+def test_explain_draws_where_the_network_looks(flag, name, run_folder, photos, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(f"--model={run_folder.resolve()}", flag, "--top=1", photos.resolve()) == 0
+    captured = capsys.readouterr()
+    assert len(blocks(captured.out)) == 6 and captured.err == f"Where the network looks: {name}\n"
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == [name]
+    with Image.open(name) as picture:
+        assert picture.width > 600 and picture.height > 300
+
+
+def test_explain_needs_a_keras_model(models, photos, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(f"--model={models / 'uint8.tflite'}", "--explain", photos / "red") == 2
+    assert "has no gradients" in complaint(capsys) and not list(tmp_path.iterdir())
+
+
 def test_show_refuses_to_overwrite_a_photo(models, capsys, tmp_path, monkeypatch):
     Image.new("RGB", (40, 40), "red").save(tmp_path / "a.png")
     before = (tmp_path / "a.png").read_bytes()
@@ -385,7 +432,7 @@ def test_help_shows_examples_and_every_flag(capsys):
     assert run("--help") == 0
     text = capsys.readouterr().out
     assert "python -m shufflenet_tf.classify --model=runs/latest" in text
-    assert all(f"--{flag}" in text for flag in ("model=", "top=", "labels=", "show=", "json"))
+    assert all(f"--{flag}" in text for flag in ("model=", "top=", "labels=", "show=", "explain", "json"))
 
 
 def test_as_a_program(models, photos, tmp_path):

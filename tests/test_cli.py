@@ -1,5 +1,6 @@
 """What a program says when TensorFlow stops: the reason, out of TensorFlow's own messages, and what to do."""
 
+import importlib
 import pathlib
 import re
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from shufflenet_tf import cli, limits
 from shufflenet_tf.cli import run_and_report
 from shufflenet_tf.tensorflow_errors import reason
 
@@ -130,3 +132,28 @@ def test_a_grouped_convolution_that_is_not_ours():
     except tf.errors.OpError as error:
         text = reason(error)
         assert "filter_size does not have enough elements" in text and "set TF_ENABLE_ONEDNN_OPTS=1" in text
+
+
+def test_max_megapixels_holds_before_a_program_begins(monkeypatch, capsys):
+    for kind in limits.MEGAPIXELS:
+        monkeypatch.setitem(limits.MEGAPIXELS, kind, 10.0)
+    values, seen = cli.flag_values(), []
+    cli.define_dataset(values)
+
+    def run(*arguments) -> int:
+        return cli.run("program", "", values, lambda _: seen.append(dict(limits.MEGAPIXELS)), ["program", *arguments])
+
+    assert [run(), run("--max_megapixels=250.5")] == [0, 0]
+    assert [set(limit.values()) for limit in seen] == [{10.0}, {250.5}]
+    assert run("--max_megapixels=0.5") == 2 and "max_megapixels" in capsys.readouterr().err
+
+
+def test_help_without_docstrings(capsys):
+    """As `python -OO` leaves a program."""
+    assert cli.run("program", None, cli.flag_values(), lambda _: None, ["program", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("program\n")
+
+
+@pytest.mark.parametrize("program", ["train_main", "shufflenet_tf.classify", "export.tflite", "export.verify"])
+def test_every_program_that_reads_photos_has_max_megapixels(program):
+    assert "max_megapixels" in importlib.import_module(program).FLAGS

@@ -18,7 +18,10 @@ PAGES = sorted(
 )
 SUFFIXES = (".py", ".kt", ".md", ".json", ".flags", ".c", ".ipynb")
 # By programs, or placeholders.
-WRITTEN = r"runs/|report|verify|metrics|preprocessing\.json|saved_model/|tensorboard/|assets/|laptop|pixel|a76|NAME|FILE|XX|^\."
+WRITTEN = (
+    r"runs/|run\.flags|report|verify|metrics|preprocessing\.json|saved_model/|tensorboard/|assets/|laptop|pixel|a76"
+    r"|NAME|FILE|XX|^\."
+)
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: str(page.relative_to(ROOT)))

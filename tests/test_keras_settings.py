@@ -26,7 +26,7 @@ def settings(tmp_path, monkeypatch):
 def test_another_backend_is_refused_in_a_library(settings, backend, monkeypatch):
     settings(backend=backend)
     with pytest.raises(
-        UserError, match=rf"backend is {backend}, and the networks need tensorflow: change backend in .*keras\.json"
+        UserError, match=rf"backend is {backend}, but the networks need tensorflow: change backend in .*keras\.json"
     ):
         keras_settings.check_before_loading(False)
     settings()
@@ -58,7 +58,7 @@ def test_a_network_says_which_setting_is_wrong_and_programs_choose_it(name, valu
     change = getattr(tf.keras.backend, f"set_{name}")
     try:
         change(value)
-        with pytest.raises(UserError, match=f"Keras's {name} is {value}, and the networks need"):
+        with pytest.raises(UserError, match=f"Keras's {name} is {value}, but the networks need"):
             st.create_model("shufflenet_v2_0.5x", classes=2, input_shape=(32, 32, 3))
         keras_settings.choose()
         keras_settings.check()

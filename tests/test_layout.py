@@ -5,7 +5,6 @@ import collections
 import functools
 import itertools
 import pathlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -28,8 +27,10 @@ def _name(path: pathlib.Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: pathlib.Path) -> Iterator[str]:
-    """Yields the dotted names of the project's modules that a file imports, at its top or later."""
+@functools.cache
+def imports(path: pathlib.Path) -> tuple[str, ...]:
+    """Returns the dotted names of the project's modules that a file imports, at its top or later."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
@@ -38,7 +39,8 @@ def imports(path: pathlib.Path) -> Iterator[str]:
             while name and name not in modules():
                 name = name.rpartition(".")[0]
             if name:
-                yield name
+                found.append(name)
+    return tuple(found)
 
 
 def siblings(importer: str, imported: str) -> tuple[str, str, str]:

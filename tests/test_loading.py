@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from qat_networks import few_units
 
 import shufflenet_tf as st
 from shufflenet_tf import loading
 from shufflenet_tf.data import photos
 
 LABELS = ["ant", "bee", "cat"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow():
+    with pytest.MonkeyPatch.context() as patch:
+        few_units(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +37,52 @@ def photo():
     return np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3), np.uint8)
 
 
-def run(script: str, *arguments) -> str:
-    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
+# First without our code, then with it; how deep the networks are isn't said in the file.
+FRESH = """
+import sys, numpy as np, tensorflow as tf
+
+folder = sys.argv[1]
+loaded = tf.saved_model.load(folder + '/saved_model')
+result = loaded.signatures['serving_default'](images=tf.constant(np.load(folder + '/x.npy')))
+
+def plain(result):
+    return {k: v.numpy().astype('U' if v.dtype == tf.string else 'f') for k, v in result.items()}
+
+np.savez(folder + '/images.npz', **plain(result))
+files = tf.stack([tf.io.read_file(folder + name) for name in ('/photo.png', '/photo.jpg')])
+result = loaded.signatures['encoded'](encoded=files)
+np.savez(folder + '/encoded.npz', **plain(result))
+data = tf.data.Dataset.from_tensors(files).map(lambda x: loaded.signatures['encoded'](encoded=x))
+assert np.allclose(next(iter(data))['probabilities'], result['probabilities'], atol=1e-6)
+assert not [name for name in sys.modules if name.startswith('shufflenet_tf')]
+
+import shufflenet_tf
+from shufflenet_tf.models import v2
+
+v2.REPEATS = (2, 1, 1)
+model = tf.keras.models.load_model(folder + '/model.keras')
+np.save(folder + '/y.npy', model(np.load(folder + '/normalized.npy')).numpy())
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh(model, photo, tmp_path_factory):
+    """Returns a folder with a SavedModel, a model.keras, photos, and what a process of its own computed."""
+    folder = tmp_path_factory.mktemp("fresh")
+    model.save(folder / "model.keras")
+    st.save_saved_model(model, folder / "saved_model")
+    np.save(folder / "x.npy", photo)
+    np.save(folder / "normalized.npy", model.preprocessing.normalize(photo))
+    Image.fromarray(photo[0]).save(folder / "photo.png")
+    Image.fromarray(np.tile(photo[1], (3, 3, 1))).save(folder / "photo.jpg")
+    done = subprocess.run([sys.executable, "-c", FRESH, folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return folder
 
 
-def test_keras_load_model_in_a_fresh_process(model, photo, tmp_path):
-    model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "x.npy", model.preprocessing.normalize(photo))
-    run(
-        "import sys, numpy as np, tensorflow as tf, shufflenet_tf\n"
-        "model = tf.keras.models.load_model(sys.argv[1] + '/model.keras')\n"
-        "np.save(sys.argv[1] + '/y.npy', model(np.load(sys.argv[1] + '/x.npy')).numpy())\n",
-        tmp_path,
-    )
+def test_keras_load_model_in_a_fresh_process(model, fresh):
     # Not to the last bit: a user's own process chooses its kernels and threads.
-    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model(np.load(tmp_path / "x.npy")), rtol=1e-6)
+    np.testing.assert_allclose(np.load(fresh / "y.npy"), model(np.load(fresh / "normalized.npy")), rtol=1e-6)
 
 
 def test_load_gives_model_labels_and_preprocessing(model, tmp_path):
@@ -56,32 +93,13 @@ def test_load_gives_model_labels_and_preprocessing(model, tmp_path):
         np.testing.assert_array_equal(bundle.model.get_weights()[0], model.get_weights()[0])
 
 
-def test_saved_model_without_our_code(model, photo, tmp_path):
-    st.save_saved_model(model, tmp_path / "saved_model")
-    np.save(tmp_path / "x.npy", photo)
-    Image.fromarray(photo[0]).save(tmp_path / "photo.png")
-    Image.fromarray(np.tile(photo[1], (3, 3, 1))).save(tmp_path / "photo.jpg")
-    run(
-        "import sys, numpy as np, tensorflow as tf\n"
-        "folder = sys.argv[1]\n"
-        "loaded = tf.saved_model.load(folder + '/saved_model')\n"
-        "assert not [name for name in sys.modules if name.startswith('shufflenet_tf')]\n"
-        "result = loaded.signatures['serving_default'](images=tf.constant(np.load(folder + '/x.npy')))\n"
-        "def plain(result): return {k: v.numpy().astype('U' if v.dtype == tf.string else 'f') for k, v in result.items()}\n"
-        "np.savez(folder + '/images.npz', **plain(result))\n"
-        "files = tf.stack([tf.io.read_file(folder + name) for name in ('/photo.png', '/photo.jpg')])\n"
-        "result = loaded.signatures['encoded'](encoded=files)\n"
-        "np.savez(folder + '/encoded.npz', **plain(result))\n"
-        "data = tf.data.Dataset.from_tensors(files).map(lambda x: loaded.signatures['encoded'](encoded=x))\n"
-        "assert np.allclose(next(iter(data))['probabilities'], result['probabilities'], atol=1e-6)\n",
-        tmp_path,
-    )
+def test_saved_model_without_our_code(model, photo, fresh):
     expected = model(model.preprocessing.normalize(photo)).numpy()
-    images = np.load(tmp_path / "images.npz")
+    images = np.load(fresh / "images.npz")
     np.testing.assert_allclose(images["probabilities"], expected, rtol=1e-4, atol=1e-6)
     assert images["label"].tolist() == [LABELS[i] for i in expected.argmax(-1)]
-    encoded = np.load(tmp_path / "encoded.npz")["probabilities"]
-    files = [tf.io.read_file(str(tmp_path / name)) for name in ("photo.png", "photo.jpg")]
+    encoded = np.load(fresh / "encoded.npz")["probabilities"]
+    files = [tf.io.read_file(str(fresh / name)) for name in ("photo.png", "photo.jpg")]
     pixels = [
         model.preprocessing.resize_and_crop(tf.io.decode_image(file, expand_animations=False), (64, 48)) for file in files
     ]

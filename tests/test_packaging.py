@@ -139,7 +139,8 @@ def test_every_import_is_required_and_every_requirement_imported(required):
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             imported |= {name.partition(".")[0] for name in names}
     imported -= {*sys.stdlib_module_names, "shufflenet_tf"}
-    imported -= {"ai_edge_litert"}  # of the extra "export": who loads a .tflite file without it is told
+    # Of the extras "export" and "hub": who loads a .tflite file, or a shared model, without them is told.
+    imported -= {"ai_edge_litert", "huggingface_hub"}
     assert imported == {MODULES.get(name, name.replace("-", "_")) for name in plain - NOT_IMPORTED}
 
 
@@ -169,7 +170,14 @@ def test_the_whole_way_from_python_outside_of_the_checkout(installed, tmp_path):
     assert str(installed.parent) in done.stdout
 
 
-@pytest.mark.parametrize("command", ["train", "export", "qat", "optimize", "verify", "benchmark", "calibrate", "classify"])
+COMMANDS = ["optimize", "calibrate", "classify"]
+# These load TensorFlow too, as does classify.
+COMMANDS += [
+    pytest.param(name, marks=pytest.mark.long) for name in ("train", "export", "qat", "verify", "benchmark", "card", "audit")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_installed(installed, tmp_path, command):
     done = subprocess.run([installed / f"shufflenet-{command}", "--help"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and "\n  --" in done.stdout and done.stderr == "", done.stderr

@@ -1,6 +1,7 @@
 """What constraints.txt pins can be installed on Linux (x86-64, ARM) and on Macs with Apple silicon, for every Python.
 
 pip's package index is asked which files it has of each package, once; nothing is downloaded. Without an index: skipped.
+A long test, as daily work does without a network.
 """
 
 import concurrent.futures
@@ -15,6 +16,8 @@ import pytest
 from packaging import tags
 from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+pytestmark = pytest.mark.long
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]

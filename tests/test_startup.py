@@ -50,10 +50,34 @@ def test_programs_turn_onednn_on(program, tmp_path):
     assert onednn(tmp_path, PROGRAMS[program], None)
 
 
+def test_an_interruption_while_tensorflow_is_loaded_is_one_line():
+    script = "import sys; from shufflenet_tf import startup; sys.excepthook = startup._without_traceback(sys.excepthook); "
+    for error, said in (("KeyboardInterrupt", "Interrupted.\n"), ("ZeroDivisionError", "ZeroDivisionError\n")):
+        done = subprocess.run([sys.executable, "-c", f"{script}raise {error}"], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode and done.stderr.endswith(said) and ("Traceback" in done.stderr) == (error != "KeyboardInterrupt")
+
+
+def test_closed_streams_are_opened_to_nothing(tmp_path):
+    """Else a file that is opened later takes the place of one, and is written into by whatever prints."""
+    script = (
+        "import os, sys\n"
+        "from shufflenet_tf import startup\n"
+        "startup._open_streams()\n"
+        f"file = open({str(tmp_path / 'file')!r}, 'wb')\n"
+        "os.write(1, b'C++'), os.write(2, b'C++'), print('out'), print('error', file=sys.stderr)\n"
+        "file.write(str((file.fileno() > 2, sys.stdin.read())).encode())\n"
+    )
+    command = ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, script]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
+    assert (tmp_path / "file").read_text() == "(True, '')"
+
+
+@pytest.mark.long
 def test_a_users_choice_wins(tmp_path):
     assert not onednn(tmp_path, PROGRAMS["train_main"], "0")
 
 
+@pytest.mark.long
 def test_a_users_own_process_is_left_alone(tmp_path):
     plain = onednn(tmp_path, ["-c", "import tensorflow"], None)
     assert onednn(tmp_path, OWN, None) == plain
@@ -105,15 +129,18 @@ def generation(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     environment = {"TF_USE_LEGACY_KERAS": "1"} if request.param == "tf_keras" else {}
     code = "import sys, shufflenet_tf as st; st.ShuffleNetV2((32, 32, 3), alpha=0.25, classes=2).save(sys.argv[1])"
-    done = run(code, folder, **environment)
-    assert done.returncode == 0, done.stderr
+    if request.param == "keras" and os.environ.get("TF_USE_LEGACY_KERAS") != "1":  # this process's own
+        import shufflenet_tf as st
+
+        st.ShuffleNetV2((32, 32, 3), alpha=0.25, classes=2).save(folder / "model.keras")
+    else:
+        done = run(code, folder, **environment)
+        assert done.returncode == 0, done.stderr
     return request.param, environment, folder
 
 
-SHORT = ("ours first", "keras, then ours")  # each order starts a process that loads TensorFlow
-
-
-@pytest.mark.parametrize("order", [o if o in SHORT else pytest.param(o, marks=pytest.mark.long) for o in ORDERS])
+# Each order starts a process that loads TensorFlow; test_loading.py has "tensorflow first" too.
+@pytest.mark.parametrize("order", [o if o == "ours first" else pytest.param(o, marks=pytest.mark.long) for o in ORDERS])
 def test_keras_knows_our_classes_whoever_is_imported_first(generation, order):
     keras, environment, folder = generation
     done = run(f"import sys; {ORDERS[order].replace('KERAS', keras)}; load(sys.argv[1])", folder, **environment)

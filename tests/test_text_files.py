@@ -51,7 +51,7 @@ def test_flag_files_in_flag_files(tmp_path):
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"--name=B\xfccher\n", bytes(range(256)), b"--a\0b\n--c"])
 def test_what_is_no_text(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
-    with pytest.raises(UserError, match="is no text file in UTF-8 or UTF-16: save it as UTF-8"):
+    with pytest.raises(UserError, match="is not a text file in UTF-8 or UTF-16: save it as UTF-8"):
         expand_flag_files(["p", f"--flagfile={tmp_path}/a"])
 
 

@@ -1,6 +1,7 @@
 """What foreign .tflite files say of themselves: labels under any name, normalisation, the accelerator they are for."""
 
 import dataclasses
+import zipfile
 
 import flatbuffers
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 from lite_models import COLOURS, SIDE, colour_model, write
 
 import shufflenet_tf as st
+from export.flatbuffer import inspection
 from export.flatbuffer import metadata as writer
 from export.flatbuffer.graph import Graph
 from shufflenet_tf import prediction
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.tflite_classifier import LiteClassifier
-from shufflenet_tf.tflite_metadata import compiled_for, litert_reason, read_metadata
+from shufflenet_tf.tflite_metadata import MAX_UNPACKED, compiled_for, litert_reason, read_metadata
 
 LINES = "\n".join(COLOURS) + "\n"
 AXIS, VALUE, DESCRIPTIONS = 2, 3, 1
@@ -94,6 +96,23 @@ def test_damaged_metadata_are_told_in_one_sentence(tmp_path):
             assert read_metadata(bytes(damaged)).label_files is not None
         except ValueError as error:
             assert str(error).startswith("its metadata are")
+
+
+def test_a_packed_file_without_a_name_is_no_reason_to_stop(tmp_path):
+    """zipfile fails at it in its own way."""
+    model = write(tmp_path / "a.tflite", colour_model("uint8"), {"?nothing": "x", "labels.txt": LINES})
+    model.write_bytes(model.read_bytes().replace(b"?nothing", b"\0nothing"))  # a zero byte ends a name
+    assert LiteClassifier(model).labels == COLOURS
+
+
+def test_files_that_unpack_into_too_much_are_refused(tmp_path):
+    model = write(tmp_path / "a.tflite", colour_model("uint8"))
+    with zipfile.ZipFile(model, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("labels.txt", bytes(MAX_UNPACKED + 1))
+    with pytest.raises(UserError, match=r"\(the files in it have more than 16 MB\)"):
+        LiteClassifier(model)
+    with pytest.raises(UserError, match=r"\(the files in it have more than 16 MB\)"):
+        inspection.read(model)
 
 
 def test_compiled_files_are_named_as_what_they_are(shared):

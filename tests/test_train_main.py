@@ -22,6 +22,8 @@ from shufflenet_tf.weights import canonical
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = ("--network=shufflenet_v2_0.5x", "--image_size=32", "--batch_size=8", "--steps=4", "--steps_per_epoch=2")
 
+LIGHT = (*SMALL, "--nosaved_model", "--notensorboard")  # of which nothing is looked at but the model and what is told
+
 
 @pytest.fixture(scope="module", autouse=True)
 def few_units():
@@ -69,8 +71,14 @@ def test_what_a_run_leaves_behind(finished, photos):
     with open(finished / "history.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["2", "4"] and all(float(row["val_loss"]) > 0 for row in rows)
-    for name in ("training.png", "confusion.png", "mistakes.png"):
+    for name in ("training.png", "confusion.png", "mistakes.png", "attention.png"):
         assert min(Image.open(finished / name).size) > 100
+    assert metrics["started_from"] is None and "top5" not in metrics["test"]  # random weights, three classes
+    with open(finished / "mistakes.csv", encoding="utf-8-sig", newline="") as file:
+        wrong = list(csv.DictReader(file))
+    assert len(wrong) == round(24 * (1 - metrics["test"]["top1"]))
+    assert all(pathlib.Path(row["file"]).parent == photos / "test" / row["true"] for row in wrong)
+    assert all(pathlib.Path(row["file"]).is_file() and row["predicted"] != row["true"] for row in wrong)
     assert list((finished / "tensorboard").rglob("events.*"))
 
 
@@ -87,14 +95,14 @@ def test_the_reported_figures_are_those_of_the_saved_model(finished, photos):
 
 def test_a_finished_run_is_only_reported_again(finished, photos, capsys):
     before = (finished / "history.csv").read_bytes()
-    assert run(f"--dataset=folder:{photos}", f"--output={finished}", *SMALL) == 0
+    assert run(f"--dataset=folder:{photos}", f"--output={finished}", *LIGHT) == 0
     assert "Going on at step 4 of 4" in capsys.readouterr().out
     assert (finished / "history.csv").read_bytes() == before
 
 
 def test_a_longer_run_goes_on_and_says_what_changed(finished, photos, tmp_path, capsys):
     changed = ("--steps=6", "--rand_augment=5", "--mixup=0.2", "--cutmix=1", "--schedule=cosine", "--label_smoothing=0.1")
-    assert run(f"--dataset=folder:{photos}", f"--output={finished}", *SMALL, *changed) == 0
+    assert run(f"--dataset=folder:{photos}", f"--output={finished}", *LIGHT, *changed) == 0
     text = capsys.readouterr().out
     assert "Going on at step 4 of 6" in text and "changed since: schedule from linear to cosine" in text
     metrics = json.loads((finished / "metrics.json").read_text())
@@ -114,7 +122,7 @@ def test_other_labels_and_other_models_are_not_gone_on_with(finished, photos, tm
 def test_fine_tuning_takes_the_network_from_the_weights(finished, photos, tmp_path, capsys):
     """Same classes: the classifier is kept; others: it is new; frozen layers are those of the weights."""
     recipe = f"--flagfile={ROOT / 'recipes/finetune_photos.flags'}"
-    small = (recipe, "--image_size=32", "--batch_size=4", "--steps=2", "--warmup_steps=0", f"--weights={finished}")
+    small = (recipe, "--image_size=32", "--batch_size=4", "--steps=2", "--warmup_steps=0", *LIGHT[-2:], f"--weights={finished}")
     assert run(*small, f"--dataset=folder:{photos}", f"--output={tmp_path / 'same'}") == 0
     assert "classifier     kept" in capsys.readouterr().out
     shutil.copytree(photos, tmp_path / "photos", ignore=lambda *_: ["red"])
@@ -125,6 +133,18 @@ def test_fine_tuning_takes_the_network_from_the_weights(finished, photos, tmp_pa
     old, new = (canonical.arrays(st.load(folder).model) for folder in (finished, tmp_path / "other"))
     assert old.keys() == new.keys() and new["linear/b"].shape == (2,)
     assert all(np.array_equal(old[name], new[name]) for name in old if not name.startswith("linear/"))
+
+
+def test_cross_validation(photos, tmp_path, capsys):
+    """Each fold is a run of its own, which is not repeated."""
+    arguments = (f"--dataset=folder:{photos}", f"--output={tmp_path}", *SMALL, "--steps=1", "--nosaved_model", "--folds=2")
+    assert run(*arguments) == 0
+    text = capsys.readouterr().out
+    assert "2 folds: top-1" in text and "of all 24 photos" in text and "not calibrated" in text
+    result = json.loads((tmp_path / "metrics.json").read_text())["cross_validation"]
+    assert result["examples"] == 24 and (tmp_path / "fold2_of_2" / "model.keras").exists()
+    assert run("--dataset=shapes/tiny", f"--output={tmp_path / 'shapes'}", *SMALL, "--folds=2") == 2
+    assert "give a folder of photos" in complaint(capsys)
 
 
 def test_overwrite_removes_the_run_and_nothing_else(photos, tmp_path, capsys):
@@ -194,18 +214,23 @@ def test_a_folder_that_cannot_be_written(photos, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "sentence"),
+    ("argument", "sentence"),
     [
-        (["--batch_size=0"], 2, "--batch_size=0"),
-        (["--bach_size=8"], 2, "Did you mean: batch_size"),
-        (["--schedule=poly"], 2, "<linear|cosine|step|constant>"),
-        (["--flagfile=missing.flags"], 2, "missing.flags"),
-        (["stray"], 2, "Unexpected argument 'stray'"),
+        ("--batch_size=0", "--batch_size=0"),
+        ("--bach_size=8", "Did you mean: batch_size"),
+        ("--schedule=poly", "<linear|cosine|step|constant>"),
+        ("--flagfile=missing.flags", "missing.flags"),
+        ("stray", "Unexpected argument 'stray'"),
     ],
 )
-def test_usage_errors_of_the_program_itself(arguments, status, sentence):
-    done = subprocess.run([sys.executable, ROOT / "train_main.py", *arguments], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == status and sentence in done.stderr and "Traceback" not in done.stderr
+def test_usage_errors(argument, sentence, capsys):
+    assert run(argument) == 2 and sentence in complaint(capsys)
+
+
+def test_usage_errors_of_the_program_itself():
+    command = [sys.executable, ROOT / "train_main.py", "--schedule=poly"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and "<linear|cosine|step|constant>" in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -9,6 +9,7 @@ from qat_networks import few_units
 
 import shufflenet_tf as st
 from shufflenet_tf.models import registry
+from shufflenet_tf.models.kernels import LEGACY_KERAS
 from shufflenet_tf.models.zoo import alexnet, igcv3, shufflenet_large
 
 EVERY = bool(os.environ.get("EVERY_NETWORK"))
@@ -36,6 +37,8 @@ REPRESENTATIVES = {
     "shufflenet_v2_plus_small",
     "squeezenet_1.1",
 }
+if LEGACY_KERAS:  # what differs there is Keras's own layers and applications, saving and training
+    REPRESENTATIVES = {"mobilenet_v1_0.25x", "shufflenet_v1_0.25x_g3", "shufflenet_v2_plus_small"}
 
 
 def marked(names: list[str]) -> list:

@@ -4,11 +4,12 @@
   python -m benchmarks.fuzz --seed=7 --count=1000 --only=pth,npz
 
 Each input is made from the seed, the reader's name and its number alone. A finding is an exception other than a refusal, a
-crash, more than 20 s, more than 2 GB, a process started, a file written, or a pickle loaded. Its input is saved, with the
-command that repeats it. The status is 1 if there are findings.
+crash, more than 20 s of the processor or 60 s of waiting, more than 2 GB, a process started, a file written, or a pickle
+loaded. Its input is saved, with the command that repeats it. The status is 1 if there are findings.
 """
 
 import argparse
+import contextlib
 import mmap
 import os
 import pathlib
@@ -26,8 +27,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 BATCH = 250  # inputs a process
 HANG, MEMORY = 20, 2 << 30  # seconds of the processor for an input, bytes of a process
-STUCK = 120  # seconds that pass, whatever else the machine does
+STUCK = 60  # seconds of waiting for nothing: no thread runs, or would run if the machine had time
 OPTIMIZE_STUCK = 900  # the optimizer ends its own worker when it takes too long
+_POLL = 0.05  # seconds
 # Events of Python's audit that no reader has a reason for.
 FORBIDDEN = (
     "os.system",
@@ -135,7 +137,7 @@ def run_batch(jobs: list[tuple[str, int]], seed: int) -> tuple[int, dict[int, st
         finally:
             os._exit(status)
     os.close(write_end)
-    answer, last, since, used, ended = bytearray(), -1, time.monotonic(), 0.0, ""
+    answer, last, waited, used, ended, now = bytearray(), -1, 0.0, 0.0, "", time.monotonic()
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         try:
@@ -148,15 +150,19 @@ def run_batch(jobs: list[tuple[str, int]], seed: int) -> tuple[int, dict[int, st
             break
         position = struct.unpack("<q", shared[:8])[0]
         if position != last:
-            last, since, used = position, time.monotonic(), _processor_seconds(child)
+            last, waited, used = position, 0.0, _processor_seconds(child)
+        before, now = now, time.monotonic()
+        waited += min(now - before, 2 * _POLL) * _is_waiting(child)  # this process may have had to wait for the processor
         slow = position < len(jobs) and jobs[position][0] == "optimize"
-        passed, computed = time.monotonic() - since, _processor_seconds(child) - used
-        if passed > (OPTIMIZE_STUCK if slow else STUCK) or (computed > HANG and not slow):
+        if waited > (limit := OPTIMIZE_STUCK if slow else STUCK):
+            ended = f"it waited for more than {limit} s"
+        elif not slow and _processor_seconds(child) - used > HANG:
+            ended = f"it took more than {HANG} s of the processor"
+        if ended:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            ended = f"it took {passed:.0f} s, {computed:.0f} s of the processor"
             break
-        time.sleep(0.01)
+        time.sleep(_POLL)
     os.close(read_end)
     done = struct.unpack("<q", shared[:8])[0]
     problems = {}
@@ -172,6 +178,15 @@ def run_batch(jobs: list[tuple[str, int]], seed: int) -> tuple[int, dict[int, st
 def _processor_seconds(process: int) -> float:
     fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _is_waiting(process: int) -> bool:
+    """Returns whether no thread of a process runs or could run; on a busy machine, time alone says nothing."""
+    for thread in pathlib.Path(f"/proc/{process}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            if thread.read_text().rpartition(") ")[2][:1] != "S":
+                return False
+    return True
 
 
 def jobs_of(names: list[str], first: int, count: int) -> list[tuple[str, int]]:

@@ -20,7 +20,7 @@ from export.flatbuffer import inspection, validation
 from export.optimize import optimize, targets
 from shufflenet_tf import tflite_classifier
 from shufflenet_tf.cli import run_and_report
-from shufflenet_tf.data import decode
+from shufflenet_tf.data import decode, pillow_files
 from shufflenet_tf.data.folder import open_folder
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.text_files import expand_flag_files
@@ -179,7 +179,7 @@ def _read_image(path: pathlib.Path) -> object:
     import tensorflow as tf
 
     orientation, plain = decode.examine(os.fspath(path))
-    content = tf.io.read_file(os.fspath(path)) if plain else decode.read_as_bmp(tf.constant(os.fspath(path)))
+    content = tf.io.read_file(os.fspath(path)) if plain else pillow_files.read_as_bmp(tf.constant(os.fspath(path)))
     return decode.decode(content, orientation)
 
 

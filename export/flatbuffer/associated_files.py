@@ -3,17 +3,27 @@
 import io
 import zipfile
 
+from export.flatbuffer.validation import InvalidModel
+from shufflenet_tf.files import ARCHIVE_DAMAGE
+from shufflenet_tf.tflite_metadata import MAX_UNPACKED
+
 Files = list[tuple[zipfile.ZipInfo, bytes]]
 
 
 def separate(data: bytes) -> tuple[bytes, Files]:
-    """Returns the flatbuffer and the files of the archive that follows it, if any."""
+    """Returns the flatbuffer and the files of the archive that follows it, if any.
+
+    Raises:
+      InvalidModel: the files are too large; a small archive can unpack into any number of bytes.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
+            if sum(info.file_size for info in infos) > MAX_UNPACKED:
+                raise InvalidModel(f"the files in it have more than {MAX_UNPACKED >> 20} MB")
             start = min((info.header_offset for info in infos), default=archive.start_dir)
-            return data[:start], [(info, archive.read(info)) for info in infos]
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError):
+            return data[:start], [(info, archive.read(info)) for info in infos if info.filename]
+    except ARCHIVE_DAMAGE:
         return data, []
 
 

@@ -46,7 +46,8 @@ def multiply_adds(graph: Graph) -> int:
     for operator in graph.operators:
         kind = graph.kind(operator)
         if kind in _LAYERS:
-            weights, result = (graph.subgraph.tensors[t].shape.tolist() for t in (operator.inputs[1], operator.outputs[0]))
+            tensors = (graph.subgraph.tensors[t] for t in (operator.inputs[1], operator.outputs[0]))
+            weights, result = ([] if tensor.shape is None else tensor.shape.tolist() for tensor in tensors)
             # Weights are [channels, height, width, input channels of a group] for a convolution, [1, height, width, channels]
             # for a depthwise convolution, and [outputs, inputs] for a fully connected layer.
             each = weights[1:3] if kind == "DEPTHWISE_CONV_2D" else weights[1:]

@@ -20,14 +20,20 @@ BUFFER = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
 _PARSER = "1.0.0"  # oldest parser version that supports all of these fields
 # Enum values of metadata_schema.fbs.
-_TENSOR_AXIS_LABELS, _RGB, _IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS = 2, 1, 2, 1
+_TENSOR_AXIS_LABELS, _RGB, _IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS, _SCORE_THRESHOLDING_OPTIONS = 2, 1, 2, 1, 3
 
 # A table maps slots to fields. Values: text, numbers as (type, value), tables, and lists of texts, tables or floats.
 _Table = Mapping[int, object]
 
 
 def attach(
-    model: bytes, name: str, description: str, labels: Sequence[str], preprocessing: Preprocessing, version: str = "1"
+    model: bytes,
+    name: str,
+    description: str,
+    labels: Sequence[str],
+    preprocessing: Preprocessing,
+    version: str = "1",
+    threshold: float | None = None,
 ) -> bytes:
     """Returns a .tflite file with metadata, labels.txt and preprocessing.json.
 
@@ -37,6 +43,8 @@ def attach(
       labels: names of the classes in order.
       preprocessing: how a photo is resized and cropped to the model's size.
       version: version of the model.
+      threshold: probability below which a class doesn't count, in 0..1; None: all count. MediaPipe and the Task library
+        leave out such classes; our own programs say "not sure" where that leaves none.
 
     Raises:
       UserError: the model has other inputs or outputs, or another number of classes; or a label is empty or spans lines.
@@ -51,7 +59,7 @@ def attach(
         raise UserError(f"The label {bad[0]!r} can't be stored in a model: give each class a name of one line.")
     _, height, width, _ = graph.shape(image)
     quantized = graph.type(probabilities) == schema.TensorType.UINT8
-    content = _content(name, description, version, (height, width), quantized)
+    content = _content(name, description, version, (height, width), quantized, threshold)
     _set_buffer(graph, content)
     texts = {
         LABELS: "".join(f"{label}\n" for label in labels),
@@ -69,7 +77,9 @@ def _tensors(graph: Graph) -> tuple[int, int]:
     raise UserError("The model does not classify one RGB image [1, height, width, 3] into [1, classes].")
 
 
-def _content(name: str, description: str, version: str, size: tuple[int, int], quantized: bool) -> bytes:
+def _content(
+    name: str, description: str, version: str, size: tuple[int, int], quantized: bool, threshold: float | None
+) -> bytes:
     height, width = size
     image = {
         0: "image",
@@ -86,6 +96,8 @@ def _content(name: str, description: str, version: str, size: tuple[int, int], q
         5: {0: [255.0 if quantized else 1.0], 1: [0.0]},
         6: [labels],
     }
+    if threshold is not None:
+        scores[4] = [{0: ("Uint8", _SCORE_THRESHOLDING_OPTIONS), 1: {0: ("Float32", threshold)}}]
     model = {0: name, 1: description, 2: version, 3: [{2: [image], 3: [scores]}], 7: _PARSER}
     builder = flatbuffers.Builder(1024)
     builder.Finish(_write(builder, model), file_identifier=_IDENTIFIER)

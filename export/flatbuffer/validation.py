@@ -18,6 +18,11 @@ _SIZES = {
     schema.TensorType.INT64: 8,
     schema.TensorType.BOOL: 1,
 }
+_WEIGHTED = {
+    schema.BuiltinOperator.CONV_2D,
+    schema.BuiltinOperator.DEPTHWISE_CONV_2D,
+    schema.BuiltinOperator.FULLY_CONNECTED,
+}
 _MAX_BYTES = 1 << 31  # limit for all tensors together
 
 
@@ -95,6 +100,10 @@ def _check_subgraph(model: schema.ModelT, subgraph: schema.SubGraphT) -> int:
         read, written = _ints(operator.inputs), _ints(operator.outputs)
         _require(all(-1 <= t < len(tensors) for t in (*read, *_ints(operator.intermediates))), "an index is out of range")
         _require(all(0 <= t < len(tensors) for t in written), "an index is out of range")
+        code = model.operatorCodes[operator.opcodeIndex]
+        if max(code.builtinCode, code.deprecatedBuiltinCode) in _WEIGHTED:
+            is_whole = len(read) > 1 and min(read[:2]) >= 0 and bool(written)
+            _require(is_whole, "a convolution or fully connected layer lacks its weights or its output")
         _require(all(t < 0 or t in computed for t in read), "an operator reads a tensor before it is computed")
         _require(not computed.intersection(written) and len(set(written)) == len(written), "a tensor is written twice")
         computed.update(written)

@@ -8,7 +8,8 @@ import numpy as np
 
 from export.measure.layer_noise import LayerNoise
 from export.measure.logit_metrics import kl_divergence
-from shufflenet_tf.evaluation.metrics import SMALLEST_PROBABILITY, evaluate
+from shufflenet_tf.evaluation.calibration import reliability_of
+from shufflenet_tf.evaluation.metrics import SMALLEST_PROBABILITY, TOP, evaluate
 
 WORST = 6  # number of images to keep per file
 
@@ -34,6 +35,21 @@ class WorstImage:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sureness:
+    """What a model's threshold does to images.
+
+    Attributes:
+      answered: number of images whose likeliest class reaches the threshold.
+      right: number of those whose true class it is; None: no labels.
+      calibration_error: expected calibration error, of all images; None: no labels.
+    """
+
+    answered: int
+    right: int | None
+    calibration_error: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Comparison:
     """How one .tflite file compares with the reference.
 
@@ -42,10 +58,12 @@ class Comparison:
       layers: noise of each layer in execution order; empty: not measured.
       layers_against: the float file that the noise is measured against, or why there is none; empty for a float file.
       worst: the images that differ most, largest difference first.
-      top1, top5: fractions of the images whose true class ranks first, or among the first five; None: no labels.
+      top1, top5: fractions of the images whose true class ranks first, or among the first five; None: no labels, and top-5
+        also of five classes or fewer.
       agreement: fraction of the images for which both models give the same top class.
       max_error, mean_error: absolute differences of probabilities.
       divergence: mean Kullback-Leibler divergence from the reference, in nats; probabilities are clipped to at least 1e-7.
+      sureness: what the reference's threshold does; None: it has none.
     """
 
     name: str
@@ -59,6 +77,7 @@ class Comparison:
     max_error: float
     mean_error: float
     divergence: float
+    sureness: Sureness | None = None
 
     def to_json(self, labels: Sequence[str]) -> dict[str, Any]:
         """Returns the metrics as JSON types, without pixels."""
@@ -76,7 +95,8 @@ class Comparison:
             for image in self.worst
         ]
         layers = [{**dataclasses.asdict(layer), "sqnr": _finite(layer.sqnr)} for layer in self.layers]
-        return {**fields, "worst": worst, "layers": layers}
+        sureness = self.sureness and dataclasses.asdict(self.sureness)
+        return {**fields, "sureness": sureness, "worst": worst, "layers": layers}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +107,10 @@ class Verification:
       name: name of the reference.
       images: number of images.
       labels: names of the classes.
-      top1, top5: accuracy of the reference; None: the images have no labels.
+      top1, top5: accuracy of the reference; None: see `Comparison`.
       comparisons: one per file, in the given order.
+      threshold: least probability of a sure answer of the reference, or None.
+      sureness: what it does in the reference; None: there is none.
     """
 
     name: str
@@ -97,20 +119,26 @@ class Verification:
     top1: float | None
     top5: float | None
     comparisons: tuple[Comparison, ...]
+    threshold: float | None = None
+    sureness: Sureness | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the verification as JSON types."""
         files = [comparison.to_json(self.labels) for comparison in self.comparisons]
-        return {"model": self.name, "images": self.images, "top1": self.top1, "top5": self.top5, "files": files}
+        accuracy = {"top1": self.top1, "top5": self.top5, "threshold": self.threshold}
+        sureness = self.sureness and dataclasses.asdict(self.sureness)
+        return {"model": self.name, "images": self.images, **accuracy, "sureness": sureness, "files": files}
 
 
 class Tally:
     """Accumulates batches for the metrics of a comparison."""
 
     def __init__(self):
-        self.images = self.labelled = 0
+        self.images = self.labelled = self.classes = 0
         self.top1 = self.top5 = self.same = self.error = self.divergence = self.largest = 0.0
         self.worst: list[WorstImage] = []
+        self.confidences: list[np.ndarray] = []
+        self.right: list[np.ndarray] = []
 
     def add(self, pixels: np.ndarray, targets: np.ndarray | None, p: np.ndarray, q: np.ndarray, labels: Sequence[str]) -> None:
         """Adds a batch; `p` and `q` [N, C] are the probabilities of the reference and of the candidate."""
@@ -119,6 +147,8 @@ class Tally:
             result = evaluate(q, targets, labels)
             self.labelled += count
             self.top1, self.top5 = self.top1 + result.top1 * count, self.top5 + result.top5 * count
+            self.right.append(q.argmax(axis=1) == targets)
+        self.confidences.append(q.max(axis=1))
         difference = np.abs(p.astype(np.float64) - q)
         largest = difference.max(axis=1)
         first, other = p.argmax(axis=1), q.argmax(axis=1)
@@ -140,12 +170,23 @@ class Tally:
         ]
         self.worst = sorted(self.worst, key=lambda image: -image.difference)[:WORST]
         self.images += count
+        self.classes = len(labels)
+
+    def sureness(self, threshold: float | None) -> Sureness | None:
+        if threshold is None:
+            return None
+        confidence = np.concatenate(self.confidences)
+        sure = confidence >= threshold
+        if self.labelled < self.images:
+            return Sureness(int(sure.sum()), None, None)
+        right = np.concatenate(self.right)
+        return Sureness(int(sure.sum()), int((sure & right).sum()), reliability_of(confidence, right).error)
 
     def figures(self) -> dict[str, float | None]:
         labelled = self.labelled == self.images
         return {
             "top1": self.top1 / self.images if labelled else None,
-            "top5": self.top5 / self.images if labelled else None,
+            "top5": self.top5 / self.images if labelled and self.classes > TOP else None,
             "agreement": self.same / self.images,
             "max_error": self.largest,
             "mean_error": float(self.error / self.images),

@@ -10,6 +10,9 @@ from export.flatbuffer import inspection, runtime
 from export.flatbuffer.graph import Graph
 from shufflenet_tf.tflite_classifier import LiteClassifier, _real
 
+_ENLARGED, _EQUAL = 1.05, 0.9  # gain, and correlation, of a channel that was equalized
+_SAME = 0.7  # correlation of layers whose channels have the same order
+_TINY = np.finfo(np.float64).tiny
 _OPERATORS = re.compile("conv|depthwise|matmul", re.IGNORECASE)  # operator names that converters give to layers
 
 
@@ -21,7 +24,7 @@ class LayerNoise:
       name: name of its output tensor.
       kind: kind of operator.
       sqnr: ratio of the power of the float output to that of the difference, in dB, over all values of all images;
-        infinite: no difference.
+        infinite: no difference. Channels that were enlarged by equalization are compared in their original size.
     """
 
     name: str
@@ -44,7 +47,7 @@ def matching_layers(reference: Graph, quantized: Graph) -> list[tuple[int, int, 
     """Returns (tensor in `reference`, tensor in `quantized`, name, kind) of the layers in both, in execution order.
 
     Layers match if their names (without the numbers that converters append), kinds and shapes do, and if their biases show
-    the same channel order: `export.optimize` can change it.
+    the same channel order, whatever the channels' sizes: `export.optimize` can change the order, equalization the sizes.
     """
     known: dict[tuple, list[int]] = {}
     for tensor, (name, kind) in inspection.layers(reference).items():
@@ -54,7 +57,8 @@ def matching_layers(reference: Graph, quantized: Graph) -> list[tuple[int, int, 
         others = known.get((_plain(name), kind, quantized.shape(tensor)))
         if others:
             other = others.pop(0)  # layers of the same name have the same order in both
-            if _same_order(_bias(reference, other), _bias(quantized, tensor)):
+            biases = _bias(reference, other), _bias(quantized, tensor)
+            if _same_order(*biases) or _same_signs(*biases):
                 matches.append((other, tensor, name, kind))
     return matches
 
@@ -76,19 +80,44 @@ def layer_noise(reference: str | os.PathLike, quantized: str | os.PathLike, pixe
       UserError: a file is missing or damaged, or is not an image classifier.
     """
     files = [os.fspath(path) for path in (reference, quantized)]
-    matches = matching_layers(*(inspection.read(file) for file in files))
+    graphs = [inspection.read(file) for file in files]
+    matches = matching_layers(*graphs)
     probes = [_Probe(file) for file in files]
-    signal, noise = np.zeros((2, len(matches)))
+    sums: list[np.ndarray | int] = [0] * len(matches)
     for image in pixels:
         for probe in probes:
             probe.run(image)
         for i, (real, rounded, *_) in enumerate(matches):
-            true = probes[0].values(real)
-            signal[i] += np.square(true).sum()
-            noise[i] += np.square(true - probes[1].values(rounded)).sum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(noise > 0, 10 * np.log10(signal / noise), np.inf)
-    return [LayerNoise(name, kind, float(ratio)) for (*_, name, kind), ratio in zip(matches, ratios, strict=True)]
+            sums[i] = sums[i] + _channel_sums(probes[0].values(real), probes[1].values(rounded))
+    layers = []
+    for (real, rounded, name, kind), channels in zip(matches, sums, strict=True):
+        known = _same_order(_bias(graphs[0], real), _bias(graphs[1], rounded))
+        if known or _correlation(channels) >= _SAME:
+            layers.append(LayerNoise(name, kind, _ratio(channels)))
+    return layers
+
+
+def _channel_sums(true: np.ndarray, rounded: np.ndarray) -> np.ndarray:
+    """Returns the sums of true², true·rounded and rounded² of each channel, float64 [3, C]."""
+    true, rounded = (x.reshape(-1, x.shape[-1]) for x in (true, rounded))
+    return np.stack([(true * true).sum(0), (true * rounded).sum(0), (rounded * rounded).sum(0)])
+
+
+def _correlation(sums: np.ndarray) -> float:
+    """How equal the channels are but for their sizes: 1 for equal ones; the strong ones count more."""
+    true, both, rounded = sums
+    return float(both.sum() and (both / np.sqrt(np.maximum(rounded, _TINY) / np.maximum(true, _TINY))).sum() / true.sum())
+
+
+def _ratio(sums: np.ndarray) -> float:
+    """The signal-to-noise ratio in dB, from the sums of each channel."""
+    true, both, rounded = sums
+    gain = both / np.maximum(true, _TINY)
+    # Rounding and clipping enlarge no channel, so that what has grown and is the same otherwise was equalized.
+    enlarged = (gain > _ENLARGED) & (both > _EQUAL * np.sqrt(true * rounded))
+    rest = (rounded - gain * both) / np.square(np.where(enlarged, gain, 1))
+    noise = np.where(enlarged, np.maximum(rest, 0), true - 2 * both + rounded).sum()
+    return float(10 * np.log10(true.sum() / noise)) if noise > 0 and true.any() else -np.inf if noise > 0 else np.inf
 
 
 class _Probe:
@@ -126,3 +155,10 @@ def _same_order(real: np.ndarray | None, rounded: np.ndarray | None) -> bool:
     if real is None or rounded is None or real.shape != rounded.shape:
         return True
     return np.square(real - rounded).sum() <= 0.25 * np.square(real - real.mean()).sum() + 1e-6
+
+
+def _same_signs(real: np.ndarray | None, rounded: np.ndarray | None) -> bool:
+    """Whether two biases have the same signs, as equalization leaves them; large values count more."""
+    if real is None or rounded is None or real.shape != rounded.shape:
+        return True
+    return np.abs(real)[np.sign(real) == np.sign(rounded)].sum() >= 0.9 * np.abs(real).sum()

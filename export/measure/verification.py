@@ -60,11 +60,12 @@ def verify(
     names = short_names(paths)
     noise = _noise(dict(zip(paths, names, strict=True)), np.stack(first))
     comparisons = tuple(
-        Comparison(short, path, *noise[path], worst=tuple(tally.worst), **tally.figures())
+        Comparison(short, path, *noise[path], tuple(tally.worst), **tally.figures(), sureness=tally.sureness(bundle.threshold))
         for short, path, tally in zip(names, paths, tallies, strict=True)
     )
     figures = reference_tally.figures()
-    return Verification(name, reference_tally.images, labels, figures["top1"], figures["top5"], comparisons)
+    about = (name, reference_tally.images, labels, figures["top1"], figures["top5"])
+    return Verification(*about, comparisons, bundle.threshold, reference_tally.sureness(bundle.threshold))
 
 
 def batches(source: Source | Split, bundle: st.Bundle, images: int = 0) -> Iterator[Batch]:
@@ -148,8 +149,8 @@ def _noise(names: dict[str, str], pixels: np.ndarray) -> dict[str, tuple[tuple[L
         best = max(floats, key=shared.__getitem__, default=None)
         if best is None:
             results[path] = (), "The noise of layers is not measured: this needs the float .tflite file of the same conversion."
-        elif not shared[best]:
-            results[path] = (), "The noise of layers is not measured: no float file has layers of the same names and channels."
-        else:
-            results[path] = tuple(layer_noise(best, path, pixels)), names[best]
+            continue
+        layers = tuple(layer_noise(best, path, pixels)) if shared[best] else ()
+        without = "The noise of layers is not measured: no float file has layers of the same names and channels."
+        results[path] = layers, names[best] if layers else without
     return results

@@ -11,12 +11,16 @@
 - `analysis/`, `channels/`: graph analyses for the passes, and the plan of a graph without channel movement.
 """
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import json
+import threading
 import time
+from collections.abc import Callable, Iterator
 
 from export.flatbuffer.model import Step
-from export.optimize.process import TIMED_OUT, work
+from export.optimize.process import NO_MEMORY, TIMED_OUT, work
 from export.optimize.targets import HOST, PHONE, Account, Target, host
 from shufflenet_tf.errors import UserError
 
@@ -52,7 +56,13 @@ class Optimized:
         return self.predicted[1].cost / max(self.predicted[0].cost, 1e-9) if self.predicted else 1.0
 
 
-def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed: bool = True) -> Optimized:
+def optimize(
+    model: bytes,
+    threads: int = 1,
+    target: str | Target = PHONE,
+    timed: bool = True,
+    stop: threading.Event | None = None,
+) -> Optimized:
     """Returns an equivalent, faster model.
 
     Every pass is checked by running the graph before and after it on random inputs, with and without XNNPACK; it is undone if
@@ -63,10 +73,13 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
       threads: number of interpreter threads to optimize for.
       target: the processor to optimize for: a name of `targets.names()`, "host", a .json file, or a `Target`.
       timed: whether to time both models at the end, for `Optimized.measured`; this doesn't change the result.
+      stop: ends the work when another thread sets it.
 
     Raises:
+      process.Stopped: `stop` was set.
       UserError: the bytes are not a .tflite file that the interpreter can run, `threads` is not positive, or there is no such
         target.
+      MemoryError: there is too little memory to run the file.
     """
     if threads < 1:
         raise UserError(f"threads={threads} is not a positive number: give 1 or more.")
@@ -74,7 +87,7 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
     skipped: dict[str, str] = {}
     deadline = time.monotonic() + TIMEOUT
     while True:
-        status, lines, content = _work(model, threads, skipped, deadline, target, timed)
+        status, lines, content = _work(model, threads, skipped, deadline, target, timed, stop)
         if status == 0 and lines and "error" in lines[-1]:
             raise UserError(f"This file can't be optimized: {lines[-1]['error']}; give a .tflite model that runs.")
         if status == 0:
@@ -82,14 +95,36 @@ def optimize(model: bytes, threads: int = 1, target: str | Target = PHONE, timed
         # The process ended during the pass that it started last.
         last = {key: value for line in lines for key, value in line.items()}
         begun = last.get("pass")
+        if status == NO_MEMORY and begun is None:
+            raise MemoryError("too little to run the file once")
         if begun is None or begun in skipped:
             reason = _why_no_run(status, last.get("suspect"))
             raise UserError(f"This file can't be optimized: {reason}; give a .tflite model that runs.")
         if time.monotonic() >= deadline:
             reason = f"left alone: the time limit of {TIMEOUT:.0f} seconds for all passes was reached during {begun!r}"
             return Optimized(model, (Step("all", False, reason),), last["counts"], last["counts"], target)
-        slow = f"took more than {_limit(begun):.0f} seconds"
-        skipped[begun] = slow if status == TIMED_OUT else "made the interpreter crash"
+        skipped[begun] = {
+            TIMED_OUT: f"took more than {_limit(begun):.0f} seconds",
+            NO_MEMORY: "ran out of memory",
+        }.get(status, "made the interpreter crash")
+
+
+@contextlib.contextmanager
+def in_background(
+    threads: int, target: Target, timed: bool
+) -> Iterator[Callable[[bytes], concurrent.futures.Future[Optimized]]]:
+    """Yields a function that begins to optimize a model; if the block ends with an error, such as Ctrl-C, all work stops.
+
+    See `optimize` for the arguments. The work is done in separate processes.
+    """
+    stop = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        try:
+            yield lambda model: pool.submit(optimize, model, threads, target, timed, stop)
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def resolve(target: str | Target) -> Target:
@@ -131,8 +166,15 @@ def _limit(step: str) -> float:
 
 
 def _work(
-    model: bytes, threads: int, skipped: dict[str, str], deadline: float, target: Target, timed: bool
+    model: bytes,
+    threads: int,
+    skipped: dict[str, str],
+    deadline: float,
+    target: Target,
+    timed: bool,
+    stop: threading.Event | None,
 ) -> tuple[int, list[dict], bytes]:
     """Runs the worker and returns its exit status, the lines of its report and the optimized model."""
     left = max(deadline - time.monotonic(), 0.0)
-    return work(model, [str(threads), json.dumps(skipped), str(left), target.to_json(), json.dumps(timed)], _limit, deadline)
+    arguments = [str(threads), json.dumps(skipped), str(left), target.to_json(), json.dumps(timed)]
+    return work(model, arguments, _limit, deadline, stop)

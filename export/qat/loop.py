@@ -131,7 +131,7 @@ class _Selection:
         if best:
             with atomic_path(self.folder / BEST) as temporary, open(temporary, "wb") as file:
                 np.savez(file, **variables, **{_LOSSES: losses, _STEP: progress.step})
-        measure = "same answer as in float" if settings.distill else "correct"
+        measure = "same top-1 as in float" if settings.distill else "correct"
         self.say(
             f"step {progress.step} of {settings.steps}: {correct:.1%} {measure}, loss {row['val_loss']:.4g}, "
             f"on {len(losses):,} test images"

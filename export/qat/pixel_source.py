@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from shufflenet_tf.data import Source, Split, folder, open_source
+from shufflenet_tf.data import Source, Split, division, open_source
 from shufflenet_tf.data import photos as photo_files
 from shufflenet_tf.data.checked_photos import check_photos, split_of
 from shufflenet_tf.data.pipeline import evaluation_images
@@ -40,7 +40,7 @@ def open_photos(spec: str, data_dir: str | None = None, seed: int = 0) -> Source
     if len(usable) < 2:
         count = f"{len(usable)} usable photo{'' if len(usable) == 1 else 's'}"
         raise UserError(f"{spec} has {count}: give a folder with a few hundred like those that the model will see.")
-    train, test = folder.divide({"photos": usable}, pathlib.Path(spec), f"{seed}", TEST_FRACTION)
+    train, test = division.divide({"photos": usable}, pathlib.Path(spec), f"{seed}", TEST_FRACTION)
     name = pathlib.Path(spec).resolve().name
     return Source(name, (), split_of(train, False, print), split_of(test, False, print), spec)
 

@@ -17,10 +17,10 @@ from export.pipeline import Conversion
 from export.qat import fake_quantization, folding, loop
 from export.qat.learning import LearntNetwork
 from export.report import agreement_table, layer_table
-from export.report.export_report import write_text
 from export.report.markdown import percent, table
 from export.report.records import ExportedModel, Figures
 from shufflenet_tf.evaluation import pictures
+from shufflenet_tf.files import write_text
 from shufflenet_tf.weights import canonical
 
 FINISHED = "model_int8.tflite"  # optimized from `pipeline.QAT_GRAPH`

@@ -6,11 +6,13 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from export.measure.agreement import Comparison, Verification
 from export.report import agreement_table, layer_table
 from export.report.markdown import percent, table
 from export.report.records import ExportedModel, ExportResults, Figures
 from export.report.timing_table import listed
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.evaluation.intervals import of_share
+from shufflenet_tf.files import write_text
 
 
 def write(results: ExportResults, folder: str | os.PathLike) -> None:
@@ -22,12 +24,6 @@ def write(results: ExportResults, folder: str | os.PathLike) -> None:
     write_text(folder / "report.md", text(results))
     agreement_table.write(results.verification, folder)
     write_text(folder / "report.json", json.dumps(to_json(results), indent=1) + "\n")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text file atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def to_json(results: ExportResults) -> dict[str, Any]:
@@ -68,10 +64,12 @@ def _rows(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[dict
 def text(results: ExportResults) -> str:
     """Returns, as Markdown, the table of all files and the steps of each."""
     target, verification = results.target, results.verification
-    headings = ("file", "MB", "MMAC", "top-1", "top-5", "same answer as Keras", "largest error")
+    accuracies = ("top-1", *["top-5"] * (verification.top5 is not None))
+    headings = ("file", "MB", "MMAC", *accuracies, "same top-1 as Keras", "largest error")
     headings += (f"{target.name}, predicted: ms", "ratio to converted", "this machine, measured: ms", "ratio to converted")
-    rows = [("Keras", "", "", percent(verification.top1), percent(verification.top5), *[""] * 6)]
-    rows += [row for exported in results.models for row in _cells(exported, results.figures)]
+    count = verification.images
+    rows = [("Keras", "", "", *_accuracies(verification, count), *[""] * 6)]
+    rows += [row for exported in results.models for row in _cells(exported, results.figures, count)]
     source = "measured there, operator by operator" if target.measured else "a model, not a measurement"
     height, width = results.size
     lines = [
@@ -79,9 +77,11 @@ def text(results: ExportResults) -> str:
         "",
         table(headings, rows),
         "",
-        f"{verification.images:,} images. {target.name}: {target.processor} ({source}: {target.source}). This machine: "
+        f"{count:,} images; in parentheses, the 95 % interval of the accuracy. "
+        f"{target.name}: {target.processor} ({source}: {target.source}). This machine: "
         f"{results.threads} thread(s), medians of {results.runs} interleaved runs"
         f"{', CPU time' if results.threads == 1 else ''}.",
+        *agreement_table.sure_text(verification),
         "",
     ]
     for exported in results.models:
@@ -89,8 +89,8 @@ def text(results: ExportResults) -> str:
     return "\n".join(lines)
 
 
-def _cells(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[tuple[str, ...]]:
-    """Yields the table rows of a model as converted and as optimized."""
+def _cells(exported: ExportedModel, figures: dict[str, Figures], images: int) -> Iterator[tuple[str, ...]]:
+    """Yields the table rows of a model as converted and as optimized, whose accuracy was measured on so many images."""
     converted = figures[exported.converted_name].timing.median
     ratios = (1.0, exported.optimization.ratio)
     for (name, model), predicted, ratio in zip(exported.versions.items(), exported.predicted, ratios, strict=True):
@@ -99,12 +99,18 @@ def _cells(exported: ExportedModel, figures: dict[str, Figures]) -> Iterator[tup
             name,
             f"{len(model.content) / 1e6:.2f}",
             f"{timing.multiply_adds / 1e6:.1f}",
-            *(percent(fraction) for fraction in (comparison.top1, comparison.top5, comparison.agreement)),
+            *_accuracies(comparison, images),
+            percent(comparison.agreement),
             f"{comparison.max_error:.1e}",
             *(("", "") if predicted is None else (f"{predicted:.2f}", f"{ratio:.2f}")),
             f"{timing.median:.2f}",
             f"{timing.median / converted:.2f}",
         )
+
+
+def _accuracies(measured: Verification | Comparison, images: int) -> list[str]:
+    """Top-1 and, where it says something, top-5."""
+    return [of_share(measured.top1, images), *([] if measured.top5 is None else [percent(measured.top5)])]
 
 
 def _details(exported: ExportedModel, figures: Figures) -> list[str]:

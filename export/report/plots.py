@@ -2,13 +2,15 @@
 
 import os
 import pathlib
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.evaluation.figure import INK, TEST, TRAIN, WRONG, headline, picture
+from shufflenet_tf.evaluation.figure import INK, QUIET, TEST, TRAIN, WRONG, headline, picture
+from shufflenet_tf.evaluation.intervals import wilson
 from shufflenet_tf.evaluation.metrics import shorten
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".pdf", ".svg")
 TILES = 6  # images per row
 EQUAL = 1e-5  # smaller differences of probabilities count as rounding
-_ROW, _LINE, _CHART = 2.1, 0.3, 3.6  # height in inches of a row of images, a line of text, a chart
+_ROW, _CHART = 2.1, 3.6  # height in inches of a row of images, a chart
+_TITLE = 88  # characters of a line of the headline
+_CONVERTED = " as converted"  # how the names of files end that were made on the way to the finished ones
 GOOD_DB, POOR_DB = 20, 10  # signal-to-noise ratios: the noise has 1 and 10 % of the signal's power
 
 
@@ -69,7 +73,7 @@ def _threads(number: int) -> str:
 
 
 def verification(report: "Verification", path: str | os.PathLike) -> None:
-    """Draws the images on which each file differs most from its original, and the noise per layer of int8 files.
+    """Draws how good each file is, the images on which it differs most from its original, and the noise of int8 layers.
 
     Args:
       report: result of `verify`.
@@ -78,26 +82,63 @@ def verification(report: "Verification", path: str | os.PathLike) -> None:
     Raises:
       UserError: matplotlib is not installed.
     """
+    differing = [c for c in report.comparisons if c.max_error >= EQUAL]
     with_layers = [c for c in report.comparisons if c.layers]
-    heights = [_ROW if c.max_error >= EQUAL else _LINE for c in report.comparisons] + [_CHART] * len(with_layers)
-    with picture(path, 9, sum(heights) + 0.5) as figure:
-        closest = min(c.agreement for c in report.comparisons)
-        headline(
-            figure, f"{report.name} against its exports, {report.images:,} images: the answer is the same on {closest:.2%}"
-        )
-        rows = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for row, comparison in zip(rows, report.comparisons, strict=False):
-            _draw_worst(row, comparison, report.labels)
-        for row, comparison in zip(rows[len(report.comparisons) :], with_layers, strict=True):
-            _draw_layers(row, comparison)
+    rows = len(report.comparisons) + (report.top1 is not None)
+    heights = [0.8 + 0.24 * rows] + [_ROW] * len(differing) + [_CHART] * len(with_layers)
+    title = textwrap.fill(_verdict(report), _TITLE)
+    with picture(path, 9, sum(heights) + 0.3 + 0.2 * len(title.splitlines())) as figure:
+        headline(figure, title)
+        panels = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        _draw_figures(panels[0], report)
+        for panel, comparison in zip(panels[1:], differing, strict=False):
+            _draw_worst(panel, comparison, report.labels)
+        for panel, comparison in zip(panels[1 + len(differing) :], with_layers, strict=True):
+            _draw_layers(panel, comparison)
+
+
+def _short(name: str) -> str:
+    return name.removesuffix(".tflite")
+
+
+def _verdict(report: "Verification") -> str:
+    """The headline: how good each finished file is, or all of them where they are many."""
+    finished = [c for c in report.comparisons if not _short(c.name).endswith(_CONVERTED)] or report.comparisons
+    shares = [c.agreement if report.top1 is None else c.top1 for c in finished]
+    if len(finished) > 4:
+        files = f"the {len(finished)} files {min(shares):.1%} to {max(shares):.1%}"
+    else:
+        files = ", ".join(f"{shorten(_short(c.name), 30)} {share:.1%}" for c, share in zip(finished, shares, strict=True))
+    if report.top1 is None:
+        return f"The same answer as the original on {report.images:,} images: {files}"
+    return f"Right on {report.images:,} images: the original {report.top1:.1%}, {files}"
+
+
+def _draw_figures(figure: "Figure", report: "Verification") -> None:
+    """A row for each file: its accuracy with the interval of 95 %, or its agreement where the images have no labels."""
+    labelled = report.top1 is not None
+    rows = [("original", report.top1, "", INK)] if labelled else []
+    for c in report.comparisons:
+        same = f"same answer as the original on {c.agreement:.1%}" if c.agreement < 1 else "always the original's answer"
+        colour = QUIET if _short(c.name).endswith(_CONVERTED) else TEST
+        rows.append((_short(c.name), c.top1 if labelled else c.agreement, same, colour))
+    axes = figure.subplots()
+    for row, (_, share, same, colour) in enumerate(rows):
+        low, high = (100 * bound for bound in wilson(round(share * report.images), report.images))
+        axes.plot([low, high], [row, row], color=colour, alpha=0.35, linewidth=5, solid_capstyle="butt")
+        axes.plot(100 * share, row, "o", color=colour, markersize=6)
+        text = f"{share:.1%}{', ' + same if same else ''}" if labelled else same
+        axes.text(1.02, row, text, va="center", fontsize=8, transform=axes.get_yaxis_transform())
+    axes.set_yticks(range(len(rows)), [shorten(name, 36) for name, *_ in rows], fontsize=8)
+    what = "top-1 (%)" if labelled else "same answer as the original (%)"
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"{what}; pale: interval of 95 % confidence")
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
 
 
 def _draw_worst(figure: "Figure", comparison: "Comparison", labels: Sequence[str]) -> None:
-    equal = comparison.max_error < EQUAL
-    shown = f"probabilities differ by {comparison.max_error:.1e} at most" if equal else "original's answer above, file's below"
-    figure.suptitle(f"{comparison.name}: {shown}", x=0.01, ha="left", fontsize=9)
-    if equal:
-        return
+    shown = "where it differs most; the original's answer above, the file's below"
+    figure.suptitle(f"{_short(comparison.name)}: {shown}", x=0.01, ha="left", fontsize=9)
     images = [*comparison.worst, *[None] * (TILES - len(comparison.worst))]
     for axes, image in zip(figure.subplots(1, TILES), images, strict=True):
         axes.axis("off")
@@ -115,8 +156,8 @@ def _draw_layers(figure: "Figure", comparison: "Comparison") -> None:
     layers = comparison.layers
     axes = figure.subplots()
     axes.set_title(
-        f"{comparison.name}: signal-to-quantization-noise ratio of each layer, relative to {comparison.layers_against}\n"
-        f"orange: below {GOOD_DB} dB, red: below {POOR_DB}",
+        f"{_short(comparison.name)}: how far each layer's signal is above the noise of quantization, in dB; the higher, the "
+        f"better\norange: below {GOOD_DB}, red: below {POOR_DB}; measured against {_short(comparison.layers_against)}",
         fontsize=9,
     )
     ratios = np.array([layer.sqnr for layer in layers])

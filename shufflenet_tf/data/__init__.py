@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import os
+from typing import Any
 
 from shufflenet_tf.data.source import Source, Split
 from shufflenet_tf.errors import UserError
@@ -13,7 +14,14 @@ _KINDS = ("shapes", "shapes/tiny", "tfds:NAME", "folder:PATH")
 
 
 def open_source(
-    spec: str, *, data_dir: str | None = None, seed: int = 0, strict: bool = False, validation: float = 0.0
+    spec: str,
+    *,
+    data_dir: str | None = None,
+    seed: int = 0,
+    strict: bool = False,
+    validation: float = 0.0,
+    fold: tuple[int, int] | None = None,
+    keep_copies: bool = False,
 ) -> Source:
     """Opens the dataset that `spec` names.
 
@@ -26,33 +34,39 @@ def open_source(
       strict: stop at a file that can't be used instead of skipping it.
       validation: share of the training images that is set aside for validation, from 0 (none) to below 1. Validation images
         that a dataset has besides its test images are taken instead.
+      fold: (number, folds): of a folder, the part that is tested on in cross-validation; see `open_folder`.
+      keep_copies: of a folder: let copies of a photo be on both sides of the split.
 
     Raises:
       UserError: an unknown kind of dataset, or one that can't be opened.
     """
     if not 0 <= validation < 1:
         raise UserError(f"validation is {validation}, but a share from 0 to below 1 was expected: give 0.1, for example.")
-    return dataclasses.replace(_opened(spec, data_dir, seed, strict, validation), spec=spec)
+    options = {"seed": seed, "strict": strict, "validation": validation, "fold": fold, "keep_copies": keep_copies}
+    return dataclasses.replace(_opened(spec, data_dir, options), spec=spec)
 
 
-def _opened(spec: str, data_dir: str | None, seed: int, strict: bool, validation: float) -> Source:
+def _opened(spec: str, data_dir: str | None, options: dict[str, Any]) -> Source:
+    """Opens a dataset; the `options` are those of `open_folder`."""
     kind, _, rest = spec.partition(":")
     if not rest and os.path.isdir(spec):
         kind, rest = "folder", spec
     if kind == "folder" and rest:
         from shufflenet_tf.data.folder import open_folder
 
-        return open_folder(rest, seed=seed, strict=strict, validation=validation)
+        return open_folder(rest, **options)
+    if options["fold"]:
+        raise UserError(f"{spec} can't be divided into folds: give a folder of photos, --dataset=folder:PATH, or no --folds.")
     if kind == "tfds" and rest:
         from shufflenet_tf.data.tfds_source import open_tfds
 
-        return open_tfds(rest, data_dir, validation)
+        return open_tfds(rest, data_dir, options["validation"])
     if spec in ("shapes", "shapes/tiny"):
         from shufflenet_tf.data import shapes
         from shufflenet_tf.data.tfds_source import from_builder
 
         builder = shapes.prepare(data_dir, config=spec.partition("/")[2] or None)
-        return from_builder(builder, trusted=True, validation=validation)
+        return from_builder(builder, trusted=True, validation=options["validation"])
     near = difflib.get_close_matches(spec, _KINDS, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"it can be {', '.join(_KINDS)}."
     raise UserError(f"There is no dataset {spec!r}: {hint}")

@@ -1,6 +1,7 @@
-"""Photos that are examined once, in parallel, and read in a dataset afterwards, when they may have changed or vanished."""
+"""Checks photos once, in parallel, and reads them later in a dataset, when they may have changed or vanished."""
 
 import dataclasses
+import functools
 import multiprocessing.pool
 import os
 import time
@@ -10,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from shufflenet_tf.data import decode
+from shufflenet_tf.data import decode, pillow_files
+from shufflenet_tf.data.alignment import SIDE
+from shufflenet_tf.data.fingerprints import fingerprint
 from shufflenet_tf.data.labels import printable
 from shufflenet_tf.data.source import Split
 from shufflenet_tf.errors import UserError
@@ -28,25 +31,29 @@ class CheckedPhoto:
       orientation: EXIF's, 1 to 8.
       odd: whether TensorFlow can't decode it, or not rightly, so that Pillow converts it when it is read.
       stamp: its size in bytes and the nanosecond of its last change.
+      fingerprint: of the image, to find copies by; b"": not wanted.
     """
 
     path: str
     orientation: int
     odd: bool
     stamp: tuple[int, int]
+    fingerprint: bytes = dataclasses.field(default=b"", compare=False, repr=False)
 
 
-def check_photos(files: Sequence[str], strict: bool, log: Callable[[str], None]) -> dict[str, CheckedPhoto]:
-    """Decodes every file once and returns those that can be used, by path.
+def check_photos(
+    files: Sequence[str], strict: bool, log: Callable[[str], None], fingerprints: bool = False
+) -> dict[str, CheckedPhoto]:
+    """Decodes every file once and returns those that can be used, by path; with their fingerprints, if these are wanted.
 
     Raises:
       UserError: (strict) some can't be used.
     """
-    photos, skipped = {}, []
+    photos, skipped, inspect = {}, [], _fingerprinted if fingerprints else _inspect
     reported = time.monotonic()
     with warnings.catch_warnings(), multiprocessing.pool.ThreadPool(_THREADS) as pool:
         warnings.simplefilter("ignore")  # Pillow warns of harmless oddities, such as unknown EXIF fields
-        for done, (file, found) in enumerate(zip(files, pool.imap(_inspect, files, 16), strict=True), 1):
+        for done, (file, found) in enumerate(zip(files, pool.imap(inspect, files, 16), strict=True), 1):
             if isinstance(found, CheckedPhoto):
                 photos[file] = found
             else:
@@ -62,15 +69,19 @@ def check_photos(files: Sequence[str], strict: bool, log: Callable[[str], None])
     return photos
 
 
-def _inspect(file: str) -> CheckedPhoto | str:
+def _inspect(file: str, fingerprinted: bool = False) -> CheckedPhoto | str:
     """What is to be known of a file in order to read it, or the reason why it is of no use."""
     try:
-        orientation, plain = decode.examine(file)
-        return CheckedPhoto(file, orientation, not plain, _stamp(file))
+        found = decode.examine_closely(file, SIDE if fingerprinted else None)
+        seen = fingerprint(found.image) if fingerprinted else b""
+        return CheckedPhoto(file, found.orientation, not found.plain, _stamp(file), seen)
     except decode.UndecodableError as reason:
         return str(reason)
-    except OSError:  # it vanished right now
+    except OSError:  # it has just vanished
         return "no such file"
+
+
+_fingerprinted = functools.partial(_inspect, fingerprinted=True)
 
 
 def _stamp(file: str) -> tuple[int, int]:
@@ -81,10 +92,10 @@ def _stamp(file: str) -> tuple[int, int]:
 def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: Callable[[str], None]) -> Split:
     """Returns the photos of {label: photos}, labels in order, as a split that is read in parallel.
 
-    A photo that can't be read any more is left out and named by `log`, once; if `strict`, or if no photo is left, the
+    A photo that can't be read any more is left out, and `log` names it once. If `strict`, or if no photo is left, the
     dataset ends with an error that says so.
     """
-    photos = [photo for group in classes.values() for photo in group]
+    photos = [dataclasses.replace(photo, fingerprint=b"") for group in classes.values() for photo in group]
     labels = tf.constant([index for index, group in enumerate(classes.values()) for _ in group], tf.int64)
     load = _Loader(photos, strict, log)
 
@@ -92,7 +103,7 @@ def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: C
         image, orientation = tf.numpy_function(load, [index], [tf.string, tf.int32])
         image.set_shape([])
         orientation.set_shape([])
-        return {"image": image, "label": labels[index], "orientation": orientation}
+        return {"image": image, "label": labels[index], "orientation": orientation, "position": index}
 
     def examples(seed: tf.Tensor | int | None) -> tf.data.Dataset:
         order = tf.range(len(photos), dtype=tf.int64)
@@ -105,7 +116,7 @@ def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: C
 
 
 class _Loader:
-    """Index of a photo -> (content, orientation); the content is empty where the photo can't be read any more."""
+    """Returns (content, orientation) for the index of a photo; the content is empty if the photo can't be read any more."""
 
     def __init__(self, photos: Sequence[CheckedPhoto], strict: bool, log: Callable[[str], None]):
         self._photos, self._strict, self._log = photos, strict, log
@@ -129,14 +140,14 @@ class _Loader:
 
     def _content(self, photo: CheckedPhoto) -> bytes:
         if photo.odd:
-            return decode.to_bmp(photo.path)
+            return pillow_files.to_bmp(photo.path)
         with open(photo.path, "rb") as file:
             return file.read()
 
     def _lose(self, index: int, reason: str) -> None:
         name = printable(self._photos[index].path)
         if self._strict:
-            raise UserError(f"{name} can't be read any more ({reason}): put it back, or leave --strict out.")
+            raise UserError(f"{name} can't be read any more ({reason}): put it back, or omit --strict.")
         if index not in self._lost:
             self._lost.add(index)
             self._log(f"skipped {name} ({reason}), which could be read before")

@@ -1,10 +1,11 @@
-"""Names of classes, in one form from where they enter: a folder, a data set, a text file."""
+"""Normalizes names of classes where they are read: from a folder, a dataset or a text file."""
 
+import os
 import unicodedata
 
 from shufflenet_tf.errors import UserError
 
-# Marks that nobody sees, as copying from a window of properties leaves them at the ends: byte order, direction, joints.
+# Invisible marks that copying from a properties window leaves at the ends: byte order, direction, joiners.
 _INVISIBLE = "\ufeff\u200b\u200e\u200f\u061c\u2060\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _BREAKS = ("Cc", "Zl", "Zp")  # control characters, separators of lines and of paragraphs
 
@@ -13,11 +14,11 @@ def normalize(name: str, of: str = "Class") -> str:
     """Returns a class's name in Unicode's composed form (NFC), without blanks and invisible marks at its ends.
 
     Args:
-      name: as it came; bytes that are no UTF-8 as Python gives them in the names of files.
-      of: what it names, for messages.
+      name: the original name; bytes that are not UTF-8 are escaped as in Python's file names.
+      of: what has the name, for messages.
 
     Raises:
-      UserError: it is no text, has line breaks or other control characters, or nothing is left of it.
+      UserError: it is not text, has line breaks or other control characters, or nothing remains of it.
     """
     try:
         name.encode()
@@ -33,8 +34,16 @@ def normalize(name: str, of: str = "Class") -> str:
     return text.strip()
 
 
+def name_of(file: str) -> str:
+    """Returns a file's name as text: in UTF-8, which names are in, also where the locale (LC_ALL=C) has another encoding."""
+    try:
+        return os.fsencode(file).decode()
+    except UnicodeError:
+        return file
+
+
 def printable(name: str) -> str:
-    """Returns a file's name as text that can be encoded: bytes that are no UTF-8 as backslash escapes."""
+    """Returns a file's name as text that can be encoded: bytes that are not UTF-8 become backslash escapes."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace") if _escaped(name) else name
 
 

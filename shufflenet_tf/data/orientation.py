@@ -1,5 +1,6 @@
-"""EXIF orientation: read from a file's content, and applied to pixels; all of it by TensorFlow, so that a graph can do it."""
+"""Reads the EXIF orientation from a file's content and applies it to pixels, all in TensorFlow, so that it works in graphs."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,11 +11,11 @@ _EXIF, _XMP_ID = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_KEYWORD, _RAW_KEYWORD = b"XML:com.adobe.xmp\0", b"Raw profile type exif\0"
 _MAX_SEGMENTS = 1 << 20
 _MAX_SIZE = 1 << 30  # bytes of a segment
-_MAX_DEFLATED = 1 << 16  # bytes of compressed text; the longest that metadata with an orientation has
+_MAX_DEFLATED = 1 << 16  # bytes of compressed text; metadata with an orientation is not longer
 
 
 class _Segment(NamedTuple):
-    """Part of a file: what it holds, where that lies from the segment's start, and where the next one starts (0: none)."""
+    """Part of a file: its kind, where its content is, from the segment's start, and where the next one starts (0: none)."""
 
     exif: tf.Tensor | bool
     xmp: tf.Tensor | bool
@@ -24,25 +25,27 @@ class _Segment(NamedTuple):
     advance: tf.Tensor
 
 
+# Traced once in a process, as it consists of some thousand operations, and called by every graph that reads files.
+@functools.partial(tf.function, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def read(encoded: tf.Tensor) -> tf.Tensor:
-    """Returns the orientation that an image file's EXIF or, in its absence, XMP data give, int32 scalar 1 to 8.
+    """Returns the orientation in an image file's EXIF data or, without them, its XMP data, int32 scalar 1 to 8.
 
     Args:
-      encoded: content of a file, string scalar. Only JPEG, PNG and WebP files have an orientation; others have 1.
+      encoded: content of a file, string scalar. Only JPEG, PNG and WebP files have an orientation; for others, it is 1.
     """
     head = tf.strings.substr(encoded, 0, 4)
     container = tf.where(tf.equal(tf.strings.substr(head, 0, 3), b"\xff\xd8\xff"), 1, 0)
     container = tf.where(tf.equal(head, b"\x89PNG"), 2, tf.where(tf.equal(head, b"RIFF"), 3, container))
-    container = tf.where(_is_bare(encoded, container), 0, container)  # most images of data sets: this saves most of the time
+    container = tf.where(_is_bare(encoded, container), 0, container)  # most images of datasets: this saves most of the time
     scans = [lambda: _scan(encoded, 2, _jpeg_segment), lambda: _scan(encoded, 8, _png_chunk)]
     scans += [lambda: _scan(encoded, 12, _webp_chunk)]
-    # The files differ in their segments only: what these hold is parsed by one graph for all of them.
+    # The formats differ only in their segments, whose content is parsed by one graph for all formats.
     value = _of_segments(encoded, tf.switch_case(container, [lambda: tf.zeros((3, 2), tf.int32), *scans]))
     return tf.where((value >= 1) & (value <= 8), value, 1)
 
 
 def _is_bare(encoded: tf.Tensor, container: tf.Tensor) -> tf.Tensor:
-    """Whether a JPEG's tables follow at once, or behind JFIF's segment."""
+    """Returns whether a JPEG's tables come first, or directly after JFIF's segment."""
     head = tf.strings.join([tf.strings.substr(encoded, 0, 22), bytes(22)])
     first, behind_jfif = tf.strings.substr(head, 2, 2), tf.strings.substr(head, 20, 2)
     jpeg = tf.equal(first, b"\xff\xdb") | (tf.equal(first, b"\xff\xe0") & tf.equal(behind_jfif, b"\xff\xdb"))
@@ -55,19 +58,19 @@ def is_transposed(orientation: tf.Tensor | int) -> tf.Tensor:
 
 
 def upright(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
-    """Turns stored pixels [h, w, 3] to upright pixels, [h, w, 3] or [w, h, 3]; nothing is done where that is nothing."""
+    """Rotates stored pixels [h, w, 3] to upright pixels, [h, w, 3] or [w, h, 3]; does nothing if they are upright."""
     return tf.cond(tf.equal(orientation, 1), lambda: image, lambda: turn(image, orientation))
 
 
 def turn(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
-    """Turns stored pixels [h, w, 3] to upright pixels, [h, w, 3] or [w, h, 3]."""
+    """Rotates stored pixels [h, w, 3] to upright pixels, [h, w, 3] or [w, h, 3]."""
     transpose, flip = _steps(orientation)
     image = tf.transpose(image, tf.where(transpose, [1, 0, 2], [0, 1, 2]))
     return tf.raw_ops.Reverse(tensor=image, dims=tf.concat([flip, [False]], axis=0))
 
 
 def stored_box(box: tf.Tensor, upright_size: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
-    """Returns a box [top, left, height, width] of the upright image in stored pixels: `turn` backwards."""
+    """Returns a box [top, left, height, width] of the upright image in stored pixels, the inverse of `turn`."""
     transpose, flip = _steps(orientation)
     start, size = tf.split(box, 2)
     start = tf.where(flip, upright_size - start - size, start)
@@ -75,7 +78,7 @@ def stored_box(box: tf.Tensor, upright_size: tf.Tensor, orientation: tf.Tensor |
 
 
 def _steps(orientation: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
-    """What makes a stored image upright: whether to transpose it, bool; then what to flip, bool [rows, columns]."""
+    """Returns how to make a stored image upright: whether to transpose it, bool; then what to flip, bool [rows, columns]."""
     steps = tf.constant(
         [
             [False, False, False],  # 1: upright
@@ -83,9 +86,9 @@ def _steps(orientation: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
             [False, True, True],  # 3: upside down
             [False, True, False],  # 4: upside down, mirrored
             [True, False, False],  # 5: transposed
-            [True, False, True],  # 6: to be turned clockwise
+            [True, False, True],  # 6: to be rotated clockwise
             [True, True, True],  # 7: transposed along the other diagonal
-            [True, True, False],  # 8: to be turned anticlockwise
+            [True, True, False],  # 8: to be rotated anticlockwise
         ]
     )[orientation - 1]
     return steps[0], steps[1:]
@@ -100,7 +103,7 @@ def _is(values: tf.Tensor, expected: bytes) -> tf.Tensor:
 
 
 def _number(values: tf.Tensor, count: int, little: tf.Tensor | bool = False) -> tf.Tensor:
-    """The first `count` of some bytes, int32 [n, ...], as a number; one of four bytes above 2**31 is negative."""
+    """Returns the first `count` bytes, int32 [n, ...], as a number; four bytes above 2**31 give a negative number."""
     orders = [
         [tf.bitwise.left_shift(values[i], 8 * n) for n, i in enumerate(order)] for order in (range(count), range(count)[::-1])
     ]
@@ -112,7 +115,7 @@ def _jpeg_segment(encoded: tf.Tensor, place: tf.Tensor) -> _Segment:
     name = tf.strings.substr(encoded, place + 4, len(_XMP_ID))
     exif = tf.equal(marker, 0xFFE1) & tf.equal(tf.strings.substr(name, 0, len(_EXIF)), _EXIF)
     xmp = tf.equal(marker, 0xFFE1) & tf.equal(name, _XMP_ID)
-    # Bytes 0xFF may fill the space in front of a marker. Before the pixels' tables (C0 to CF) comes all that says more.
+    # Bytes 0xFF may fill the space before a marker. All metadata comes before the pixels' tables (C0 to CF).
     is_last = (
         (marker < 0xFF00) | ((marker >= 0xFFC0) & (marker < 0xFFD0)) | (marker >= 0xFFD9) & (marker <= 0xFFDA) | (size < 2)
     )
@@ -135,7 +138,7 @@ def _webp_chunk(encoded: tf.Tensor, place: tf.Tensor) -> _Segment:
 
 
 def _scan(encoded: tf.Tensor, start: int, segment: Callable[[tf.Tensor, tf.Tensor], _Segment]) -> tf.Tensor:
-    """Returns start and size, int32 [3, 2], of a file's first EXIF, XMP and raw segment, up to EXIF; 0: there is none."""
+    """Returns start and size, int32 [3, 2], of a file's first EXIF, XMP and raw segment; ends at EXIF. 0: there is none."""
     last = tf.strings.length(encoded) - 8
 
     def step(place: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -161,7 +164,7 @@ def _of_segments(encoded: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
 
 
 def _of_tiff(content: tf.Tensor) -> tf.Tensor:
-    """The orientation in EXIF data, uint8 [n]; 0: there is none, -1: it can't be used."""
+    """Returns the orientation in EXIF data, uint8 [n]; 0: there is none, -1: it is invalid."""
     prefixed = tf.concat([content, tf.zeros(6, tf.uint8)], 0)
     content = tf.cond(_is(tf.cast(prefixed, tf.int32), _EXIF), lambda: content[6:], lambda: content)
     values = tf.cast(tf.concat([content, tf.zeros(8, tf.uint8)], 0), tf.int32)
@@ -185,10 +188,10 @@ def _of_tiff(content: tf.Tensor) -> tf.Tensor:
 
 
 def _of_xmp(content: tf.Tensor) -> tf.Tensor:
-    """The orientation in XMP data or in a PNG's text chunk of it, string scalar; 0: there is none."""
+    """Returns the orientation in XMP data or in a PNG's text chunk with XMP data, string scalar; 0: there is none."""
     is_deflated = tf.equal(tf.strings.substr(content, 0, len(_XMP_KEYWORD) + 1), _XMP_KEYWORD + b"\1")
 
-    def inflated() -> tf.Tensor:  # behind the keyword and its flags come a language and the keyword in it
+    def inflated() -> tf.Tensor:  # a language, and the keyword in it, follow the keyword and its flags
         rest = _from(content, len(_XMP_KEYWORD) + 2)
         parts = tf.strings.length(tf.concat([tf.strings.split(rest, b"\0", 2), ["", ""]], 0))
         return _inflated(_from(rest, parts[0] + parts[1] + 2))
@@ -201,11 +204,11 @@ def _of_xmp(content: tf.Tensor) -> tf.Tensor:
 
 
 def _unpacked(chunk: tf.Tensor) -> tf.Tensor:
-    """The bytes, uint8 [n], of a PNG's text chunk, string scalar, that spells EXIF data in hexadecimal digits."""
+    """Returns the bytes, uint8 [n], of a PNG's text chunk, string scalar, with EXIF data in hexadecimal digits."""
     text = _from(chunk, len(_RAW_KEYWORD))
     is_deflated = tf.equal(tf.strings.substr(text, 0, 1), b"\0")
     text = tf.cond(is_deflated, lambda: _inflated(_from(text, 1)), lambda: text)
-    lines = tf.strings.split(text, "\n")[3:]  # an empty one, "exif" and the number of bytes come first
+    lines = tf.strings.split(text, "\n")[3:]  # the first lines are an empty one, "exif" and the number of bytes
     digits = tf.cast(tf.io.decode_raw(tf.strings.reduce_join(tf.strings.strip(lines)), tf.uint8), tf.int32)
     digits = tf.where(digits < ord("A"), digits - ord("0"), digits % 32 + 9)
     pairs = tf.reshape(digits[: tf.size(digits) // 2 * 2], [-1, 2])
@@ -213,7 +216,7 @@ def _unpacked(chunk: tf.Tensor) -> tf.Tensor:
 
 
 def _from(text: tf.Tensor, start: tf.Tensor | int) -> tf.Tensor:
-    """The bytes of a string from `start` on."""
+    """Returns the bytes of a string from `start` on."""
     length = tf.strings.length(text)
     return tf.strings.substr(text, tf.minimum(start, length), length)
 

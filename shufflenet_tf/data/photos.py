@@ -1,4 +1,4 @@
-"""Photos as people have them: found in folders for every program by the same rules, and read for evaluation."""
+"""Finds photos in folders, by the same rules for every program, and reads them for evaluation."""
 
 import os
 import pathlib
@@ -8,15 +8,15 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 import tensorflow as tf
 
-from shufflenet_tf.data import decode
+from shufflenet_tf.data import decode, pillow_files
 from shufflenet_tf.data.labels import printable
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.preprocessing import Preprocessing
 
-# Files that are photos by their names: those that can't be read too, as a person who has such photos wants to know that.
+# Extensions of photos, including those that can't be read, because users who have such photos want to know that.
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".heic", ".heif", ".avif", ".tif", ".tiff"}
 _MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
-# What systems and programs leave beside photos; hidden names (.thumbnails, .Trash-1000, ._photo.jpg) are such too.
+# Files that systems and programs leave beside photos; hidden names (.thumbnails, .Trash-1000, ._photo.jpg) count too.
 _SYSTEM = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "picasa.ini", "zbthumbnail.info"),
     *("@eadir", "@recycle", "@recently-snapshot", "@tmp", "@__thumb", "#recycle", "#snapshot", "~snapshot"),
@@ -28,10 +28,10 @@ _SYSTEM_PREFIXES = (".", "synophoto_", "synoindex_", "~$")
 
 
 def entries(folder: pathlib.Path, ignored: Callable[[pathlib.Path], None] = lambda _: None) -> list[pathlib.Path]:
-    """Returns what is in a folder, sorted, without what systems leave in it; `ignored` is called with folders of those.
+    """Returns the entries of a folder, sorted, without those of the system; `ignored` is called with each such folder.
 
     Raises:
-      UserError: it can't be read.
+      UserError: the folder can't be read.
     """
     try:
         names = sorted(os.listdir(folder))
@@ -60,16 +60,16 @@ def walk(
     above: tuple[str, ...] = (),
     seen: set[str] | None = None,
 ) -> Iterator[str]:
-    """Yields all files under a folder, each folder once; a link to a folder that it lies in is not followed.
+    """Yields all files under a folder, each folder once; links to a folder that contains them are not followed.
 
-    Folders that link to each other have more paths than could ever be listed.
+    Folders that link to each other have more paths than can be listed.
 
     Args:
       folder: where to look.
       ignored: called with each folder that is left out.
-      is_copy: whether to leave a folder out.
-      above: real paths of the folders that this one lies in.
-      seen: real paths of the folders that were listed already.
+      is_copy: returns whether to leave a folder out.
+      above: real paths of the folders that contain this one.
+      seen: real paths of the folders that were already listed.
     """
     seen = set() if seen is None else seen
     real = os.path.realpath(folder)
@@ -95,7 +95,7 @@ def _leads_up(folder: pathlib.Path, places: tuple[str, ...]) -> bool:
 
 
 def say_ignored(ignored: Collection[pathlib.Path], log: Callable[[str], None]) -> None:
-    """Logs in one line the names of folders that were left out."""
+    """Logs the names of the folders that were left out, in one line."""
     names = [printable(name) for name in dict.fromkeys(folder.name for folder in ignored)]
     if names:
         which = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
@@ -103,11 +103,11 @@ def say_ignored(ignored: Collection[pathlib.Path], log: Callable[[str], None]) -
 
 
 def find(folder: str | os.PathLike, log: Callable[[str], None] = lambda _: None) -> list[pathlib.Path]:
-    """Returns the photos in a folder and the folders within it, by their content or their names' endings, in order of paths.
+    """Returns the photos in a folder and its subfolders, recognised by content or extension, sorted by path.
 
     Args:
       folder: where to look.
-      log: called with a line on the folders that were left out.
+      log: called with a line about the folders that were left out.
     """
     ignored: list[pathlib.Path] = []
     found = [path for path in map(pathlib.Path, walk(pathlib.Path(folder), ignored.append)) if is_photo(path)]
@@ -120,7 +120,7 @@ def is_photo(path: pathlib.Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
-        if not path.is_file():  # opening a pipe would wait for ever
+        if not path.is_file():  # opening a pipe would wait forever
             return False
         with open(path, "rb") as file:
             head = file.read(32)
@@ -134,18 +134,18 @@ def is_photo(path: pathlib.Path) -> bool:
 
 
 def read(path: str | os.PathLike, preprocessing: Preprocessing, size: tuple[int, int]) -> np.ndarray:
-    """Returns a photo as a network is given it in evaluation.
+    """Returns a photo, prepared for a network as in evaluation.
 
     Args:
-      path: of a JPEG, PNG, WebP, BMP or GIF file, of any size, turned as its camera says.
-      preprocessing: says how it is resized and cropped.
+      path: path of a JPEG, PNG, WebP, BMP or GIF file of any size; it is rotated by its EXIF orientation.
+      preprocessing: how it is resized and cropped.
       size: height and width in pixels.
 
     Returns:
       uint8 [height, width, 3], RGB.
 
     Raises:
-      decode.UndecodableError: why it can't be read.
+      decode.UndecodableError: it can't be read; the message says why.
     """
     if not os.path.lexists(path):
         raise decode.UndecodableError("no such file")
@@ -154,7 +154,7 @@ def read(path: str | os.PathLike, preprocessing: Preprocessing, size: tuple[int,
             warnings.simplefilter("ignore")  # Pillow warns of harmless oddities, such as unknown EXIF fields
             orientation, plain = decode.examine(os.fspath(path))
         name = tf.constant(os.fsencode(path))
-        image = decode.decode(tf.io.read_file(name) if plain else decode.read_as_bmp(name), orientation)
+        image = decode.decode(tf.io.read_file(name) if plain else pillow_files.read_as_bmp(name), orientation)
         return preprocessing.resize_and_crop(image, size).numpy()
     except (tf.errors.OpError, OSError):  # it changed or vanished meanwhile
         raise decode.UndecodableError("corrupt") from None

@@ -44,8 +44,24 @@ def training_batches(
       mixed; an example without a label, -1, has zeros).
     """
     seed = fold(seed)
+    read = _reader(preprocessing, augmentation, size, batch_size, seed, sides)
+    finish = _finisher(preprocessing, augmentation, classes, seed)
     examples = _shuffled(split, seed, start_step * batch_size)
-    randomize = augment.rand_augment(augmentation)
+    batches = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
+    batches = batches.enumerate(start_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _reader(
+    preprocessing: Preprocessing,
+    augmentation: augment.Augmentation,
+    size: tuple[int, int],
+    batch_size: int,
+    seed: int,
+    sides: Callable[[tf.Tensor], tf.Tensor] | None,
+) -> Callable:
+    """Returns what is done to one example: (index, example) -> (image, whether it is mirrored, label)."""
+    randomize = augmentation.rand_augment > 0
 
     def read(index, example):
         example_seed = tf.stack([tf.constant(seed, tf.int64), index])
@@ -66,6 +82,13 @@ def training_batches(
             image, mirrored = augment.mirror(image, example_seed)
         return image, mirrored, example["label"]
 
+    return read
+
+
+def _finisher(preprocessing: Preprocessing, augmentation: augment.Augmentation, classes: int, seed: int) -> Callable:
+    """Returns what is done to a batch: (step, what `_reader` gives) -> (images, labels)."""
+    randomize = augment.rand_augment(augmentation)
+
     def finish(step, batch):
         images, mirrored, labels = batch
         images = tf.ensure_shape(randomize(images), images.shape) if randomize else images
@@ -79,9 +102,7 @@ def training_batches(
             images, labels = mixing.mix(images, labels, mix_seed, augmentation.mixup, augmentation.cutmix)
         return images, labels
 
-    batches = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
-    batches = batches.enumerate(start_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return finish
 
 
 def _shuffled(split: Split, seed: int, start: int) -> tf.data.Dataset:
@@ -93,14 +114,22 @@ def _shuffled(split: Split, seed: int, start: int) -> tf.data.Dataset:
     return examples.enumerate(start)
 
 
+def numbered_evaluation_images(split: Split, preprocessing: Preprocessing, size: tuple[int, int]) -> tf.data.Dataset:
+    """Returns (position int64, image uint8 [height, width, 3], label int64) of each example, resized and centre-cropped.
+
+    Positions are those in file order, also where examples are missing by now.
+    """
+
+    def read(index, example):
+        image = preprocessing.resize_and_crop(decode(example["image"], example["orientation"]), size)
+        return example.get("position", index), tf.ensure_shape(image, (*size, 3)), example["label"]
+
+    return split.examples(None).enumerate().map(read, num_parallel_calls=tf.data.AUTOTUNE)
+
+
 def evaluation_images(split: Split, preprocessing: Preprocessing, size: tuple[int, int]) -> tf.data.Dataset:
     """Returns (image uint8 [height, width, 3], label int64) of each example in file order, resized and centre-cropped."""
-
-    def read(example):
-        image = preprocessing.resize_and_crop(decode(example["image"], example["orientation"]), size)
-        return tf.ensure_shape(image, (*size, 3)), example["label"]
-
-    return split.examples(None).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    return numbered_evaluation_images(split, preprocessing, size).map(lambda position, image, label: (image, label))
 
 
 def evaluation_batches(

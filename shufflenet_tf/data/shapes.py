@@ -22,7 +22,7 @@ SPLITS = ("train", "test")
 SUPERSAMPLE = 2
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 JPEG_QUALITY = 90
-OWN_COLOUR = 0.3  # how many signs have the colour of their class, as real ones often do
+OWN_COLOUR = 0.3  # share of signs in the colour of their class, as is common for real signs
 
 
 def _arc(radius: float, x: float = 0.0, y: float = 0.0, start: float = 0.0, end: float = 360.0) -> np.ndarray:
@@ -31,7 +31,7 @@ def _arc(radius: float, x: float = 0.0, y: float = 0.0, start: float = 0.0, end:
 
 
 def _mirrored(half: list[list[float]]) -> np.ndarray:
-    """Closes a polygon of which one half, from tip to tail, is given; the x axis is the mirror."""
+    """Returns a closed polygon for one half of it, from tip to tail; the x axis is the mirror."""
     return np.array([*half, *([x, -y] for x, y in half[::-1])])
 
 
@@ -81,7 +81,7 @@ def _ramp(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _colours(rng: np.random.Generator, label: int) -> list[tuple[int, ...]]:
-    """Returns ten RGB colours: the sign's, at times that of its class, then nine that stand out from it."""
+    """Returns ten RGB colours: the sign's, sometimes that of its class, then nine that contrast with it."""
     colours = rng.integers(10, 245, (64, 3))
     if rng.random() < OWN_COLOUR:
         hue = (label + rng.uniform(-0.3, 0.3)) / len(LABELS)
@@ -149,7 +149,7 @@ class _Pose:
     def __call__(self, points: np.ndarray, turn: float = 1.0) -> np.ndarray:
         c, s = np.cos(turn * self.turn), np.sin(turn * self.turn)
         points = points @ np.array([[c, s], [-s, c]])
-        # A pinhole three radii away: what is tilted back looks smaller, and all of it is foreshortened.
+        # A pinhole three radii away: parts that are tilted back look smaller, and everything is foreshortened.
         depth = (points @ self.along)[:, None]
         flat = points - depth * self.along * (1 - np.cos(self.tilt))
         return flat / (1 + depth * np.sin(self.tilt) / 3) * self.radius + self.centre
@@ -195,7 +195,7 @@ def draw(split: str, index: int, size: int = SIZE) -> tuple[np.ndarray, int]:
 
     Args:
       split: "train" or "test".
-      index: which image of the split, from 0; classes take turns.
+      index: index of the image in the split, from 0; classes alternate.
       size: height and width in pixels.
 
     Returns:
@@ -218,7 +218,7 @@ def draw(split: str, index: int, size: int = SIZE) -> tuple[np.ndarray, int]:
 
 @dataclasses.dataclass
 class ShapesConfig(tfds.core.BuilderConfig):
-    """How many images there are to train and to test on."""
+    """The number of images to train and to test on."""
 
     train: int = 6000
     test: int = 1000
@@ -238,7 +238,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
             description=self.__doc__,
             features=tfds.features.FeaturesDict(features),
             supervised_keys=("image", "label"),
-            # The order of the files is that of the drawing, in which classes take turns.
+            # The files stay in the order of the drawing, in which classes alternate.
             disable_shuffling=True,
         )
 
@@ -268,8 +268,8 @@ def prepare(data_dir: str | None = None, config: str | None = None) -> Shapes:
     print(f"Drawing the dataset 'shapes' ({images:,} images) into {builder.data_dir}", flush=True)
     tfds.disable_progress_bar()
     try:
-        # TFDS writes into a folder of another name, so that a drawing that was killed is not taken for a whole one; and it
-        # speaks of downloading, which this isn't.
+        # TFDS writes into a folder of another name, so that an interrupted drawing is not mistaken for a complete one. Its
+        # messages are suppressed because they are about downloading.
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
     except OSError:
@@ -294,5 +294,5 @@ def _preview(path: str, columns: int = 16) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m shufflenet_tf.data.shapes", description=__doc__.split("\n")[0])
-    parser.add_argument("--preview", required=True, metavar="FILE", help="picture to write: a row of examples a class")
+    parser.add_argument("--preview", required=True, metavar="FILE", help="picture to write, with a row of examples per class")
     _preview(parser.parse_args().preview)

@@ -1,4 +1,4 @@
-"""What every source of images looks like to the rest of the program."""
+"""The record of a dataset, which every kind of source returns; `open_source` in `data/__init__.py` opens one."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,7 +8,8 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Encoded examples: dicts of scalars `image` (string, a file's content), `label` (int64), `orientation` (int32, EXIF 1-8).
+    """Encoded examples: dicts of scalars `image` (string, a file's content), `label` (int64), `orientation` (int32, EXIF 1-8),
+    and `position` (int64, in file order) where examples can be missing.
 
     Attributes:
       size: number of examples; fewer come where photos vanish afterwards.
@@ -57,6 +58,7 @@ class Source:
       spec: what `open_source` opened it by.
       unlabelled: photos that only a teacher's answers are learnt from; None: there are none.
       validation: part of the training images, which `train` then lacks, to choose the best epoch on; None: none was wanted.
+      none: images of none of the classes, whose labels mean nothing; None: there are none.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Source:
     test: Split
     spec: str = ""
     validation: Split | None = None
+    none: Split | None = None
     unlabelled: Split | None = None
 
     @property

@@ -11,10 +11,10 @@ from shufflenet_tf.data.labels import normalize
 from shufflenet_tf.data.source import Source, Split
 from shufflenet_tf.errors import UserError
 
-# Examples, which are files of about 100 kB in ImageNet; TFDS has shuffled the whole dataset once when it was prepared.
+# In examples, which are files of about 100 kB in ImageNet; TFDS shuffled the whole dataset when it was prepared.
 SHUFFLE_BUFFER = 8192
 _TEST_SPLITS = ("test", "validation", "val")
-_LOOKED_AT = 20_000  # examples of a split whose labels are looked at
+_LOOKED_AT = 20_000  # maximum number of examples of a split whose labels are checked
 _MEMORY = 1 << 29  # bytes of encoded images that are kept in memory instead of being read in each epoch
 
 
@@ -47,10 +47,10 @@ def from_builder(
     trusted: bool = False,
     validation: float = 0.0,
 ) -> Source:
-    """Returns the splits of a prepared builder: train, and one with labels to test on; part of train where there is none.
+    """Returns the splits of a prepared builder: train, and a labelled one to test on; if there is none, part of train.
 
     Args:
-      builder: prepared.
+      builder: the prepared builder.
       image, label: names of the features.
       trusted: every example is known to have a label; else splits are looked through for those that have none.
       validation: see `open_source`.
@@ -100,7 +100,7 @@ def _slices(images: int, test: str = "", chosen_on: str = "", validation: float 
 
 
 def _labelled_share(builder: tfds.core.DatasetBuilder, split: str, label: str, classes: int) -> float:
-    """The share of examples whose label is a class; TFDS's own sign for an unknown one is -1. The first ones stand for all."""
+    """Returns the share of the first examples whose label is a class; TFDS's label for an unknown class is -1."""
     total = min(builder.info.splits[split].num_examples, _LOOKED_AT)
     return _count_labelled(_label_values(builder, split, label).take(total), classes) / total
 
@@ -117,7 +117,7 @@ def _count_labelled(values: tf.data.Dataset, classes: int) -> int:
 
 
 def _split(builder: tfds.core.DatasetBuilder, name: str, image: str, label: str, classes: int | None) -> Split:
-    """A split of a builder; `classes`: examples whose label is not below this number are left out; None: there are none."""
+    """Returns a split of a builder. `classes`: leaves out examples whose label is not below this number; None: keeps all."""
     info = builder.info.splits[name]
     raw = builder.as_dataset(
         split=name,
@@ -155,7 +155,7 @@ def _split(builder: tfds.core.DatasetBuilder, name: str, image: str, label: str,
 
 
 def _keys(builder: tfds.core.DatasetBuilder, name: str) -> tuple[str, str]:
-    """Returns the names of the image and of the label among the features."""
+    """Returns the names of the image feature and of the label feature."""
     features = dict(builder.info.features)
     images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
     labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
@@ -175,17 +175,17 @@ def _prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
     size = builder.info.download_size
     page = builder.info.homepage or "its publisher"
     print(
-        f"tfds:{name} is not in {builder.data_dir} yet: fetching {size} from {page}; TFDS verifies the checksums.",
+        f"tfds:{name} is not in {builder.data_dir} yet: downloading {size} from {page}; TFDS verifies the checksums.",
         flush=True,
     )
     try:
         builder.download_and_prepare()
-    except AssertionError as error:  # TFDS's way to ask for files that need a log-in
+    except AssertionError as error:  # TFDS asks in this way for files that require a login
         reason = " ".join(str(error).split())
         raise UserError(f"tfds:{name} must be fetched by hand: {reason}") from None
     except (OSError, tfds.download.DownloadError, tf.errors.OpError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise UserError(
             f"tfds:{name} could not be fetched ({reason}): check the connection, "
-            "or prepare it elsewhere and give its folder by --data_dir."
+            "or prepare it elsewhere and give its folder with --data_dir."
         ) from None

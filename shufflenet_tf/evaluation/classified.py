@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.evaluation.figure import QUIET, TEST, TRAIN, headline, picture
+from shufflenet_tf.evaluation.figure import QUIET, TEST, TRAIN, WRONG, headline, picture
 from shufflenet_tf.evaluation.metrics import shorten
 
 MAX_SHOWN, PHOTOS_A_ROW = 48, 6
@@ -19,6 +19,7 @@ def classified(
     tops: Sequence[Sequence[tuple[str, float]]],
     path: str | os.PathLike,
     total: int | None = None,
+    sure: Sequence[bool] | None = None,
 ) -> None:
     """Draws photos with a bar for each of their likeliest classes.
 
@@ -28,6 +29,7 @@ def classified(
       tops: for each photo its (label, probability), the likeliest first; as many for each.
       path: the picture to write; its suffix gives the format.
       total: number of all photos, if these are not all.
+      sure: whether each of the K answers is sure; "not sure" is written on the others. None: all are.
 
     Raises:
       UserError: no photo, lengths that disagree, or matplotlib is not installed.
@@ -55,17 +57,22 @@ def classified(
             photo, axes = grid[2 * row, column], grid[2 * row + 1, column]
             photo.imshow(images[index])
             photo.set_title(shorten(names[index], 26), loc="center", fontsize=8, pad=3, color=QUIET)
-            _draw_bars(axes, tops[index], bars)
+            answered = sure is None or sure[index]
+            if not answered:
+                box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
+                place = {"ha": "center", "va": "bottom", "transform": photo.transAxes}
+                photo.text(0.5, 0.03, "not sure", fontsize=9, fontweight="bold", color=WRONG, bbox=box, **place)
+            _draw_bars(axes, tops[index], bars, answered)
 
 
-def _draw_bars(axes, top: Sequence[tuple[str, float]], bars: int) -> None:
+def _draw_bars(axes, top: Sequence[tuple[str, float]], bars: int, sure: bool) -> None:
     places = range(len(top))
-    colours = [TEST] + [TRAIN] * (len(top) - 1)
+    colours = [TEST if sure else QUIET] + [TRAIN if sure else QUIET] * (len(top) - 1)
     # Pale, as the labels are written on them: beside them there is no room for both.
     axes.barh(places, [1] * len(top), height=0.86, color="#F2F2F2")
     axes.barh(places, [probability for _, probability in top], height=0.86, color=colours, alpha=0.45)
     for place, (label, probability) in enumerate(top):
-        weight = "bold" if place == 0 else "normal"
+        weight = "bold" if place == 0 and sure else "normal"
         axes.text(0.02, place, shorten(label, 22), va="center", fontsize=7.5, fontweight=weight)
         axes.text(0.98, place, f"{probability:.1%}", va="center", ha="right", fontsize=7.5, fontweight=weight)
     axes.set(xlim=(0, 1), ylim=(bars - 0.5, -0.5))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.evaluation.calibration import reliability
+from shufflenet_tf.evaluation.intervals import of_share, wilson
 
-CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
+TOP = 5  # of top-5, which says nothing where there are no more classes
 SMALLEST_PROBABILITY = 1e-7  # a quantized softmax returns exact zeros; Keras's loss clips at the same value
 
 
@@ -42,12 +44,18 @@ class Evaluation:
         columns = zip(self.labels, precision.tolist(), recall.tolist(), f1.tolist(), support.tolist(), strict=True)
         return [dict(zip(("label", "precision", "recall", "f1", "support"), row, strict=True)) for row in columns]
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Bounds between which the true top-1 lies, with 95 % confidence (Wilson's)."""
+        return wilson(int(np.trace(self.confusion)), int(self.confusion.sum()))
+
     def to_json(self) -> dict:
-        """All figures as plain Python numbers, lists and strings, without NaN."""
+        """All figures as plain Python numbers, lists and strings, without NaN; top-5 only of more than five classes."""
         return {
             "examples": int(self.confusion.sum()),
             "top1": self.top1,
-            "top5": self.top5,
+            "top1_interval": list(self.interval),
+            **({"top5": self.top5} if len(self.labels) > TOP else {}),
             "loss": self.loss,
             "expected_calibration_error": self.expected_calibration_error,
             "per_class": self.per_class,
@@ -75,9 +83,10 @@ class Evaluation:
             padded = name + " " * (width - display_width(name))
             figures = f"{row['precision']:9.1%}  {row['recall']:6.1%}  {row['f1']:6.1%}  {row['support']:8d}"
             lines.append(f"{padded}  {figures}")
-        top = f"top-1 {self.top1:.2%}, top-{min(5, len(classes))} {self.top5:.2%}" if len(classes) > 2 else ""
+        top = f"top-1 {of_share(self.top1, int(self.confusion.sum()), 2)}"
+        top += f", top-5 {self.top5:.2%}" if len(classes) > TOP else ""  # of five classes or fewer, it is always 100 %
         lines.append(
-            f"overall: {top or f'top-1 {self.top1:.2%}'}, loss {self.loss:.4f}, "
+            f"overall: {top}, loss {self.loss:.4f}, "
             f"calibration error {self.expected_calibration_error:.2%}, {self.confusion.sum()} examples"
         )
         return "\n".join(lines)
@@ -110,9 +119,9 @@ def evaluate(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[st
     pairs = np.bincount(targets * classes + predicted, minlength=classes * classes)
     return Evaluation(
         top1=float(np.mean(rank == 0)),
-        top5=float(np.mean(rank < 5)),
+        top5=float(np.mean(rank < TOP)),
         loss=float(-np.log(np.maximum(true.astype(np.float64), SMALLEST_PROBABILITY)).mean()),
-        expected_calibration_error=_calibration_error(probabilities.max(axis=1), rank == 0),
+        expected_calibration_error=reliability(probabilities, targets).error,
         confusion=pairs.reshape(classes, classes).astype(np.int64),
         labels=tuple(labels),
     )
@@ -145,14 +154,6 @@ def display_width(text: str) -> int:
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
     )
-
-
-def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Expected calibration error: per bin of confidence, |accuracy - mean confidence| weighted by its examples."""
-    # Bins are (lower, upper]; a confidence of 0 counts into the first.
-    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
-    gap = np.bincount(bins, weights=right - confidence.astype(np.float64), minlength=CALIBRATION_BINS)
-    return float(np.abs(gap).sum() / len(confidence))
 
 
 def _checked(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Pictures of a training: curves, confusion matrix, contact sheet of mistakes.
+"""Pictures of a training: curves and confusion matrix.
 
 matplotlib is imported when a picture is drawn, not before, and only its object-oriented side: no display, no pyplot.
 """
@@ -11,23 +11,28 @@ import numpy as np
 
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.evaluation.figure import INK, QUIET, TEST, TRAIN, WRONG, headline, picture
-from shufflenet_tf.evaluation.metrics import shorten
+from shufflenet_tf.evaluation.intervals import with_interval
+from shufflenet_tf.evaluation.metrics import TOP, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_ANNOTATED, MAX_NAMED = 20, 60  # classes whose counts, and whose names, are readable in a confusion matrix
-MAX_PAIRS = 20
-MAX_TILES, TILES_A_ROW = 96, 8
+MAX_PIXELS = 150  # classes whose cells are larger than a pixel by so much that one sees them
+MAX_PAIRS, MAX_DOTS = 20, 2000
 
 
-def training_curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike) -> None:
-    """Draws loss, accuracy and learning rate by epoch.
+def training_curves(
+    history: Sequence[Mapping[str, float]], path: str | os.PathLike, kept: int = 0, classes: int | None = None
+) -> None:
+    """Draws loss, accuracy and learning rate by epoch, and marks the epoch whose weights are kept.
 
     Args:
       history: a row an epoch with any of the keys epoch (default: counted from 1), loss, val_loss (nats), top1,
         val_top1, val_top5 (fractions) and learning_rate; missing, None and non-finite values leave gaps.
       path: the picture to write; its suffix gives the format.
+      kept: the epoch whose weights are kept; 0: unknown.
+      classes: number of classes: of five or fewer, top-5 is always 100 % and left out; None: many.
 
     Raises:
       UserError: matplotlib is not installed.
@@ -43,14 +48,14 @@ def training_curves(history: Sequence[Mapping[str, float]], path: str | os.PathL
         "accuracy (%)": [
             ("top1", "top-1 train", TRAIN, "-"),
             ("val_top1", "top-1 validation", TEST, "-"),
-            ("val_top5", "top-5 validation", TEST, ":"),
+            *([("val_top5", "top-5 validation", TEST, ":")] if classes is None or classes > TOP else []),
         ],
         "learning rate": [("learning_rate", "", QUIET, "-")],
     }
     panels = {title: [line for line in lines if np.isfinite(columns[line[0]]).any()] for title, lines in panels.items()}
     panels = {title: lines for title, lines in panels.items() if lines}
     with picture(path, 1.0 + 3.6 * max(len(panels), 1), 3.6) as figure:
-        headline(figure, _training_result(epochs, columns))
+        headline(figure, _training_result(epochs, columns, kept))
         for position, (title, lines) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot(1, len(panels), position)
             axes.set(title=title, xlabel="epoch")
@@ -58,9 +63,8 @@ def training_curves(history: Sequence[Mapping[str, float]], path: str | os.PathL
                 marker = "o" if len(epochs) <= 20 else ""
                 axes.plot(epochs, columns[key], dash, color=colour, label=name, marker=marker)
             _scale(axes, np.concatenate([columns[key] for key, *_ in lines]), title)
-            if any(key == "val_top1" for key, *_ in lines):
-                best = np.nanargmax(columns["val_top1"])
-                axes.plot(epochs[best], columns["val_top1"][best], "o", color=TEST, markersize=8, fillstyle="none")
+            if kept in epochs:
+                axes.axvline(kept, color=QUIET, linestyle="--", linewidth=1, label=f"kept: epoch {kept}" if lines[0][1] else "")
             if lines[0][1]:
                 axes.legend(loc="best")
 
@@ -86,21 +90,23 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], path: str | os.PathLike
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1) * 100
     pairs = _most_confused(matrix)
     side = 3.6 + 0.42 * classes if classes <= MAX_ANNOTATED else 9.0 if classes <= MAX_NAMED else 8.0
-    with picture(path, max(side + 1, 5.5) + (5 if classes > MAX_NAMED else 0), side) as figure:
+    with picture(path, max(side + 1, 5.5) + (6.5 if classes > MAX_NAMED else 0), side) as figure:
         total, right = int(matrix.sum()), int(np.trace(matrix))
-        result = f"top-1 {right / total:.1%}: {right:,} of {total:,} right" if total else "no examples"
+        result = f"top-1 {with_interval(right, total)}: {right:,} of {total:,} right" if total else "no examples"
         if pairs:
             count, true, predicted = pairs[0]
             names = f"{shorten(labels[true], 20)} taken for {shorten(labels[predicted], 20)}"
             result += f"\nmost often confused: {names} ({count:,}×)"
         headline(figure, result)
         if classes > MAX_NAMED:
-            axes, bars = figure.subplots(1, 2, width_ratios=(8, 3))
+            axes, bars = figure.subplots(1, 2, width_ratios=(8, 2.2))
             _draw_pairs(bars, pairs, matrix, labels)
         else:
             axes = figure.add_subplot()
             _name_classes(axes, labels)
         image = _draw_matrix(axes, share)
+        if classes > MAX_PIXELS:
+            _draw_dots(axes, share, image)
         bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, ticks=(0, 1, 5, 25, 50, 100), label="% of true class")
         bar.outline.set_visible(False)
         if classes <= MAX_ANNOTATED:
@@ -109,79 +115,30 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], path: str | os.PathLike
                 axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=colour, fontsize=7.5)
 
 
-def mistakes(
-    images: np.ndarray,
-    true: Sequence[int],
-    predicted: Sequence[int],
-    probabilities: Sequence[float],
-    labels: Sequence[str],
-    path: str | os.PathLike,
-) -> None:
-    """Draws a contact sheet of wrongly classified images, in the order given.
-
-    Args:
-      images: uint8 RGB [K, H, W, 3]; the first 96 are shown, and K = 0 gives a picture that says so.
-      true, predicted: K class indices each.
-      probabilities: K probabilities of the predicted class.
-      labels: names of the classes.
-      path: the picture to write; its suffix gives the format.
-
-    Raises:
-      UserError: the lengths disagree, or matplotlib is not installed.
-      OSError: the picture cannot be written.
-    """
-    total = len(images)
-    if not total == len(true) == len(predicted) == len(probabilities):
-        raise UserError(
-            f"{total} images came with {len(true)} true classes, {len(predicted)} predicted ones and "
-            f"{len(probabilities)} probabilities; give as many of each."
-        )
-    if not total:
-        with picture(path, 6, 1.2) as figure:
-            figure.text(0.5, 0.5, "No mistakes: every image was classified correctly.", ha="center", va="center")
-        return
-    shown = min(total, MAX_TILES)
-    columns = min(max(shown, 4), TILES_A_ROW)
-    rows = -(-shown // columns)
-    height, width = images[0].shape[:2]
-    tile_height = 1.5 * min(height / width, 2) + 0.45
-    with picture(path, 1.5 * columns + 0.2, tile_height * rows + 0.5) as figure:
-        number = f"{shown} of {total} mistakes" if shown < total else "1 mistake" if total == 1 else f"{total} mistakes"
-        headline(figure, f"{number}, predicted above, true class below")
-        for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-            axes.axis("off")
-            if index < shown:
-                axes.imshow(images[index])
-                name = shorten(labels[predicted[index]], 14)
-                axes.set_title(f"{name} {probabilities[index]:.0%}", loc="center", color=WRONG, fontsize=8, pad=3)
-                axes.text(
-                    0.5,
-                    -0.03,
-                    shorten(labels[true[index]], 18),
-                    ha="center",
-                    va="top",
-                    fontsize=8,
-                    transform=axes.transAxes,
-                )
-
-
 def _column(history: Sequence[Mapping[str, float]], key: str) -> np.ndarray:
     """The values of one key, float64 [epochs], NaN where there is no finite one."""
     values = np.array([np.nan if row.get(key) is None else row[key] for row in history], dtype=np.float64)
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _training_result(epochs: np.ndarray, columns: Mapping[str, np.ndarray]) -> str:
-    """The headline: the best figure that there is, and when it was reached."""
-    for key, where in (("val_top1", "validation"), ("top1", "train")):
-        if np.isfinite(columns[key]).any():
-            best = np.nanargmax(columns[key])
-            return f"top-1 {columns[key][best]:.1f} % on {where}, best at epoch {epochs[best]:g}"
-    for key, where in (("val_loss", "validation"), ("loss", "train")):
-        if np.isfinite(columns[key]).any():
-            best = np.nanargmin(columns[key])
-            return f"loss {columns[key][best]:.3g} on {where}, best at epoch {epochs[best]:g}"
-    return "no finite figures" if len(epochs) else "no epochs"
+def _training_result(epochs: np.ndarray, columns: Mapping[str, np.ndarray], kept: int) -> str:
+    """The headline: which epoch is kept, and how good it is; else the best figure that there is."""
+    accuracy = [(key, where) for key, where in (("val_top1", "validation"), ("top1", "train")) if _known(columns[key])]
+    losses = [(key, where) for key, where in (("val_loss", "validation"), ("loss", "train")) if _known(columns[key])]
+    if not accuracy + losses:
+        return "no finite figures" if len(epochs) else "no epochs"
+    key, where = (accuracy + losses)[0]
+    place = np.nanargmax(columns[key]) if accuracy else np.nanargmin(columns[key])
+    if kept in epochs:
+        place = int(np.flatnonzero(epochs == kept)[0])
+    figure = f"top-1 {columns[key][place]:.1f} %" if accuracy else f"loss {columns[key][place]:.3g}"
+    if kept in epochs:
+        return f"Epoch {kept} is kept: {figure} on {where}"
+    return f"{figure} on {where}, best at epoch {epochs[place]:g}"
+
+
+def _known(values: np.ndarray) -> bool:
+    return bool(np.isfinite(values).any())
 
 
 def _scale(axes: "Axes", values: np.ndarray, title: str) -> None:
@@ -209,6 +166,18 @@ def _draw_matrix(axes: "Axes", share: np.ndarray):
     return axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
 
 
+def _draw_dots(axes: "Axes", share: np.ndarray, image) -> None:
+    """Makes the largest confusions of many classes visible, as their cells are smaller than a pixel."""
+    wrong = share * (1 - np.eye(len(share)))
+    places = np.argsort(wrong, axis=None, kind="stable")[::-1][:MAX_DOTS]
+    places = places[wrong.flat[places] > 0]
+    rows, columns = np.unravel_index(places, wrong.shape)
+    # The smallest first, so that the largest lie above them.
+    order = np.argsort(wrong.flat[places], kind="stable")
+    shades = np.maximum(wrong.flat[places][order], 10)  # paler ones would not be seen
+    axes.scatter(columns[order], rows[order], s=5, c=shades, cmap=image.cmap, norm=image.norm, linewidths=0)
+
+
 def _name_classes(axes: "Axes", labels: Sequence[str]) -> None:
     names = [shorten(label, 18) for label in labels]
     size = 9 if len(names) <= MAX_ANNOTATED else 7
@@ -228,10 +197,12 @@ def _most_confused(matrix: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def _draw_pairs(axes: "Axes", pairs: Sequence[tuple[int, int, int]], matrix: np.ndarray, labels: Sequence[str]) -> None:
-    axes.set_title("most confused: true → predicted")
+    axes.set_title("most confused: true class (its number) → predicted class", loc="right")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    names = [f"{shorten(labels[true], 16)} → {shorten(labels[predicted], 16)}" for _, true, predicted in pairs]
+    names = [
+        f"{shorten(labels[true], 24)} ({true}) → {shorten(labels[predicted], 24)} ({predicted})" for _, true, predicted in pairs
+    ]
     axes.barh(range(len(pairs)), [count for count, *_ in pairs], color=WRONG, height=0.6)
     axes.set_yticks(range(len(pairs)), names, fontsize=8)
     axes.set_xticks([])

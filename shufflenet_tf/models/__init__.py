@@ -1,3 +1,3 @@
-"""The networks, by name and by class; importing any of them registers the layers of all with Keras, which loads files by it."""
+"""All networks. Importing one of them registers the layers of all with Keras, so that `load_model` knows them."""
 
 from shufflenet_tf.models import registry as registry

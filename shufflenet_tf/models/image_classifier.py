@@ -1,4 +1,4 @@
-"""What all networks here share: a functional graph inside a Keras model, a head, and what travels with the weights."""
+"""The base class of all networks: a functional graph inside a Keras model, a head, and labels and preprocessing."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from shufflenet_tf import imagenet, keras_settings
+from shufflenet_tf.certainty import Certainty
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import INITIALIZER, register
 from shufflenet_tf.preprocessing import Preprocessing
@@ -21,18 +22,19 @@ MIN_SIZE = 32  # pixels: five halvings leave one
 class ImageClassifier(tf.keras.Model):
     """A network from normalised images to class probabilities, with its labels and its preprocessing.
 
-    Subclasses hand over the layers up to the last feature map and their own configuration.
+    Subclasses pass the layers up to the last feature map, and their configuration.
 
     Args:
-      trunk: symbolic images [N, H, W, 3] and a Wiring -> feature maps by stride, of which the last feeds the head, or the
-        one named "features".
-      head: symbolic pooled features [N, C] -> what feeds the classifier; None: as they are.
-      pool: makes the layer that turns the last feature map into what feeds the head; None: global average pooling.
-      classifier: number of classes -> the layer "linear" that returns logits [N, classes]; None: dense, as `wiring` says.
-      input_shape: (height, width, 3), each side at least `min_size` or None (any); it need not be square.
-      include_top: with pooling and classifier; else the output is the last feature map, or what `pooling` makes of it.
+      trunk: function of symbolic images [N, H, W, 3] and a Wiring; returns feature maps by stride. The head takes the map
+        named "features", or else the last one.
+      head: function of symbolic pooled features [N, C]; returns the classifier's input. None: the features themselves.
+      pool: returns the layer between the last feature map and the head; None: global average pooling.
+      classifier: function of the number of classes; returns the layer "linear", whose output is logits [N, classes]. None: a
+        dense layer, as `wiring` says.
+      input_shape: (height, width, 3); each side is at least `min_size` or None (any); it need not be square.
+      include_top: whether to add pooling and classifier; else the output is the last feature map, pooled as `pooling` says.
       weights: None (random), a path (a tensorpack .npz, a torchvision .pth, a megvii .pth.tar, a canonical .npz), or
-        "imagenet": torchvision's, downloaded once. Without include_top their classifier is left out.
+        "imagenet": torchvision's, downloaded once, or hf://USER/NAME. Without include_top their classifier is left out.
       pooling: None, "avg" or "max": only where include_top is False.
       classes: number of classes; None: that of `weights`, else 1000. Where it is another than that of `weights`, the classifier
         is new and random, and everything else is theirs.
@@ -41,11 +43,13 @@ class ImageClassifier(tf.keras.Model):
       labels: names of the classes in order, which are saved with the model; None: those of `weights`, else unknown.
       preprocessing: a Preprocessing, a name, or a saved configuration, saved with the model; None: that of `weights`, else
         torchvision's.
+      certainty: how sure an answer must be, a Certainty or a saved configuration, saved with the model; None: that of `weights`
+        where their classifier is kept, else unknown.
       network: the registered name of the subclass with these arguments; also the model's where `name` is None.
       config: the subclass's own arguments, as JSON types.
 
     Raises:
-      UserError: an argument out of range, or weights that can't be read or are another network's.
+      UserError: an argument is out of range, or the weights can't be read or belong to another network.
     """
 
     default_wiring = "tensorpack"
@@ -70,6 +74,7 @@ class ImageClassifier(tf.keras.Model):
         wiring: str | Wiring | Mapping[str, Any] | None = None,
         labels: Sequence[str] | None = None,
         preprocessing: Preprocessing | Mapping[str, Any] | str | None = None,
+        certainty: Certainty | Mapping[str, Any] | None = None,
     ):
         keras_settings.check()
         checkpoint = published.find(weights, network)
@@ -77,27 +82,27 @@ class ImageClassifier(tf.keras.Model):
         if checkpoint is not None:
             wiring = wiring or checkpoint.wiring
             preprocessing = preprocessing or checkpoint.preprocessing
-            labels = labels or (checkpoint.labels if include_top and not new_classifier else None)
-        if classes is None:
-            classes = (checkpoint and checkpoint.classes) or imagenet.CLASSES
+            if include_top and not new_classifier:
+                labels = labels or checkpoint.labels
+                certainty = certainty or (checkpoint.config or {}).get("certainty")
+        classes = (checkpoint and checkpoint.classes) or imagenet.CLASSES if classes is None else classes
         wiring = Wiring.of(wiring or self.default_wiring)
         input_shape = self._checked_shape(input_shape)
-        labels = list(labels) if labels is not None else None
         _check_head(include_top, pooling, classes, labels)
         inputs = tf.keras.Input(input_shape, name="image")
         maps = dict(trunk(inputs, wiring))
-        x = maps.pop("features") if "features" in maps else maps[max(maps)]
+        x = last_map = maps.pop("features") if "features" in maps else maps[max(maps)]
         x = _pooled(x, pooling, pool if include_top else None, include_top)
         if include_top:
-            x = head(x) if head else x
-            x = classifier(classes)(x) if classifier else _dense(classes, wiring)(x)
-            if classifier_activation is not None:
-                x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
+            x = (classifier(classes) if classifier else _dense(classes, wiring))(head(x) if head else x)
+        if include_top and classifier_activation is not None:
+            x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
         super().__init__(inputs, x, name=name or network)
-        self.network = network
+        self.network, self.last_map = network, last_map
         self.stages = {f"stride{stride}": tensor for stride, tensor in maps.items()}
-        self.labels = labels
+        self.labels = None if labels is None else list(labels)
         self.preprocessing = Preprocessing.of(preprocessing)
+        self.certainty = Certainty.of(certainty)
         self._config = {
             **config,
             "wiring": wiring.to_config(),
@@ -121,7 +126,7 @@ class ImageClassifier(tf.keras.Model):
         try:
             canonical.assign(self, arrays, checkpoint.path)
         except UserError as error:
-            # The classes of all families are loaded, see the package's __init__.
+            # The package's __init__ has loaded the classes of all families.
             for family in ImageClassifier.__subclasses__():
                 if arguments := family.arguments_of(checkpoint):
                     call = f"{family.__name__}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
@@ -137,14 +142,14 @@ class ImageClassifier(tf.keras.Model):
     def fill(
         cls, weights: str | os.PathLike | published.Checkpoint | None, **given: Any
     ) -> tuple[str | published.Checkpoint | None, list[Any]]:
-        """Completes arguments by what a file of weights says of its network.
+        """Takes arguments that are not given from a file of weights.
 
         Args:
-          weights: the argument of the constructor.
+          weights: the constructor's argument.
           **given: arguments, in order; None: not given.
 
         Returns:
-          The weights, read where they are a file, and the arguments, those still None that the file doesn't tell.
+          The weights, already read if they are a file, and the arguments; None remains where the file doesn't state one.
         """
         if weights is None or (isinstance(weights, str) and weights == "imagenet"):
             return weights, list(given.values())
@@ -152,22 +157,32 @@ class ImageClassifier(tf.keras.Model):
         known = cls.arguments_of(checkpoint) or {}
         return checkpoint, [known.get(key) if value is None else value for key, value in given.items()]
 
+    @property
+    def logits(self) -> Any:
+        """The symbolic logits [N, classes]; None: the network has no classifier."""
+        if not self._config["include_top"]:
+            return None
+        return self.output if self._config["classifier_activation"] is None else self.get_layer("probabilities").input
+
     def features(self) -> tf.keras.Model:
-        """Returns a model of the same weights from images to {"stride4": [N, H/4, W/4, C], …, "stride32"}, for detectors.
+        """Returns a model with the same weights that maps images to {"stride4": [N, H/4, W/4, C], …, "stride32"}.
+
+        It serves as the backbone of a detector.
 
         Raises:
-          UserError: the network has no such maps.
+          UserError: the network has no such feature maps.
         """
         if not self.stages:
-            raise UserError(f"{self.name} has no feature maps of strides 4 to 32: build a network of another kind.")
+            raise UserError(f"{self.name} has no feature maps of strides 4 to 32: choose another network.")
         return tf.keras.Model(self.input, dict(self.stages), name=f"{self.name}_features")
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, with labels and preprocessing, but for `weights`."""
+        """Returns the constructor's arguments, with labels, preprocessing and what is known of certainty, but for `weights`."""
         labels = None if self.labels is None else list(self.labels)
-        # tf_keras keeps what is nested as a type of its own, which is not JSON's.
+        # tf_keras wraps nested dicts in a type that JSON doesn't know.
         config = {key: dict(value) if isinstance(value, Mapping) else value for key, value in self._config.items()}
-        return {**config, "labels": labels, "preprocessing": self.preprocessing.to_config()}
+        config |= {"labels": labels, "preprocessing": self.preprocessing.to_config()}
+        return config if self.certainty is None else {**config, "certainty": self.certainty.to_config()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> "ImageClassifier":
@@ -178,7 +193,7 @@ class ImageClassifier(tf.keras.Model):
     def _checked_shape(cls, shape: Sequence[int | None]) -> tuple[int | None, ...]:
         shape, least = tuple(shape), cls.min_size
         if len(shape) != 3 or shape[2] != 3 or any(side is not None and side < least for side in shape[:2]):
-            raise UserError(f"Input shape {shape} will not do: give (height, width, 3) with sides of {least} or more.")
+            raise UserError(f"The input shape {shape} is invalid: give (height, width, 3) with sides of {least} or more.")
         return shape
 
 
@@ -190,13 +205,13 @@ def _pooled(x, pooling: str | None, pool: Callable[[], tf.keras.layers.Layer] | 
     return tf.keras.layers.GlobalMaxPooling2D(name="gmp")(x) if pooling == "max" else x
 
 
-def _check_head(include_top: bool, pooling: str | None, classes: int, labels: list[str] | None) -> None:
+def _check_head(include_top: bool, pooling: str | None, classes: int, labels: Sequence[str] | None) -> None:
     if pooling not in (None, "avg", "max"):
         raise UserError(f"Pooling {pooling!r} is unknown: use None, 'avg' or 'max'.")
     if include_top and classes < 1:
-        raise UserError(f"A classifier for {classes} classes cannot be built: give classes=1 or more.")
+        raise UserError(f"A classifier can't have {classes} classes: give classes=1 or more.")
     if include_top and labels is not None and len(labels) != classes:
-        raise UserError(f"{len(labels)} labels were given for {classes} classes: the numbers must agree.")
+        raise UserError(f"{len(labels)} labels were given for {classes} classes: give one label per class.")
 
 
 def _dense(classes: int, wiring: Wiring) -> tf.keras.layers.Layer:

@@ -1,4 +1,4 @@
-"""The two primitive layers whose Keras form is slow in training, with the same variables, results and configuration."""
+"""Faster versions of two Keras layers that are slow in training; variables, results and configuration are the same."""
 
 import tensorflow as tf
 
@@ -8,9 +8,9 @@ register = tf.keras.utils.register_keras_serializable(package="shufflenet_tf")
 
 
 class FusedBatchNormalization(tf.keras.layers.BatchNormalization):
-    """Keras 3's batch normalization with TensorFlow's fused kernel in training, which is what makes a step fast.
+    """Keras 3's batch normalization with TensorFlow's fused kernel, which makes training steps faster.
 
-    Variables, names, configuration and inference are Keras's own. The moving variance is updated with the unbiased
+    Variables, names, configuration and inference are Keras's. The moving variance is updated with the unbiased
     batch variance, as tf_keras and the original frameworks do.
     """
 
@@ -32,16 +32,16 @@ class FusedBatchNormalization(tf.keras.layers.BatchNormalization):
         return fused.y
 
 
-# tf_keras's own class is fused already, and model-optimization recognises classes by identity.
+# tf_keras's class is fused already, and model-optimization compares classes by identity.
 BatchNorm = tf.keras.layers.BatchNormalization if LEGACY_KERAS else register(FusedBatchNormalization)
 
 
 def grouped_convolution(x: tf.Tensor, kernel: tf.Tensor, strides, padding: str) -> tf.Tensor:
     """Convolves `x` [N, H, W, C] with `kernel` [kh, kw, C / groups, filters] as one native operation, in every mode.
 
-    Keras compiles a grouped convolution with XLA on CPUs, whose backward pass takes several times as long. It does so
-    because TensorFlow has a native gradient for CPUs with oneDNN only, in 32-bit floats only. Here the gradient is
-    taken group by group by operations that every processor, type and compiler has, and faster than the native one.
+    On CPUs, Keras compiles grouped convolutions with XLA, whose backward pass takes several times as long. The reason is
+    that TensorFlow's native gradient on CPUs needs oneDNN and 32-bit floats. Here, the gradient is computed group by group
+    with operations that every processor, type and compiler supports; this is also faster than the native gradient.
     """
     if _on_gpu(x):
         return tf.nn.conv2d(x, kernel, strides, padding)
@@ -52,8 +52,8 @@ def grouped_convolution(x: tf.Tensor, kernel: tf.Tensor, strides, padding: str) 
             return _gradient(x, kernel, upstream, strides, padding)
 
         y = tf.nn.conv2d(x, kernel, strides, padding)
-        # TensorFlow would fuse it with the batch normalization or bias behind it, and its plain fused kernel refuses groups:
-        # a SavedModel could not be served without oneDNN. A check of what is known is in the way, and costs nothing.
+        # TensorFlow would fuse the convolution with the following batch normalization or bias, and without oneDNN the fused
+        # kernel doesn't support groups, so a SavedModel could not be served. This check, which costs nothing, prevents it.
         return tf.ensure_shape(y, y.shape), gradient
 
     return convolve(x, kernel)
@@ -61,20 +61,20 @@ def grouped_convolution(x: tf.Tensor, kernel: tf.Tensor, strides, padding: str) 
 
 def _on_gpu(x: tf.Tensor) -> bool:
     """Whether an operation on `x` is placed on a GPU, where cuDNN differentiates grouped convolutions."""
-    placed = tf.identity(x).device.upper()  # in a graph without a device: nothing, and TensorFlow prefers GPUs
+    placed = tf.identity(x).device.upper()  # empty in a graph without a device, where TensorFlow prefers GPUs
     return "GPU" in placed or ("CPU" not in placed and "TPU" not in placed and bool(tf.config.list_logical_devices("GPU")))
 
 
 def _gradient(x, kernel, upstream, strides, padding: str) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns a grouped convolution's gradients with respect to `x` and `kernel`."""
     kind = x.dtype
-    # Sums over all pixels of all images: in 16 bits they would lose their last third, and take longer on most processors.
+    # These are sums over all pixels of all images: in 16 bits, they would be inaccurate, and slower on most processors.
     x, kernel, upstream = (tf.cast(v, tf.float32) if v.dtype.size < 4 else v for v in (x, kernel, upstream))
     kh, kw, depth, filters = kernel.shape
     groups = x.shape[-1] // depth
     strides = (strides, strides) if isinstance(strides, int) else tuple(strides)
-    if pointwise := (kh, kw) == (1, 1):  # products of matrices, whose rows are pixels or input channels
-        # With strides too: oneDNN's gradient of few channels is wrong then (TensorFlow 2.21, AVX2, maps of even size).
+    if pointwise := (kh, kw) == (1, 1):  # matrix products; rows are pixels or input channels
+        # Also with strides, where oneDNN's gradient is wrong for few channels (TensorFlow 2.21, AVX2, maps of even size).
         read = x[:, :: strides[0], :: strides[1]]
         operands = (
             tf.reshape(read, (-1, x.shape[-1])),
@@ -99,7 +99,7 @@ def _gradient(x, kernel, upstream, strides, padding: str) -> tuple[tf.Tensor, tf
 
 
 def _spread(values: tf.Tensor, read: tf.Tensor, whole: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
-    """Returns `values` [pixels, C] of every stride-th pixel as a map of shape `whole`, zero elsewhere."""
+    """Returns a map of shape `whole` with `values` [pixels, C] at every stride-th pixel and zeros elsewhere."""
     if strides == (1, 1):
         return tf.reshape(values, whole)
     n, height, width, c = read[0], read[1], read[2], whole[3]

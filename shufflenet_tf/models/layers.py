@@ -19,7 +19,7 @@ import tensorflow as tf
 from shufflenet_tf.models.kernels import BatchNorm, GroupedConv2D, register
 from shufflenet_tf.wiring import EPSILON
 
-# Not truncated and by fan-in, as in tensorpack's networks; on a depthwise kernel [3, 3, C, 1] the fan-in is 9 * C.
+# Untruncated and scaled by the fan-in, as in tensorpack's networks; a depthwise kernel [3, 3, C, 1] has the fan-in 9 * C.
 INITIALIZER = {
     "class_name": "VarianceScaling",
     "config": {"scale": 2.0, "mode": "fan_in", "distribution": "untruncated_normal"},
@@ -30,7 +30,7 @@ _flattening = contextvars.ContextVar("flattening", default=False)
 
 
 class Composite(tf.keras.layers.Layer):
-    """A layer made of layers: `build` creates them, `call` calls them and does nothing else."""
+    """A layer that consists of sub-layers: `build` creates them, and `call` does nothing but call them."""
 
     def __call__(self, *args, **kwargs):
         if not _flattening.get():
@@ -40,7 +40,7 @@ class Composite(tf.keras.layers.Layer):
         return self.call(*args, **kwargs)
 
     def inline(self, x):
-        """Applies the layers of this one to symbolic `x` as nodes of the graph that is being built, one level deep."""
+        """Applies the sub-layers to symbolic `x`, so that each becomes a node of the graph; one level deep."""
         self.build(x.shape)
         return self.call(x)
 
@@ -57,7 +57,7 @@ def _flatten_composites() -> Iterator[None]:
 def flatten(model: tf.keras.Model) -> tf.keras.Model:
     """Returns the functional model of primitive layers (Conv2D, BatchNormalization, split, …) that `model` consists of.
 
-    Weights are shared with `model`; outputs are equal to the last bit.
+    Weights are shared with `model`; outputs are bit-identical.
     """
     with _flatten_composites():
         inputs = tf.keras.Input(model.input_shape[1:], name="image")
@@ -92,7 +92,7 @@ class ChannelShuffle(tf.keras.layers.Layer):
         "deinterleave" to (n, g) (tensorpack, megvii). One is the inverse of the other; they agree only where g = n.
 
     Raises:
-      ValueError: `groups` does not divide the channels, or an unknown order.
+      ValueError: `groups` does not divide the channels, or the order is unknown.
     """
 
     def __init__(self, groups: int, order: str = "interleave", **kwargs):
@@ -113,7 +113,7 @@ class ChannelShuffle(tf.keras.layers.Layer):
             h, w = tf.shape(inputs)[1], tf.shape(inputs)[2]
         n = c // self.groups
         rows, columns = (self.groups, n) if self.order == "interleave" else (n, self.groups)
-        # Four dimensions at most: the five-dimensional form is what GPU delegates on phones refuse.
+        # At most four dimensions: GPU delegates on phones refuse the five-dimensional form.
         x = tf.reshape(inputs, (-1, h * w, rows, columns))  # (N, H*W, g, n)
         x = tf.transpose(x, (0, 1, 3, 2))  # (N, H*W, n, g)
         return tf.reshape(x, (-1, h, w, c))  # (N, H, W, C)
@@ -127,7 +127,7 @@ class ChannelShuffle(tf.keras.layers.Layer):
 
 @register
 class HardSigmoid(tf.keras.layers.Layer):
-    """min(max(x + 3, 0), 6) / 6. Keras's own of this name differs between its generations."""
+    """min(max(x + 3, 0), 6) / 6. Keras's layer of this name differs between its generations."""
 
     def call(self, inputs):
         return tf.nn.relu6(inputs + 3.0) * (1 / 6)
@@ -142,22 +142,22 @@ class HardSwish(tf.keras.layers.Layer):
 
 
 def activation(kind: str, **kwargs) -> tf.keras.layers.Layer:
-    """Returns the layer of "hard_swish", "hard_sigmoid" or one of Keras's own names."""
+    """Returns the layer for "hard_swish", "hard_sigmoid" or an activation that Keras knows by name."""
     classes = {"hard_swish": HardSwish, "hard_sigmoid": HardSigmoid}
     return classes[kind](**kwargs) if kind in classes else tf.keras.layers.Activation(kind, **kwargs)
 
 
 @register
 class ConvBNReLU(Composite):
-    """Convolution without bias, batch normalization, activation; the base of its two siblings below.
+    """Convolution without bias, batch normalization, activation; base of the next two classes.
 
-    As in tensorpack, a normalization that goes with an activation is named inside the convolution (`conv1.bn`), one
-    that stands alone beside it (`conv2_bn`).
+    As in tensorpack, a normalization with an activation is named inside the convolution (`conv1.bn`), and one without an
+    activation beside it (`conv2_bn`).
 
     Args:
       filters: output channels.
-      kernel_size, strides: of both sides, in pixels.
-      groups: of a grouped convolution (ShuffleNet V1); must divide the channels of the input and `filters`.
+      kernel_size, strides: for height and width, in pixels.
+      groups: number of groups (ShuffleNet V1); must divide the channels of the input and `filters`.
       padding: at stride 2, "same" (TensorFlow: more on the right and at the bottom) or "symmetric" (PyTorch).
       activation: see `activation`, or None.
     """
@@ -173,7 +173,7 @@ class ConvBNReLU(Composite):
         return GroupedConv2D(self.filters, self.kernel_size, groups=self.groups, kernel_initializer=INITIALIZER, **kwargs)
 
     def build(self, input_shape):
-        # At stride 1 the two paddings are the same pixels, and only "same" needs no operator of its own.
+        # At stride 1, both paddings add the same pixels, and "same" needs no extra operator.
         explicit = self.padding == "symmetric" and self.strides > 1 and self.kernel_size > 1
         common = {"dtype": self.dtype_policy}
         self.pad = tf.keras.layers.ZeroPadding2D(self.kernel_size // 2, name=f"{self.name}.pad", **common) if explicit else None
@@ -215,15 +215,15 @@ class DepthwiseConvBN(ConvBNReLU):
 
 @register
 class SqueezeExcite(Composite):
-    """Scales each channel by what the means of all channels say (Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018).
+    """Scales each channel by a factor that depends on the means of all channels.
 
-    As in megvii's ShuffleNet V2+: batch normalization behind the first convolution, no biases, a hard sigmoid. An input
-    of one pixel is its own mean.
+    Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018. As in megvii's ShuffleNet V2+: batch normalization after the
+    first convolution, no biases, a hard sigmoid. An input of one pixel needs no pooling.
 
     Args:
-      reduction: how many times fewer channels there are between the two convolutions.
-      hidden: how many there are, in place of that.
-      bias: biases in both convolutions and no normalization, as in MobileNet V3.
+      reduction: ratio of the input's channels to those between the two convolutions.
+      hidden: number of channels between the two convolutions; replaces `reduction`.
+      bias: whether both convolutions have biases and no normalization, as in MobileNet V3.
     """
 
     def __init__(self, reduction: int = 4, hidden: int | None = None, bias: bool = False, **kwargs):
@@ -253,7 +253,7 @@ class SqueezeExcite(Composite):
 
 
 def max_pool(x, padding: str, name: str = "pool1"):
-    """Max pooling 3x3 of stride 2 of a map without negative values, so that zeros around it change nothing."""
+    """Applies 3x3 max pooling with stride 2 to a map without negative values, so that padding with zeros changes nothing."""
     if padding == "symmetric":
         x = tf.keras.layers.ZeroPadding2D(1, name=f"{name}.pad")(x)
     return tf.keras.layers.MaxPooling2D(3, 2, "valid" if padding == "symmetric" else "same", name=name)(x)

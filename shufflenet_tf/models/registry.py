@@ -39,7 +39,7 @@ MODELS = {
         for g in (3, 8)
     },
     "shufflenet_v1_2.0x_g3_se": partial(ShuffleNetV1, alpha=2.0, groups=3, reduction=16),  # table 5
-    # Half of the units, and as many channels as make it cost what 0.5x does (table 5).
+    # Half of the units, with more channels, so that it costs as much as 0.5x (table 5).
     "shufflenet_v1_0.5x_g3_shallow": partial(ShuffleNetV1, alpha=0.7, groups=3, repeats=(2, 4, 2)),
     **{f"shufflenet_v2_{a}x": partial(ShuffleNetV2, alpha=a) for a in (0.5, 1.0, 1.5, 2.0)},
     **{f"shufflenet_v2_star_{a}x": partial(ShuffleNetV2, alpha=a, branch=Branch(star=True)) for a in (0.5, 1.0, 1.5, 2.0)},
@@ -78,17 +78,17 @@ def create_model(name: str, **kwargs) -> ImageClassifier:
 
     Args:
       name: one of `list_models()`.
-      **kwargs: of its constructor: classes=10, input_shape=(96, 96, 3), include_top, pooling, labels, ...
+      **kwargs: arguments of its constructor: classes=10, input_shape=(96, 96, 3), include_top, pooling, labels, ...
 
     Raises:
-      UserError: an unknown name (the nearest ones are named), or an argument out of range.
+      UserError: the name is unknown (similar ones are suggested), or an argument is out of range.
     """
     check(name)
     return MODELS[name](**{"name": name, **kwargs})
 
 
 def check(name: str) -> None:
-    """Raises a UserError that names the nearest models if there's none of this name."""
+    """Raises a UserError that suggests similar names if there is no network of this name."""
     if name not in MODELS:
         near = difflib.get_close_matches(name.lower(), MODELS, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(MODELS)}."
@@ -96,14 +96,14 @@ def check(name: str) -> None:
 
 
 def identify(checkpoint: Checkpoint) -> str:
-    """Returns the name of the network that a checkpoint was made for.
+    """Returns the name of a checkpoint's network.
 
     Raises:
-      UserError: its widths are those of none that is registered.
+      UserError: no registered network has its widths.
     """
     config = checkpoint.config or {}
     for name in (config.get("name"), config.get("network")):
-        if name in MODELS:  # some have the same widths
+        if name in MODELS:  # several networks can have the same widths
             return name
     for name, constructor in MODELS.items():
         if _layout(constructor) == (checkpoint.family, checkpoint.channels, checkpoint.groups):
@@ -115,7 +115,7 @@ def identify(checkpoint: Checkpoint) -> str:
 
 
 def _layout(constructor: Callable[..., ImageClassifier]) -> tuple[str, tuple[int, ...], int]:
-    """Returns family, channels of the first convolution and of the stages, and groups, of a network that others publish."""
+    """Returns family, channels of the first convolution and the stages, and groups of a network with published weights."""
     match constructor:
         case partial(func=kind, keywords={"alpha": alpha, "groups": groups}) if kind is ShuffleNetV1:
             return "v1", v1.channels(alpha, groups), groups

@@ -1,4 +1,4 @@
-"""The units of ShuffleNet V2 (paper, figures 3c and 3d), of which V2+ and the paper's other variants consist too."""
+"""The units of ShuffleNet V2 (paper, figures 3c and 3d), which V2+ and the paper's other variants also use."""
 
 import dataclasses
 import functools
@@ -23,16 +23,16 @@ from shufflenet_tf.wiring import Wiring
 
 @dataclasses.dataclass(frozen=True)
 class Branch:
-    """What a unit's main branch is made of.
+    """The structure of a unit's main branch.
 
     Attributes:
-      kernel_size: of its depthwise convolution, and of the projection's, in pixels.
+      kernel_size: in pixels, of the depthwise convolutions in the branch and in the projection.
       activation: "relu" or "hard_swish".
-      squeeze_excite: whether a SqueezeExcite ends it.
-      separable: three depthwise separable convolutions 3x3 in place of one (V2+'s "xception" block).
-      star: one more depthwise convolution 3x3 in front (paper, section 5.2: V2*, with a larger receptive field).
-      residual: a shortcut around the branch, in units of stride 1 (paper, appendix, figure 2).
-      excite_unit: whether a SqueezeExcite of half as many channels follows the unit's concatenation (V2 + SE).
+      squeeze_excite: whether the branch ends with a SqueezeExcite.
+      separable: whether it has three 3x3 depthwise separable convolutions instead of one (V2+'s "xception" block).
+      star: whether it starts with another 3x3 depthwise convolution (paper, section 5.2: V2*, a larger receptive field).
+      residual: whether a shortcut passes it in units of stride 1 (paper, appendix, figure 2).
+      excite_unit: whether a SqueezeExcite with half as many channels follows the unit's concatenation (V2 + SE).
     """
 
     kernel_size: int = 3
@@ -45,18 +45,18 @@ class Branch:
 
     @property
     def suffix(self) -> str:
-        """What a network of such branches has in its name behind the width."""
+        """The suffix of a network with such branches: the end of its name, after the width."""
         variants = {"star": self.star, "se": self.squeeze_excite or self.excite_unit, "residual": self.residual}
         return "".join(f"_{variant}" for variant, chosen in variants.items() if chosen)
 
     @classmethod
     def of(cls, branch: "Branch | Mapping[str, Any] | None") -> "Branch":
-        """Returns the branch of a saved configuration, the paper's for None, or itself."""
+        """Returns the branch of a saved configuration, or the paper's for None; a Branch is returned unchanged."""
         return branch if isinstance(branch, cls) else cls(**(branch or {}))
 
 
 class _Unit(Composite):
-    """What the two units share: their arguments and the main branch."""
+    """The base of the two units: their arguments and the main branch."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class _Unit(Composite):
     ):
         super().__init__(**kwargs)
         if filters % 2:
-            raise UserError(f"A ShuffleNet V2 unit works on two halves, and {filters} channels have none: give an even number.")
+            raise UserError(f"A ShuffleNet V2 unit splits its channels into halves, but {filters} is odd: give an even number.")
         self.filters = filters
         self.wiring = Wiring.of(wiring)
         self.branch = Branch.of(branch)
@@ -81,9 +81,9 @@ class _Unit(Composite):
         return DepthwiseConvBN(self.branch.kernel_size, strides, name=f"{self.name}.{name}", **common)
 
     def _build_main(self, strides: int, filters: int, added: bool = False) -> None:
-        """1x1 - 3x3 depthwise - 1x1, of which no layer reduces the channels (guideline 1).
+        """Builds 1x1 - 3x3 depthwise - 1x1; no layer reduces the channels (guideline 1).
 
-        `added`: the branch's input is added to what it makes, before the last activation.
+        `added`: whether the branch's input is added to its output, before the last activation.
         """
         common = {"dtype": self.dtype_policy}
         middle = self.filters // 2
@@ -110,7 +110,7 @@ class _Unit(Composite):
         return {**super().get_config(), **config}
 
     def _joined(self, shortcut, inputs):
-        """The branch of `inputs` beside the shortcut."""
+        """Returns the shortcut concatenated with the main branch of `inputs`."""
         x = inputs
         for layer in self.main:
             x = layer(x)
@@ -123,15 +123,15 @@ class _Unit(Composite):
 
 @register
 class ShufflenetUnit1(_Unit):
-    """The unit of stride 1 (paper, figure 3c): half of the channels pass by, the other half is convolved.
+    """The unit of stride 1 (paper, figure 3c): half of the channels pass unchanged, the other half is convolved.
 
     Args:
       filters: channels of input and output, even.
       wiring: a name or a Wiring.
-      branch: what is convolved how; None: the paper's.
+      branch: structure of the main branch; None: the paper's.
 
     Raises:
-      UserError: an odd number of channels, or an input of another number.
+      UserError: the number of channels is odd or differs from the input's.
     """
 
     def build(self, input_shape):
@@ -149,16 +149,16 @@ class ShufflenetUnit1(_Unit):
 
 @register
 class ShufflenetUnit2(_Unit):
-    """The unit of stride 2 (paper, figure 3d): both branches are convolved, which sets the number of channels.
+    """The unit of stride 2 (paper, figure 3d): both branches have convolutions, which set the number of channels.
 
     Args:
       filters: channels of the output, even.
-      wiring: a name or a Wiring, which says how many of them the projection makes.
-      branch: what is convolved how; None: the paper's.
+      wiring: a name or a Wiring; sets how many of the channels come from the projection.
+      branch: structure of the main branch; None: the paper's.
       strides: 2, or 1 in the first stage of the large networks (paper, table 7).
 
     Raises:
-      UserError: an odd number of channels, or no more channels than the input has (wiring projection="input").
+      UserError: the number of channels is odd, or no larger than the input's (wiring projection="input").
     """
 
     def __init__(self, *args, strides: int = 2, **kwargs):
@@ -169,7 +169,8 @@ class ShufflenetUnit2(_Unit):
         projected = self.filters // 2 if self.wiring.projection == "half" else input_shape[-1]
         if projected >= self.filters:
             raise UserError(
-                f"{self.name} passes on {projected} channels of its input, so it must make more than {self.filters}."
+                f"{self.name} keeps {projected} channels of its input, and its output has only {self.filters}: "
+                f"give more than {projected}."
             )
         self.shortcut_dconv = self._depthwise("shortcut_dconv", self.strides)
         self.shortcut_conv = self._pointwise("shortcut_conv", projected)
@@ -185,13 +186,13 @@ class ShufflenetUnit2(_Unit):
 
 @register
 class ShufflenetStage(Composite):
-    """One unit of stride 2, then units of stride 1.
+    """A unit of stride 2, followed by units of stride 1.
 
     Args:
       filters: channels of the output, even.
       repeats: number of units.
       wiring: a name or a Wiring.
-      branches: what each unit convolves how; None: the paper's in all.
+      branches: structure of each unit's main branch; None: the paper's in all.
       strides: of the first unit.
     """
 

@@ -42,7 +42,7 @@ CHANNELS = {
     4: 272,
     8: 384,
 }  # paper, table 1: stage 2 by groups; stages 3 and 4: twice, four times
-WIDTHS = (0.25, 0.5, 1.0, 1.5, 2.0)  # that are published
+WIDTHS = (0.25, 0.5, 1.0, 1.5, 2.0)  # the published ones
 STEM = 24
 REPEATS = (4, 8, 4)
 
@@ -57,9 +57,9 @@ def channels(alpha: float, groups: int) -> tuple[int, int, int, int]:
     def rounded(width: float, multiple: int) -> int:
         return math.ceil(width / multiple) * multiple
 
-    # The published 1.5x keeps the 24 channels of 1.0x in front.
+    # The published 1.5x keeps the 24 channels of 1.0x in its first convolution.
     stem = STEM if alpha == 1.5 else rounded(STEM * alpha, groups)
-    # A unit's bottleneck has a quarter of its channels, and these fall into groups.
+    # A unit's bottleneck has a quarter of its channels, and they must be divisible into groups.
     return stem, *(rounded(CHANNELS[groups] * factor * alpha, 4 * groups) for factor in (1, 2, 4))
 
 
@@ -69,17 +69,17 @@ class ShuffleNetV1Unit(Composite):
 
     Args:
       filters: channels of the output.
-      groups: of the two 1x1 convolutions.
+      groups: number of groups of the two 1x1 convolutions.
       strides: 1, or 2 with the concatenated shortcut.
-      group_first: whether the first 1x1 is grouped too (not in the first unit of stage 2, whose input is thin).
+      group_first: whether the first 1x1 is grouped too (not in the first unit of stage 2, whose input has few channels).
       shuffle: False for the ablation without channel shuffle (paper, table 3).
       wiring: a name or a Wiring.
-      bottleneck: how many times fewer channels than the output the depthwise convolution has.
-      reduction: of the SqueezeExcite at the branch's end (paper, table 5: SE); 0: there is none.
+      bottleneck: ratio of the output's channels to those of the depthwise convolution.
+      reduction: ratio of the SqueezeExcite at the branch's end (paper, table 5: SE); 0: none.
       project: whether the shortcut of a unit of stride 1 is a 1x1 convolution, which sets the number of channels.
 
     Raises:
-      UserError: channels that do not fall into groups, or that do not fit the input.
+      UserError: the channels can't be divided into groups, or don't fit the input.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ShuffleNetV1Unit(Composite):
         super().__init__(**kwargs)
         if filters % (bottleneck * groups):
             raise UserError(
-                f"{filters} channels, divided by {bottleneck}, do not fall into {groups} groups: "
+                f"{filters} channels, divided by {bottleneck}, can't be split into {groups} groups: "
                 f"give a multiple of {bottleneck * groups}."
             )
         self.bottleneck, self.reduction, self.project = bottleneck, reduction, project
@@ -109,7 +109,9 @@ class ShuffleNetV1Unit(Composite):
         c = input_shape[-1]
         added = self.strides == 1
         if (c != self.filters and not self.project) if added else (c >= self.filters):
-            raise UserError(f"{self.name} of stride {self.strides} cannot make {self.filters} channels of {c}.")
+            raise UserError(
+                f"{self.name} can't turn {c} channels into {self.filters}: give as many at stride 1, and more at stride 2."
+            )
         common = {"dtype": self.dtype_policy}
         padding = self.wiring.padding
         groups = self.groups if self.group_first else 1
@@ -148,7 +150,7 @@ class ShuffleNetV1Unit(Composite):
             shortcut = layer(shortcut)
         if self.strides == 1:
             return self.relu(self.join([shortcut, x]))
-        # The pooled input is never negative, so the ReLU of the paper's figure touches the other half only.
+        # The pooled input is never negative, so the ReLU of the paper's figure changes only the other half.
         return self.join([shortcut, self.relu(x)])
 
     def get_config(self):
@@ -158,7 +160,7 @@ class ShuffleNetV1Unit(Composite):
 
 
 def stage(x, name: str, filters: int, repeats: int, group_first: bool = True, strides: int = 2, **given):
-    """Returns symbolic `x` behind `repeats` units, of which the first has `strides`; `given`: see ShuffleNetV1Unit."""
+    """Applies `repeats` units to symbolic `x`; the first has `strides`. `given`: other arguments of ShuffleNetV1Unit."""
     for i in range(repeats):
         unit = {"group_first": group_first or i > 0, "strides": 1 if i else strides, "name": f"{name}.block{i}"}
         unit["project"] = i == 0 and strides == 1
@@ -175,8 +177,8 @@ class ShuffleNetV1(ImageClassifier):
         `weights`, else 1.0.
       groups: 1, 2, 3, 4 or 8; None: those of `weights`, else 3.
       shuffle: False for the ablation without channel shuffle (paper, table 3).
-      reduction: of squeeze-and-excitation in all units (paper, table 5: 16 gives the 527M of 2.0x); 0: there is none.
-      repeats: units of stages 2, 3 and 4; None: the paper's 4, 8, 4.
+      reduction: ratio of squeeze-and-excitation in all units (paper, table 5: 16 gives the 527M of 2.0x); 0: none.
+      repeats: number of units in stages 2, 3 and 4; None: the paper's 4, 8, 4.
       Others: see ImageClassifier.
 
     Raises:
@@ -219,7 +221,7 @@ class ShuffleNetV1(ImageClassifier):
 
     @classmethod
     def arguments_of(cls, checkpoint: Checkpoint) -> dict[str, Any] | None:
-        """Returns width and groups of the network that a checkpoint is of; None: it is no ShuffleNet V1 of a known width."""
+        """Returns width and groups of a checkpoint's network; None: it is not a ShuffleNet V1 of a known width."""
         if checkpoint.family != "v1" or checkpoint.groups not in CHANNELS:
             return None
         widths = [width for width in WIDTHS if channels(width, checkpoint.groups) == checkpoint.channels]

@@ -26,7 +26,7 @@ from shufflenet_tf.models.layers import ConvBNReLU, max_pool, register
 from shufflenet_tf.models.units import Branch, ShufflenetStage
 from shufflenet_tf.weights.published import Checkpoint
 
-# Paper, table 5: stages 2, 3, 4 and conv5. They are no multiples of one another.
+# Paper, table 5: stages 2, 3, 4 and conv5. They are not multiples of one another.
 CHANNELS = {
     0.5: (48, 96, 192, 1024),
     1.0: (116, 232, 464, 1024),
@@ -52,9 +52,9 @@ class ShuffleNetV2(ImageClassifier):
     """ShuffleNet V2 (paper, table 5), from normalised images to class probabilities.
 
     Args:
-      alpha: width, as a multiple of 1.0x: 0.5, 1.0, 1.5 and 2.0 are the paper's, any other is derived. None: that of `weights`,
-        else 1.0.
-      branch: what its units convolve how; None: the paper's.
+      alpha: width, as a multiple of 1.0x: 0.5, 1.0, 1.5 and 2.0 are the paper's; the channels of other widths are derived from
+        1.0x. None: that of `weights`, else 1.0.
+      branch: structure of the units' main branch; None: the paper's.
       Others: see ImageClassifier.
 
     Raises:
@@ -93,7 +93,7 @@ class ShuffleNetV2(ImageClassifier):
 
     @classmethod
     def arguments_of(cls, checkpoint: Checkpoint) -> dict[str, Any] | None:
-        """Returns the width of the network that a checkpoint is of; None: it is no ShuffleNet V2 of a known width."""
+        """Returns the width of a checkpoint's network; None: it is not a ShuffleNet V2 of a known width."""
         if checkpoint.family != "v2":
             return None
         widths = [alpha for alpha in CHANNELS if (STEM, *channels(alpha)[:-1]) == checkpoint.channels]

@@ -59,11 +59,11 @@ def fit(
     if settings.unlabelled:
         source = dataclasses.replace(source, unlabelled=open_unlabelled(settings.unlabelled))
     settings = settings.for_images(source.all_training.size, source.name)
-    steps_per_epoch = settings.steps_per_epoch or source.all_training.size // settings.batch_size
     before = checkpoint.read_progress(folder)
     begins = before is None or not before.step
     if deadline is not None and not begins:  # its length was settled when it began
         settings = settings.shortened(before.run.get("steps", settings.steps))
+    job = _Job(network, source, settings, augmentation, folder, deadline)
     prior = _prior(source) if settings.balance else None
     if settings.classifier_first and begins:
         right = fit_classifier(network, source.train, settings.batch_size, prior)
@@ -73,43 +73,87 @@ def fit(
     with strategy.scope() if strategy else contextlib.nullcontext():
         trainer = _trainer(network, source, settings, schedule, prior)
     if deadline is not None and begins:
-        settings = _in_time(trainer, source, settings, augmentation, steps_per_epoch, deadline)
-        schedule.shorten(settings.steps, settings.warmup_steps)
-    run = _identity(network, source, settings, augmentation)
-    progress = checkpoint.resume(folder, run, settings.steps, _say, fixed=("labels", "model", "keras"))
+        job = _in_time(trainer, job)
+        schedule.shorten(job.settings.steps, job.settings.warmup_steps)
+    progress = checkpoint.resume(folder, _identity(job), job.settings.steps, _say, fixed=("labels", "model", "keras"))
     with strategy.scope() if strategy else contextlib.nullcontext():
         arrays = checkpoint.restore(trainer.state(), folder) if progress.step else None
+    _run(trainer, job, schedule, progress, arrays)
+    if (folder / BEST).exists():
+        canonical.load(network, folder / BEST)
+    freeze(network, "none")
+    return progress
 
-    def run_epochs(first: int, last: int, steps: int, metrics: dict[str, np.ndarray] | None = None) -> None:
-        limits = {"patience": settings.patience, "deadline": deadline}
-        keeper = Keeper(folder, progress, schedule, settings.checkpoint_steps, steps_per_epoch, metrics, **limits)
-        callbacks = [keeper]
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What is trained, on what, how, until when, and where to; see `fit`."""
+
+    network: ImageClassifier
+    source: Source
+    settings: Settings
+    augmentation: Augmentation
+    folder: pathlib.Path
+    deadline: float | None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.settings.steps_per_epoch or self.source.all_training.size // self.settings.batch_size
+
+    @property
+    def sides(self) -> Sides:
+        """The size of the images of each step."""
+        settings = self.settings
+        return image_sides(self.network.input_shape[1:3], settings.first_size, settings.growth, settings.steps)
+
+    def training(self, step: int, sides: Sides) -> tf.data.Dataset:
+        """Returns the batches to train on from `step` on."""
+        network, settings, classes = self.network, self.settings, len(self.source.labels)
+        rest = (settings.batch_size, classes, settings.seed, step, sides if settings.first_size < 1 else None)
+        examples = self.source.all_training
+        return training_batches(examples, network.preprocessing, self.augmentation, network.input_shape[1:3], *rest)
+
+    def validation(self) -> tf.data.Dataset | None:
+        """Returns the batches to choose the best epoch on, if there are any."""
+        network, batch_size = self.network, self.settings.batch_size
+        rest = (network.preprocessing, network.input_shape[1:3], batch_size, len(self.source.labels))
+        return evaluation_batches(self.source.validation, *rest) if self.source.validation else None
+
+
+def _run(
+    trainer: Trainer,
+    job: _Job,
+    schedule: Schedule,
+    progress: checkpoint.Progress,
+    metrics: dict[str, np.ndarray] | None,
+) -> None:
+    """Trains from where `progress` stands to the end; `metrics` are those of an interrupted epoch."""
+    settings, per_epoch = job.settings, job.steps_per_epoch
+
+    def epochs(first: int, last: int, steps: int, metrics: dict[str, np.ndarray] | None = None) -> None:
+        limits = {"patience": settings.patience, "deadline": job.deadline}
+        callbacks = [Keeper(job.folder, progress, schedule, settings.checkpoint_steps, per_epoch, metrics, **limits)]
         if settings.tensorboard:
-            callbacks.append(tf.keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
-        sides = image_sides(network.input_shape[1:3], settings.first_size, settings.growth, settings.steps)
-        # Keras 3 says so of validation photos whose number it can't know, as some may vanish meanwhile.
+            callbacks.append(tf.keras.callbacks.TensorBoard(job.folder / "tensorboard", write_graph=False))
+        # Keras 3 says so of validation photos, whose number it can't know, as some may vanish meanwhile.
         warnings.filterwarnings("ignore", "Your input ran out of data")
         trainer.fit(
-            _training(network, source, settings, augmentation, progress.step, sides),
+            job.training(progress.step, job.sides),
             initial_epoch=first,
             epochs=last,
             steps_per_epoch=steps,
-            validation_data=_validation(network, source, settings),
+            validation_data=job.validation(),
             callbacks=callbacks,
             shuffle=False,
             verbose=1 if sys.stdout.isatty() else 2,
         )
 
-    done, within = divmod(progress.step, steps_per_epoch)
+    done, within = divmod(progress.step, per_epoch)
     if within and progress.step < settings.steps and not progress.stopped:
-        run_epochs(done, done + 1, steps_per_epoch - within, arrays)
+        epochs(done, done + 1, per_epoch - within, metrics)
         done += 1
     if progress.step < settings.steps and not progress.stopped:
-        run_epochs(done, math.ceil(settings.steps / steps_per_epoch), steps_per_epoch)
-    if (folder / BEST).exists():
-        canonical.load(network, folder / BEST)
-    freeze(network, "none")
-    return progress
+        epochs(done, math.ceil(settings.steps / per_epoch), per_epoch)
 
 
 def _prior(source: Source) -> np.ndarray:
@@ -134,58 +178,32 @@ def _trainer(
     return trainer
 
 
-def _in_time(
-    trainer: Trainer,
-    source: Source,
-    settings: Settings,
-    augmentation: Augmentation,
-    steps_per_epoch: int,
-    deadline: float,
-) -> Settings:
-    """Returns the settings, with as many steps as there is time for: whole epochs, unless it is less than one."""
-    network = trainer.network
-
-    def batches(sides: Sides) -> tf.data.Dataset:
-        return _training(network, source, settings, augmentation, 0, sides)
-
-    sides = image_sides(network.input_shape[1:3], settings.first_size, settings.growth, settings.steps)
-    evaluated = (source.validation.size if source.validation else 0) / (steps_per_epoch * settings.batch_size)
-    steps = pace.affordable_steps(trainer, batches, sides, settings.steps, evaluated, deadline - time.monotonic())
+def _in_time(trainer: Trainer, job: _Job) -> _Job:
+    """Returns the job with as many steps as there is time for: whole epochs, unless it is less than one."""
+    settings, per_epoch = job.settings, job.steps_per_epoch
+    evaluated = (job.source.validation.size if job.source.validation else 0) / (per_epoch * settings.batch_size)
+    left = job.deadline - time.monotonic()
+    steps = pace.affordable_steps(trainer, lambda sides: job.training(0, sides), job.sides, settings.steps, evaluated, left)
     if steps == settings.steps:
-        return settings
-    steps = steps // steps_per_epoch * steps_per_epoch or steps
-    little = ", which is less than all images once: more time makes a better model" if steps < steps_per_epoch else ""
+        return job
+    steps = steps // per_epoch * per_epoch or steps
+    little = ", which is less than all images once: more time makes a better model" if steps < per_epoch else ""
     _say(
         f"{settings.minutes:g} minutes allow {steps:,} of {settings.steps:,} steps: the training is shortened to that{little}."
     )
-    return settings.shortened(steps)
+    return dataclasses.replace(job, settings=settings.shortened(steps))
 
 
-def _training(
-    network: ImageClassifier, source: Source, settings: Settings, augmentation: Augmentation, step: int, sides: Sides
-) -> tf.data.Dataset:
-    """Returns the batches to train on from `step` on."""
-    size, classes = network.input_shape[1:3], len(source.labels)
-    rest = (size, settings.batch_size, classes, settings.seed, step, sides if settings.first_size < 1 else None)
-    return training_batches(source.all_training, network.preprocessing, augmentation, *rest)
-
-
-def _validation(network: ImageClassifier, source: Source, settings: Settings) -> tf.data.Dataset | None:
-    """Returns the batches to choose the best epoch on, if there are any."""
-    rest = (network.preprocessing, network.input_shape[1:3], settings.batch_size, len(source.labels))
-    return evaluation_batches(source.validation, *rest) if source.validation else None
-
-
-def _identity(network: ImageClassifier, source: Source, settings: Settings, augmentation: Augmentation) -> dict[str, Any]:
+def _identity(job: _Job) -> dict[str, Any]:
     """Returns what makes a run this run and no other."""
-    config = {key: value for key, value in network.get_config().items() if key != "labels"}
+    config = {key: value for key, value in job.network.get_config().items() if key != "labels"}
     return {
         "model": config,
-        "labels": source.labels,
-        "dataset": source.name,
+        "labels": job.source.labels,
+        "dataset": job.source.name,
         "keras": 2 if LEGACY_KERAS else 3,
-        **dataclasses.asdict(dataclasses.replace(settings, minutes=0.0)),
-        **dataclasses.asdict(augmentation),
+        **dataclasses.asdict(dataclasses.replace(job.settings, minutes=0.0)),
+        **dataclasses.asdict(job.augmentation),
     }
 
 

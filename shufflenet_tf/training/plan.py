@@ -12,7 +12,7 @@ from shufflenet_tf.data.source import class_counts
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import MIN_SIZE
-from shufflenet_tf.training import choices
+from shufflenet_tf.training import choices, folds
 from shufflenet_tf.training.settings import NETWORK, RunOptions, Settings
 from shufflenet_tf.weights import published
 
@@ -85,9 +85,10 @@ def settle(dataset: str, image_size: int | Sequence[int | str] | None, given: Ma
         any_photos = choices.Photos([100], True)
         run = dataclasses.replace(run, network=choices.choose(any_photos, run.budget, run.target)[0]["network"])
     network, checkpoint = _network(run)
-    places = {"data_dir": run.data_dir, "strict": run.strict}
+    places = {"data_dir": run.data_dir, "strict": run.strict, "keep_copies": run.keep_copies}
     # Without the seed, as a run with another one, or the export, must not test on images that this one trains on.
-    source = open_source(dataset, **places, validation=settings.validation)
+    source = open_source(dataset, **places, validation=settings.validation, fold=folds.parsed(run.fold))
+    folds.check(run.folds, source)
     if run.choose:
         known = network if run.network or checkpoint else None
         photos = choices.Photos(class_counts(source.train, len(source.labels)), checkpoint is not None, known)

@@ -2,19 +2,18 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
 
-import numpy as np
-import tensorflow as tf
-
-from shufflenet_tf import complexity
+from shufflenet_tf import complexity, origin
 from shufflenet_tf.data import Source
-from shufflenet_tf.data.pipeline import evaluation_batches, evaluation_images
-from shufflenet_tf.evaluation import pictures
-from shufflenet_tf.evaluation.metrics import Evaluation, evaluate, worst_mistakes
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.evaluation.metrics import evaluate
+from shufflenet_tf.files import atomic_path, write_text
 from shufflenet_tf.loading import MODEL, save_saved_model
 from shufflenet_tf.models.image_classifier import ImageClassifier
+from shufflenet_tf.training import run_pictures
+from shufflenet_tf.training.certainty import CertaintyReport, calibrate, none_text, predict_numbered
 from shufflenet_tf.training.checkpoint import Progress
+from shufflenet_tf.training.settings import RunOptions
 
 
 def write_report(
@@ -24,10 +23,13 @@ def write_report(
     folder: pathlib.Path,
     batch_size: int = 64,
     saved_model: bool = True,
-) -> Evaluation:
-    """Evaluates `network` on the test images and writes everything that a finished run leaves in `folder`.
+    coverage: float = RunOptions.coverage,
+    started_from: Mapping[str, str] | None = None,
+) -> str:
+    """Calibrates `network`, evaluates it on the test images, and writes everything that a finished run leaves in `folder`.
 
-    Files: model.keras, labels.txt, saved_model/, metrics.json, training.png, confusion.png, mistakes.png.
+    Files: model.keras, labels.txt, saved_model/, metrics.json, the pictures of `run_pictures`, and reliability.png of a
+    calibrated network.
 
     Args:
       network: with its best weights; gets the labels of `source`.
@@ -36,20 +38,23 @@ def write_report(
       folder: of the run.
       batch_size: of the evaluation.
       saved_model: whether to write the SavedModel too.
+      coverage: see `certainty.calibrate`.
+      started_from: see `origin.origin`.
 
     Returns:
-      The figures on the test images.
+      The figures on the test images, for a terminal.
     """
-    size = network.input_shape[1:3]
     network.labels = list(source.labels)
+    calibrate(network, source, coverage, batch_size)
     with atomic_path(folder / MODEL) as temporary:
         network.save(temporary)
-    _write_text(folder / "labels.txt", "\n".join(source.labels) + "\n")
+    write_text(folder / "labels.txt", "\n".join(source.labels) + "\n")
     if saved_model:
         save_saved_model(network, folder / "saved_model")
 
-    probabilities, targets = _predict(network, source, size, batch_size)
+    probabilities, targets, positions = predict_numbered(network, source.test, batch_size)
     evaluation = evaluate(probabilities, targets, source.labels)
+    certainty = CertaintyReport.of(network, source, probabilities, targets, batch_size)
     metrics = {
         "model": network.name,
         "dataset": source.name,
@@ -60,46 +65,20 @@ def write_report(
         "steps": progress.step,
         "weights": kept(progress),
         "epoch": progress.best_epoch,
+        origin.KEY: started_from,
         "training_images": source.train.size,
         "validation_images": source.validation.size if source.validation else 0,
         "test": evaluation.to_json(),
+        "certainty": certainty and certainty.to_json(),
     }
-    _write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-    pictures.training_curves(progress.history, folder / "training.png")
-    pictures.confusion(evaluation.confusion, source.labels, folder / "confusion.png")
-    wrong = worst_mistakes(probabilities, targets)
-    predicted = probabilities[wrong].argmax(-1)
-    images = _images(source, network, wrong)
-    pictures.mistakes(
-        images, targets[wrong], predicted, probabilities[wrong, predicted], source.labels, folder / "mistakes.png"
-    )
-    return evaluation
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    run_pictures.draw(network, source, progress, evaluation, probabilities, targets, positions, folder)
+    if certainty:
+        certainty.draw(folder / "reliability.png")
+    return f"{evaluation.text_table()}\n{certainty.text() if certainty else none_text(source)}"
 
 
 def kept(progress: Progress) -> str:
     """Returns which epoch's weights a run has kept, and why."""
     why = "the last one" if progress.best < 0 else "the best one on the validation images"
     return f"those of epoch {progress.best_epoch}, {why}"
-
-
-def _predict(network: ImageClassifier, source: Source, size: tuple[int, int], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns probabilities [N, C] and class indices [N] of the test images."""
-    infer = tf.function(network, reduce_retracing=True)
-    batches = evaluation_batches(source.test, network.preprocessing, size, batch_size, len(source.labels))
-    pairs = [(infer(images, training=False).numpy(), labels.numpy().argmax(-1)) for images, labels in batches]
-    probabilities, targets = zip(*pairs, strict=True)
-    return np.concatenate(probabilities), np.concatenate(targets)
-
-
-def _images(source: Source, network: ImageClassifier, indices: np.ndarray) -> np.ndarray:
-    """Returns the test images of these indices as the network sees them, uint8 [K, H, W, 3], in the order of `indices`."""
-    size = network.input_shape[1:3]
-    wanted = set(indices.tolist())
-    images = evaluation_images(source.test, network.preprocessing, size).enumerate()
-    by_index = {int(i): image.numpy() for i, (image, _) in images if int(i) in wanted} if wanted else {}
-    return np.stack([by_index[i] for i in indices.tolist()]) if wanted else np.zeros((0, *size, 3), np.uint8)
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

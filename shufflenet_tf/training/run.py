@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import shutil
@@ -18,9 +19,11 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import ImageClassifier
+from shufflenet_tf.origin import origin
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.seeds import fold
 from shufflenet_tf.training import checkpoint as checkpoints
+from shufflenet_tf.training import folds
 from shufflenet_tf.training.callbacks import BEST
 from shufflenet_tf.training.fit import fit
 from shufflenet_tf.training.plan import Plan, Size, settle
@@ -54,7 +57,7 @@ def train(
         with other classes gets a new classifier.
       image_size: input in pixels: one side, or (height, width), each at least 32; None: 224.
       epochs: how often to go through the training images; None: 30.
-      output: folder of the run: model.keras, labels.txt, metrics.json, history.csv, three pictures and, unless
+      output: folder of the run: model.keras, labels.txt, metrics.json, history.csv, mistakes.csv, pictures and, unless
         `saved_model` is False, saved_model/.
       **others: fields of `training.settings.Settings` (batch_size=64, learning_rate=0.1, freeze="none", ...), of
         `training.settings.RunOptions` (wiring, strict, overwrite, ...) and of `data.augment.Augmentation` (min_area, jitter,
@@ -75,28 +78,37 @@ def train(
     plan = settle(dataset, image_size, given)
     source, settings, run_options, checkpoint = plan.source, plan.settings, plan.run, plan.checkpoint
     _set_seed(settings.seed, run_options.deterministic, plan.augmentation)
-    arguments = {
-        "name": plan.network,
-        "input_shape": (*plan.size, 3),
-        "classes": len(source.labels),
-        "labels": source.labels,
-        "wiring": run_options.wiring or (checkpoint and checkpoint.wiring),
-        "preprocessing": _preprocessing(run_options, plan.size, checkpoint),
-    }
+    arguments = _network_arguments(plan)
     strategy = tf.distribute.MirroredStrategy() if run_options.strategy == "mirrored" else None
     with strategy.scope() if strategy else contextlib.nullcontext(), _precision(run_options.mixed_precision):
         model = registry.create_model(**arguments)
-    settings = _start(model, checkpoint, settings)
-    settings = settings.for_images(source.train.size, source.name)
+    settings = _start(model, checkpoint, settings).for_images(source.train.size, source.name)
     print(f"{_summary(model, source)}\n{settings.steps:,} steps of {settings.batch_size} images, into {folder}", flush=True)
     seconds = settings.minutes * 60
     deadline = began + max(seconds * (1 - _RESERVED_PART), seconds - _RESERVED_SECONDS) if seconds else None
     progress = fit(model, source, settings, plan.augmentation, folder, strategy, deadline)
     if run_options.mixed_precision != "none":
         model = _in_float32(model, arguments)
-    print(f"\n{write_report(model, source, progress, folder, settings.batch_size, run_options.saved_model).text_table()}")
+    rest = (settings.batch_size, run_options.saved_model, run_options.coverage)
+    started_from = origin(checkpoint, run_options.weights)
+    print(f"\n{write_report(model, source, progress, folder, *rest, started_from)}")
     _write_flags(plan, progress, folder)
+    if run_options.folds:
+        alike = {**given, "image_size": image_size, "folds": 0, "saved_model": False}
+        print(f"\n{folds.cross_validate(functools.partial(train, dataset, **alike), folder, run_options.folds)}")
     return loading.Bundle(model, tuple(source.labels), model.preprocessing)
+
+
+def _network_arguments(plan: Plan) -> dict[str, Any]:
+    """Returns the arguments of `create_model`."""
+    return {
+        "name": plan.network,
+        "input_shape": (*plan.size, 3),
+        "classes": len(plan.source.labels),
+        "labels": plan.source.labels,
+        "wiring": plan.run.wiring or (plan.checkpoint and plan.checkpoint.wiring),
+        "preprocessing": _preprocessing(plan.run, plan.size, plan.checkpoint),
+    }
 
 
 def _preprocessing(run: RunOptions, size: Size, checkpoint: published.Checkpoint | None) -> Preprocessing:
@@ -175,7 +187,8 @@ def _folder(run: RunOptions) -> pathlib.Path:
 
 def _remove_run(folder: pathlib.Path) -> None:
     """Removes the files that a run writes, and nothing else."""
-    for name in (checkpoints.NAME, checkpoints.HISTORY, BEST, loading.MODEL, "labels.txt", "metrics.json", FLAGS):
+    names = (checkpoints.NAME, checkpoints.HISTORY, BEST, loading.MODEL, "labels.txt", "metrics.json", "reliability.png", FLAGS)
+    for name in names:
         (folder / name).unlink(missing_ok=True)
     for name in ("tensorboard", "saved_model"):
         shutil.rmtree(folder / name, ignore_errors=True)

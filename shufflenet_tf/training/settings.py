@@ -101,7 +101,7 @@ class RunOptions:
 
     network: str | None = option(None, f"Registered network; without it, that of --weights, or {NETWORK}.")
     weights: str | None = option(
-        None, "Trained weights to start with: a run, a .keras, .npz, .pth or .pth.tar file, imagenet, or none."
+        None, "Trained weights to start with: a run, a .keras, .npz, .pth or .pth.tar file, hf://USER/NAME, imagenet, or none."
     )
     choose: bool = option(False, "Choose all that isn't given from the number of photos and classes.")
     budget: str | None = option(
@@ -120,11 +120,17 @@ class RunOptions:
     crop_fraction: float = option(0.875, "Evaluation: part of the shorter side that the centre crop takes.", 0.1, 1)
     data_dir: str | None = None
     strict: bool = option(False, "Stop at a photo that can't be used instead of skipping it.")
+    keep_copies: bool = option(False, "Own photos: leave copies of training photos among the test photos.")
     output: str = option("runs/latest", "Folder of the run; an interrupted run in it goes on.")
     overwrite: bool = option(False, "Remove what --output holds of an earlier run and start afresh.")
     deterministic: bool = option(False, "Equal weights to the last bit for equal flags, also after an interruption.")
     strategy: str = option("none", "mirrored: all GPUs of this machine.", choices=["none", "mirrored"])
     mixed_precision: str = option("none", "Type of the activations in training.", choices=["none", "float16", "bfloat16"])
+    coverage: float = option(
+        0.95, 'Share of the validation images that is to be answered; to the rest, the answer is "not sure"; 1: all.', 0.5, 1
+    )
+    folds: int = option(0, "Cross-validation: also train this many models, each tested on its own part of the photos.", 0, 100)
+    fold: str = ""  # the one of a run of cross-validation, such as "1/5"
     saved_model: bool = option(True, "Write a SavedModel besides the Keras file.")
 
     def __post_init__(self):

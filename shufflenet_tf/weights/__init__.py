@@ -1,1 +1,1 @@
-"""Weights in and out: the canonical .npz and, from it, everybody else's layouts."""
+"""Reads and writes weights: the canonical .npz, and the layouts of other frameworks."""

@@ -3,10 +3,10 @@
 Which network is it?
   python -m shufflenet_tf.weights shufflenetv2_x1-5666bf0f80.pth
 
-Does it compute the same as the original? Give outputs of the original, and the inputs that gave them:
+Does it compute the same as the original? Give outputs of the original and the inputs that they were computed from:
   python -m shufflenet_tf.weights FILE --reference=outputs.npz --inputs=inputs.npz --photos=FOLDER
 
-Into a canonical .npz, which both generations of Keras read, or a .pth that torchvision's own model loads:
+Convert it to a canonical .npz, which both generations of Keras read, or to a .pth that torchvision's model loads:
   python -m shufflenet_tf.weights runs/v2/model.keras --output=v2.npz
   python -m shufflenet_tf.weights runs/v2/model.keras --output=v2.pth
 
@@ -30,20 +30,20 @@ SUFFIXES = (".npz", ".pth")
 FLAGS = cli.flag_values()
 cli.define_output(FLAGS, f"Write the weights to this file: {' or '.join(SUFFIXES)}.")
 flags.DEFINE_string(
-    "reference", None, "A .npz of the original's outputs: logits [N, classes], and inner ones by name.", flag_values=FLAGS
+    "reference", None, "A .npz of the original's outputs: logits [N, classes], and layers' outputs by name.", flag_values=FLAGS
 )
-flags.DEFINE_string("inputs", None, "A .npz of the inputs that gave these outputs.", flag_values=FLAGS)
-flags.DEFINE_string("photos", None, "Folder of the photos behind --inputs, to compare the resizing too.", flag_values=FLAGS)
+flags.DEFINE_string("inputs", None, "A .npz of the inputs for these outputs.", flag_values=FLAGS)
+flags.DEFINE_string("photos", None, "Folder of the photos of --inputs, to compare the resizing too.", flag_values=FLAGS)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Describes, compares and converts the file that `arguments` name."""
+    """Describes, compares and converts the file in `arguments`."""
     if len(arguments) != 1:
-        raise UserError(f"{len(arguments)} files were given, and one is needed: --help shows examples.")
+        raise UserError(f"{len(arguments)} files were given, but exactly one is needed: --help shows examples.")
     if FLAGS.output and pathlib.Path(FLAGS.output).suffix not in SUFFIXES:
-        raise UserError(f"--output={FLAGS.output} has no known ending: give a name that ends with {' or '.join(SUFFIXES)}.")
+        raise UserError(f"--output={FLAGS.output} has an unknown extension: give a name ending with {' or '.join(SUFFIXES)}.")
     if bool(FLAGS.reference) != bool(FLAGS.inputs):
-        raise UserError("--reference and --inputs belong together: give outputs of the original, and the inputs of it.")
+        raise UserError("--reference and --inputs need each other: give the original's outputs and its inputs.")
     (path,) = arguments
     checkpoint = st.loading.checkpoint(path)
     print(checkpoint.describe(st.registry.identify(checkpoint)), flush=True)
@@ -64,7 +64,7 @@ def _save(model: st.ImageClassifier, path: pathlib.Path) -> None:
     wiring = model.get_config()["wiring"]
     if differing := [key for key, value in wiring.items() if value != theirs[key]]:
         raise st.UserError(
-            f"The network's {differing[0]} is {wiring[differing[0]]!r}, and torchvision's model would compute something else: "
+            f"The network's {differing[0]} is {wiring[differing[0]]!r}, so torchvision's model would compute other results: "
             "train with --wiring=torchvision."
         )
     torch_file.write(path, layouts.to_torchvision(canonical.arrays(model)))

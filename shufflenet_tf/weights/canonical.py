@@ -1,6 +1,6 @@
-"""The canonical checkpoint: a plain .npz of arrays under tensorpack's names, the bridge between both Keras generations.
+"""The canonical checkpoint: a plain .npz of arrays under tensorpack's names, which both Keras generations read.
 
-Besides the arrays it holds the network's configuration as JSON text, so that the file alone is enough to build it again.
+Besides the arrays, it holds the network's configuration as JSON text, so that the file alone is enough to build the network.
 """
 
 import json
@@ -35,7 +35,7 @@ def named_variables(model: tf.keras.Model) -> dict[str, tf.Variable]:
 
 
 def primitives(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:
-    """Yields the layers inside `layer` that consist of no others, in order."""
+    """Yields the layers inside `layer` that contain no other layers, in order."""
     children = list(layer._flatten_layers(recursive=False, include_self=False))
     if not children:
         yield layer
@@ -47,7 +47,7 @@ def assign(model: tf.keras.Model, arrays: Mapping[str, np.ndarray], source: str 
     """Sets all variables of `model` to `arrays`, which have the canonical names.
 
     Raises:
-      UserError: a name is missing or superfluous, or a shape differs; the first one is named and nothing is assigned.
+      UserError: a name is missing or superfluous, or a shape differs; the message names the first one, and nothing is assigned.
     """
     variables = named_variables(model)
     for name, variable in variables.items():
@@ -65,10 +65,10 @@ def assign(model: tf.keras.Model, arrays: Mapping[str, np.ndarray], source: str 
 
 
 def pop_config(arrays: dict[str, np.ndarray], source: str) -> dict[str, Any] | None:
-    """Takes the network's configuration out of a file's `arrays`; None: it has none.
+    """Removes the network's configuration from a file's `arrays` and returns it; None: there is none.
 
     Raises:
-      UserError: it is no configuration.
+      UserError: the text is not a configuration.
     """
     text = arrays.pop(CONFIG, None)
     if text is None:
@@ -86,9 +86,9 @@ def load(model: tf.keras.Model, path: str | os.PathLike) -> None:
     """Sets the variables of `model` to those of a canonical .npz file.
 
     Raises:
-      UserError: the file is missing, no .npz of plain arrays, or of another network.
+      UserError: the file is missing, is not a .npz of plain arrays, or belongs to another network.
     """
-    with open_npz(path, "give the path of weights that canonical.save has written.") as file:
+    with open_npz(path, "give the path of weights that canonical.save wrote.") as file:
         arrays = dict(file)
     arrays.pop(CONFIG, None)
     assign(model, arrays, os.fspath(path))
@@ -100,7 +100,7 @@ def arrays(model: tf.keras.Model) -> dict[str, np.ndarray]:
 
 
 def config(model: tf.keras.Model) -> dict[str, Any]:
-    """Returns the class, the network's own name and the constructor's arguments of `model`, as JSON types."""
+    """Returns the class, the network's name and the constructor's arguments of `model`, as JSON types."""
     return {"class": type(model).__name__, "network": getattr(model, "network", None), **model.get_config()}
 
 

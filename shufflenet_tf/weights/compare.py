@@ -1,4 +1,4 @@
-"""How far a network is from the original that its weights come from: the network and the preprocessing, each on its own."""
+"""Compares a network with the original that its weights come from: the network and the preprocessing separately."""
 
 import dataclasses
 import os
@@ -18,12 +18,12 @@ PIXELS = "image_uint8_rgb_nhwc"
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How two arrays of one meaning differ.
+    """The difference between two arrays that should be equal.
 
     Attributes:
-      part: "modelling" (the network, fed with the original's own input) or "preprocessing".
-      what: is compared.
-      largest: absolute difference.
+      part: "modelling" (the network, given the original's input), "preprocessing" or "both".
+      what: name of the compared arrays.
+      largest: largest absolute difference.
       scale: largest absolute value of the original.
     """
 
@@ -43,14 +43,14 @@ def compare(
     inputs: Mapping[str, np.ndarray],
     photos: pathlib.Path | None = None,
 ) -> list[Difference]:
-    """Compares `model`, which has the weights, with what the original framework computed.
+    """Compares `model`, which has the weights, with the results of the original framework.
 
     Args:
-      model: of this project.
+      model: a model of this project.
       reference: `logits` [N, classes], and outputs of inner layers [1, C, H, W] under their names (`stage2`, `conv5`, …);
-        names that the model hasn't are passed over.
-      inputs: what the original was fed with, float32 [N, 3, H, W], under a name with "float32"; the pixels it was made
-        of, `image_uint8_rgb_nhwc`; and `files`, the photos' names.
+        names that the model doesn't have are ignored.
+      inputs: the original's input, float32 [N, 3, H, W], under a name that contains "float32"; the pixels that it was
+        computed from, `image_uint8_rgb_nhwc`; and `files`, the photos' names.
       photos: folder of these photos, to compare the resizing too.
 
     Raises:
@@ -77,20 +77,20 @@ def compare(
 
 
 def _fed(model: tf.keras.Model, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the original's input [N, H, W, 3] and the pixels that it was made of."""
+    """Returns the original's input [N, H, W, 3] and the pixels that it was computed from."""
     name = next((name for name in inputs if "float32" in name), None)
     if name is None or PIXELS not in inputs:
-        raise UserError(f"The inputs need a float32 array and {PIXELS!r}, but are {', '.join(inputs) or 'nothing'}.")
+        raise UserError(f"The inputs are {', '.join(inputs) or 'nothing'}: give a float32 array and {PIXELS!r}.")
     fed = inputs[name].transpose(0, 2, 3, 1) if inputs[name].ndim == 4 and inputs[name].shape[1] == 3 else inputs[name]
     if fed.shape != inputs[PIXELS].shape or fed.shape[1:] != model.input_shape[1:]:
         raise UserError(
-            f"The inputs have shapes {fed.shape} and {inputs[PIXELS].shape}; [N, {model.input_shape[1:]}] is expected."
+            f"The inputs have shapes {fed.shape} and {inputs[PIXELS].shape}: give images of shape {model.input_shape[1:]}."
         )
     return fed, inputs[PIXELS]
 
 
 def _layer(model: tf.keras.Model, name: str) -> tf.keras.layers.Layer | None:
-    """Returns the layer of `model` whose output the originals call `name`."""
+    """Returns the layer of `model` whose output is called `name` in the original frameworks."""
     path = _LAYERS.get(name, name)
     unit = re.match(r"(stage\d)(_block\d+)?", path)
     names = [layer.name for layer in model.layers]
@@ -104,5 +104,5 @@ def _difference(part: str, what: str, ours: tf.Tensor | np.ndarray, theirs: np.n
     ours = np.asarray(ours)
     theirs = theirs.transpose(0, 2, 3, 1) if theirs.ndim == 4 and theirs.shape != ours.shape else theirs
     if ours.shape != theirs.shape:
-        raise UserError(f"The reference's {what} has shape {theirs.shape}, and the network's {ours.shape}.")
+        raise UserError(f"The reference's {what} has shape {theirs.shape}, but {ours.shape} is expected: give this network's.")
     return Difference(part, what, float(np.abs(ours - theirs).max()), float(np.abs(theirs).max()))

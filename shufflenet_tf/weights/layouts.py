@@ -1,4 +1,4 @@
-"""The layouts of published checkpoints: which of their tensors is which of ours, in both directions."""
+"""The layouts of published checkpoints, which map the names of their tensors to ours and back."""
 
 import dataclasses
 from collections.abc import Container, Iterator, Mapping
@@ -22,12 +22,12 @@ class Layout:
     """The keys of one family of checkpoints.
 
     Attributes:
-      source: whose they are, a name of a wiring and of a preprocessing.
-      family: of the network: "v1", "v2" or "v2_plus".
-      first_stage, repeats: number of the first stage, and the units of all.
+      source: origin of the checkpoints, which is also a name of a wiring and of a preprocessing.
+      family: family of the network: "v1", "v2" or "v2_plus".
+      first_stage, repeats: number of the first stage, and number of units in each stage.
       names: the modules outside of the stages, by our names.
-      block: of a unit, with {stage} and {block}, or {index} over all stages.
-      branches: of a unit's sequences "main" (V1: "main_1" and "main_2") and "proj".
+      block: key of a unit, with {stage} and {block}, or {index} over all stages.
+      branches: keys of a unit's sequences "main" (V1: "main_1" and "main_2") and "proj".
     """
 
     source: str
@@ -39,7 +39,7 @@ class Layout:
     repeats: tuple[int, ...] = (4, 8, 4)
 
     def modules(self, keys: Container[str]) -> Iterator[tuple[str, str]]:
-        """Yields our path of each convolution or dense layer and the module that it is among the given `keys`."""
+        """Yields our path of each convolution or dense layer and its module among the given `keys`."""
         yield "conv1", self.names["conv1"]
         index = 0
         for stage, repeats in enumerate(self.repeats, self.first_stage):
@@ -77,7 +77,7 @@ TORCHVISION = Layout(
     {"main": "branch2", "proj": "branch1"},
 )
 _FLAT = "features.{index}"
-LAYOUTS = {  # by a key that tells them; V2+ has V2's too
+LAYOUTS = {  # by a key that identifies them; V2+ also has V2's
     "stage2.0.branch1.0.weight": TORCHVISION,
     # nn.Sequential(*model.children()) numbers the modules; number 1 is the max pooling, which has no weights.
     "2.0.branch1.0.weight": dataclasses.replace(
@@ -93,7 +93,7 @@ _DENSE = ("linear", "fc")
 
 
 def _normalization(ours: str, theirs: str, family: str) -> tuple[str, str] | None:
-    """Returns the normalization behind a layer, by both names: tensorpack's are inside a convolution with activation."""
+    """Returns both names of the normalization after a layer; with an activation, tensorpack's is inside the convolution."""
     name = ours.rsplit("/", 1)[-1]
     if name in _DENSE or name == "excite":
         return None
@@ -115,12 +115,12 @@ _COUNTERS = ("num_batches_tracked", "total_ops", "total_params")  # of batch nor
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """Where the tensors of a known network are within a file.
+    """The position of a known network's tensors in a file.
 
     Attributes:
-      layout: of their names.
-      prefix: before all of them, such as "state_dict.module.".
-      others: prefixes of further networks in the file that are as complete, such as averaged weights.
+      layout: layout of their names.
+      prefix: prefix of all their names, such as "state_dict.module.".
+      others: prefixes of other networks in the file that are as complete, such as averaged weights.
     """
 
     layout: Layout
@@ -129,7 +129,7 @@ class Match:
 
 
 class _Under:
-    """The names behind a prefix, without copying them."""
+    """The names that follow a prefix, without a copy of them."""
 
     def __init__(self, names: Container[str], prefix: str):
         self.names, self.prefix = names, prefix
@@ -139,11 +139,11 @@ class _Under:
 
 
 def find(tensors: Tensors) -> Match | None:
-    """Finds a known network within a file, whatever dicts it is in and whatever wrappers have put before its names.
+    """Finds a known network in a file, inside any dicts and with any prefix that a wrapper has added to its names.
 
     Returns:
-      The match with the most tensors of the right number of axes. Of several, averaged weights ("ema") come last, and
-      "state_dict" comes first. None: no known network is there.
+      The match with the most tensors of the right rank. Among equal matches, "state_dict" comes first and averaged weights
+      ("ema") come last. None: there is no known network.
     """
     names = dict.fromkeys([*tensors.shapes, *tensors.unreadable])
     matches: list[tuple[int, Layout, str]] = []
@@ -161,7 +161,7 @@ def find(tensors: Tensors) -> Match | None:
 
 
 def _tensors_that_fit(layout: Layout, prefix: str, tensors: Tensors) -> int:
-    """Returns how many layers of a layout have a kernel with the right number of axes behind a prefix."""
+    """Returns the number of layers of a layout that have a kernel of the right rank under a prefix."""
     count = 0
     for ours, theirs in layout.modules(_Under(tensors.shapes, prefix)):
         name = f"{prefix}{theirs}.weight"
@@ -173,14 +173,14 @@ def _tensors_that_fit(layout: Layout, prefix: str, tensors: Tensors) -> int:
 def to_canonical(match: Match, tensors: Tensors, source: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Returns the tensors of a PyTorch state dict under our names and in TensorFlow's order of axes.
 
-    Normalizations that were folded into convolutions are replaced by such that do nothing but add the bias. A classifier
-    of another structure than the layout's is left out.
+    Normalizations that were folded into convolutions are replaced by normalizations that only add the bias. A classifier
+    whose structure differs from the layout's is left out.
 
     Returns:
-      The arrays, and the names of the tensors beside them that belong to no known layer: another classifier, a loss.
+      The arrays, and the names of the other tensors, which belong to no known layer: another classifier, a loss.
 
     Raises:
-      UserError: a tensor is missing, has another number of axes, or belongs to no layer; the first one is named.
+      UserError: a tensor is missing, has another rank, or belongs to no layer; the message names the first one.
     """
     layout, prefix = match.layout, match.prefix
     names = [name for name in tensors.shapes if name.startswith(prefix)]
@@ -190,7 +190,7 @@ def to_canonical(match: Match, tensors: Tensors, source: str) -> tuple[dict[str,
 
     def take(key: str, rank: int) -> np.ndarray:
         if kind := tensors.unreadable.get(prefix + key):
-            remedy = "is not read: give the float weights, as they were before quantization or conversion."
+            remedy = "is not read: give the float weights from before quantization or conversion."
             raise UserError(f"{source} has a {prefix}{key} that is {kind}, which {remedy}")
         if key not in rest:
             raise UserError(f"{source} has no {prefix}{key}, which every {title} has: it is incomplete.")
@@ -223,14 +223,14 @@ def to_canonical(match: Match, tensors: Tensors, source: str) -> tuple[dict[str,
 
 
 def _bias_alone(name: str, bias: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns a normalization that does nothing but add a bias."""
+    """Returns a normalization that only adds a bias."""
     ones = np.ones_like(bias)
     arrays = {f"{name}/gamma": ones, f"{name}/beta": bias}
     return arrays | {f"{name}/mean/EMA": 0 * ones, f"{name}/variance/EMA": ones - np.float32(EPSILON)}
 
 
 def _classifiers_elsewhere(tensors: Tensors, prefix: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Returns the dense kernels outside of `prefix` that fit the network's features, where it has no classifier."""
+    """Returns the dense kernels outside of `prefix` that fit the network's features, if it has no classifier."""
     if "linear/W" in arrays or "conv5/W" not in arrays or not prefix:
         return []
     features = arrays["conv5/W"].shape[-1]
@@ -242,7 +242,7 @@ def to_torchvision(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the tensors of a ShuffleNet V2 with torchvision's wiring as the state dict that torchvision's model loads.
 
     Raises:
-      UserError: it's another network.
+      UserError: it is another network.
     """
     state, rest = {}, dict(arrays)
     try:
@@ -255,7 +255,7 @@ def to_torchvision(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             else:
                 state[f"{theirs}.bias"] = rest.pop(f"{ours}/b")
     except KeyError as error:
-        raise UserError(f"The network has no {error}, so it's no ShuffleNet V2 as torchvision knows it.") from None
+        raise UserError(f"The network has no {error}, so it isn't torchvision's ShuffleNet V2: give one.") from None
     if rest:
-        raise UserError(f"The network has {min(rest)}, so it's no ShuffleNet V2 as torchvision knows it.")
+        raise UserError(f"The network has {min(rest)}, so it isn't torchvision's ShuffleNet V2: give one.")
     return state

@@ -1,4 +1,4 @@
-"""Weights from files that others have published, recognised by what is in them and brought under our names."""
+"""Reads published weights: recognises the network by the content of the file, and gives the tensors our names."""
 
 import dataclasses
 import os
@@ -13,41 +13,39 @@ from shufflenet_tf import imagenet
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import open_npz
 from shufflenet_tf.preprocessing import PREPROCESSINGS, Preprocessing
-from shufflenet_tf.weights import canonical, layouts, safetensors, torch_file
+from shufflenet_tf.weights import canonical, hub, layouts, safetensors, torch_file
 from shufflenet_tf.weights.download import imagenet_file
 from shufflenet_tf.weights.tensors import Tensors
 from shufflenet_tf.wiring import WIRINGS, Wiring
 
-_REMEDY = (
-    "give a tensorpack .npz, a torchvision .pth or .safetensors, a megvii .pth.tar or weights that canonical.save has written."
-)
-# What people give instead of a checkpoint, by how it begins.
+_REMEDY = "give a tensorpack .npz, a torchvision .pth or .safetensors, a megvii .pth.tar or weights that canonical.save wrote."
+# Files that people give instead of a checkpoint, by their first bytes.
 _OTHER_FILES = {
     b"version https://git-lfs": "is a Git LFS pointer and not the file itself: run git lfs pull.",
-    b"<": "is a web page or other text and no checkpoint: download the file itself.",
+    b"<": "is a web page or other text, not a checkpoint: download the file itself.",
     b"\x1f\x8b": "is compressed: unpack it with gunzip and give the file inside.",
     b"\x89HDF": "is an HDF5 file: give the .keras file or the checkpoint that it came from.",
 }
-# Classes whose widths tell which registered network it is; of others, the file's own configuration says so.
+# Classes whose widths identify the registered network; for others, the file's configuration does.
 _RECOGNISED = ("ShuffleNetV1", "ShuffleNetV2", "ShuffleNetV2Plus")
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """Weights under our names, and everything that must be known to use them.
+    """Weights under our names, and everything that is needed to use them.
 
     Attributes:
-      path: of the file.
+      path: path of the file.
       source: "tensorpack", "torchvision", "megvii" or "shufflenet_tf".
       family: "v1", "v2", "v2_plus", or another network's class name.
-      channels: of the first convolution and of the stages' outputs.
-      groups: V1: of its grouped convolutions; else 1.
-      classes: of the classifier; 0 if there's none.
-      wiring, preprocessing: what the weights were trained with.
+      channels: output channels of the first convolution and of the stages.
+      groups: V1: number of groups of its convolutions; else 1.
+      classes: number of classes; 0: there is no classifier.
+      wiring, preprocessing: those that the weights were trained with.
       arrays: weights by canonical name.
-      config: the network's own configuration, where the file has it (labels included).
-      passed_over: names of tensors that the network has no layer for: another classifier, a loss.
-      note: what else to know about the file; "": nothing.
+      config: the network's configuration, labels included, if the file has it.
+      passed_over: names of ignored tensors, for which the network has no layer: another classifier, a loss.
+      note: a remark about the file; "": none.
     """
 
     path: str
@@ -65,13 +63,13 @@ class Checkpoint:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes: the file's own, or ImageNet's where a published network has a thousand."""
+        """Names of the classes: the file's, or ImageNet's if a published network has 1000 classes."""
         if self.config is not None:
             return self.config.get("labels")
         return imagenet.labels() if self.classes == len(imagenet.labels()) else None
 
     def describe(self, network: str) -> str:
-        """Returns a paragraph that says what was recognised; `network` is the registered name."""
+        """Returns a paragraph that describes the recognised network; `network` is its registered name."""
         sizes = sum(array.size for name, array in self.arrays.items() if not name.endswith("/EMA"))
         differing = ", ".join(f"{key} {value}" for key, value in self.wiring.to_config().items())
         contract = self.preprocessing
@@ -87,33 +85,33 @@ class Checkpoint:
         )
 
     def _notes(self) -> str:
-        over = f"\n  passed over    {_few(self.passed_over)}" if self.passed_over else ""
+        over = f"\n  ignored        {_few(self.passed_over)}" if self.passed_over else ""
         return over + (f"\n  note           {self.note}" if self.note else "")
 
     def check_classifier(self) -> None:
-        """Raises a UserError if there is no classifier that the network could take."""
+        """Raises a UserError if there is no classifier that the network can use."""
         if self.classes:
             return
         train = f"train one for your classes with train_main.py --weights={self.path}"
         if self.passed_over:
             raise UserError(
                 f"{self.path} has another classifier than {self.source}'s single dense layer ({_few(self.passed_over)}), "
-                f"and the network can't compute it: {train}, or replace it by a Linear in PyTorch."
+                f"and the network can't compute it: {train}, or replace it with a Linear in PyTorch."
             )
         raise UserError(f"{self.path} has no classifier: {train}, or build the network with include_top=False and weights=.")
 
     def without_top(self, model: tf.keras.Model) -> dict[str, np.ndarray]:
-        """Returns `arrays` less those that only a classifier needs, which `model` doesn't have."""
+        """Returns `arrays` without those that only a classifier needs and that `model` doesn't have."""
         backbone = {name for name in canonical.named_variables(model)}
         top = ("linear/", "fc/", "last_se/")
         return {name: array for name, array in self.arrays.items() if name in backbone or not name.startswith(top)}
 
 
 def read(path: str | os.PathLike) -> Checkpoint:
-    """Reads a checkpoint of any known format, which its content tells, not its name.
+    """Reads a checkpoint of any known format, which is recognised by the file's content, not by its name.
 
     Raises:
-      UserError: the file is missing, damaged, has weights that aren't finite, or is of no known network.
+      UserError: the file is missing or damaged, has weights that aren't finite, or belongs to no known network.
     """
     path, name = pathlib.Path(path), os.fspath(path)
     config = None
@@ -126,7 +124,7 @@ def read(path: str | os.PathLike) -> Checkpoint:
         with open_npz(path, _REMEDY) as file:
             state = {key.removesuffix(":0"): file[key] for key in file.files}
             if other := next((key for key, array in state.items() if not isinstance(array, np.ndarray)), None):
-                raise ValueError(f"{other[:100]} in it is no array")
+                raise ValueError(f"{other[:100]} in it is not an array")
         config = canonical.pop_config(state, name)
         tensors = Tensors.of(state)
     match = None if config else layouts.find(tensors)
@@ -136,25 +134,25 @@ def read(path: str | os.PathLike) -> Checkpoint:
         source = match.layout.source
         if match.others:
             used, others = (match.prefix or "the outermost").rstrip("."), _few([other.rstrip(".") for other in match.others])
-            note = f"the weights are those of {used}; the file has {others} too"
+            note = f"the weights are those of {used}; the file also has {others}"
     elif "conv1/W" in tensors or config:
         arrays, source = dict(tensors), "shufflenet_tf" if config else "tensorpack"
     elif tensors.remark:
         raise UserError(f"{name} {tensors.remark}")
     else:
-        raise UserError(f"{name} holds {_few(tensors)}, and no network that is known here: {_REMEDY}")
+        raise UserError(f"{name} holds {_few(tensors)}, which is no known network: {_REMEDY}")
     arrays = {key: _checked(array, key, name) for key, array in arrays.items()}
     return dataclasses.replace(_recognised(name, source, arrays, config), passed_over=passed_over, note=note)
 
 
 def _refuse_other_files(path: pathlib.Path) -> None:
-    """Raises a UserError for files that are known to be something else than one checkpoint."""
+    """Raises a UserError for files that are recognised as something other than one checkpoint."""
     safetensors.refuse_index(path)
     try:
         with open(path, "rb") as file:
             head = file.read(32)
     except OSError:
-        return  # said by what reads it
+        return  # the reader reports it
     for begin, sentence in _OTHER_FILES.items():
         if head.startswith(begin):
             raise UserError(f"{os.fspath(path)} {sentence}")
@@ -166,17 +164,20 @@ def of_model(model: tf.keras.Model, path: str) -> Checkpoint:
 
 
 def find(weights: "str | os.PathLike | Checkpoint | None", network: str) -> Checkpoint | None:
-    """Returns what the argument `weights` of a network stands for.
+    """Returns the checkpoint that a network's argument `weights` refers to.
 
     Args:
-      weights: None, a path, a checkpoint that is read already, or "imagenet": torchvision's file for `network`.
+      weights: None, a path, a checkpoint that is read already, "imagenet" (torchvision's file for `network`), or the address
+        of a shared model, hf://USER/NAME.
       network: name of the network that asks.
 
     Raises:
-      UserError: see `read`; or there's no published file for the network, or it can't be downloaded.
+      UserError: see `read`; or there is no published file for the network, or it can't be downloaded.
     """
     if weights is None or isinstance(weights, Checkpoint):
         return weights
+    if hub.is_address(weights):
+        return read(hub.weights_file(weights))
     return read(imagenet_file(network) if weights == "imagenet" else weights)
 
 
@@ -188,7 +189,7 @@ def _checked(array: np.ndarray, name: str, source: str) -> np.ndarray:
     """Returns a tensor of weights as float32.
 
     Raises:
-      UserError: its numbers can't be weights.
+      UserError: its values can't be weights.
     """
     if array.dtype.kind != "f":
         kind = "quantized, or it is damaged" if array.dtype.kind in "iu" else "damaged"
@@ -196,7 +197,7 @@ def _checked(array: np.ndarray, name: str, source: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         array = np.asarray(array, np.float32)
     if not np.isfinite(array).all():
-        raise UserError(f"{source} has {name} with values that are no finite numbers: its training diverged or it is damaged.")
+        raise UserError(f"{source} has {name} with values that aren't finite: its training diverged or it is damaged.")
     if name.endswith("variance/EMA") and array.size and array.min() < 0:
         raise UserError(f"{source} has {name} with values below zero, which no variance has: it is damaged.")
     return array
@@ -204,11 +205,11 @@ def _checked(array: np.ndarray, name: str, source: str) -> np.ndarray:
 
 def _recognised(path: str, source: str, arrays: Mapping[str, np.ndarray], config: Mapping[str, Any] | None) -> Checkpoint:
     def output_channels(layer: str) -> int:
-        """Returns how many channels a layer makes."""
+        """Returns the number of a layer's output channels."""
         name = f"{layer}/W"
         if name not in arrays or arrays[name].ndim < 2 or 0 in arrays[name].shape:
             state = f"has shape {arrays[name].shape}" if name in arrays else "is missing"
-            raise UserError(f"{path} is no complete ShuffleNet: {name} {state}.")
+            raise UserError(f"{path} is not a complete ShuffleNet: {name} {state}.")
         return arrays[name].shape[-1]
 
     family, channels, groups = "", (), 1
@@ -224,7 +225,7 @@ def _recognised(path: str, source: str, arrays: Mapping[str, np.ndarray], config
     elif "stage2/block0/conv2_bn/gamma" in arrays:
         family = "v1"
         channels = (output_channels("conv1"), *(output_channels(f"stage{stage}/block1/conv2") for stage in (2, 3, 4)))
-        # A kernel's third axis is what each group reads, and the bottleneck is a quarter of the output.
+        # A kernel's third axis is the input channels of a group, and the bottleneck has a quarter of the output channels.
         groups = max(1, channels[1] // 4 // arrays["stage2/block1/conv2/W"].shape[-2])
     else:
         channels = (output_channels("conv1"),)
@@ -235,9 +236,7 @@ def _recognised(path: str, source: str, arrays: Mapping[str, np.ndarray], config
         if not all(side is None or isinstance(side, int) for side in shape) or not all(isinstance(n, str) for n in names):
             raise ValueError("input_shape or labels")
     except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-        raise UserError(
-            f"{path} describes its network in a way that can't be used ({str(error)[:200]}): it is damaged."
-        ) from None
+        raise UserError(f"{path} has an invalid description of its network ({str(error)[:200]}): it is damaged.") from None
     return Checkpoint(
         path=path,
         source=source,

@@ -1,4 +1,4 @@
-"""Files in Hugging Face's safetensors format: the length of a header, the header (JSON), the numbers.
+"""Files in Hugging Face's safetensors format: the length of a header, the header (JSON), the data.
 
 Source: https://github.com/huggingface/safetensors#format
 """
@@ -16,12 +16,12 @@ from shufflenet_tf.weights.torch_pickle import MAX_RANK, from_bfloat16
 
 _DTYPES = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "BOOL": "|b1", "U8": "|u1", "U16": "<u2", "U32": "<u4"}
 _DTYPES |= {"I8": "|i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U64": "<u8"}
-_MAX_HEADER = 100_000_000  # bytes; the library's own limit
+_MAX_HEADER = 100_000_000  # bytes; the official library's limit
 _METADATA = "__metadata__"
 
 
 def is_safetensors(path: str | os.PathLike) -> bool:
-    """Tells by the first bytes of a file whether it is in this format; False also where no file is."""
+    """Returns whether a file has this format, by its first bytes; False also if there is no file."""
     try:
         size = os.path.getsize(path)
         with open(path, "rb") as file:
@@ -38,7 +38,7 @@ def load(path: str | os.PathLike) -> Tensors:
       Its tensors; bfloat16 is read as float32.
 
     Raises:
-      UserError: the file is missing or damaged: a tensor outside of the data, or two that overlap.
+      UserError: the file is missing or damaged, which includes tensors that overlap or lie outside of the data.
     """
     path = pathlib.Path(path)
     with damage_named(path, "safetensors file"):
@@ -48,7 +48,7 @@ def load(path: str | os.PathLike) -> Tensors:
             raise ValueError("its header is longer than the file")
         header = json.loads(data[8 : 8 + length], object_pairs_hook=_without_duplicates)
         if not isinstance(header, dict):
-            raise ValueError("its header is no JSON object")
+            raise ValueError("its header is not a JSON object")
         header.pop(_METADATA, None)
         numbers = memoryview(data)[8 + length :]
         places = {name: _place(name, entry, len(numbers)) for name, entry in header.items()}
@@ -72,7 +72,7 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _place(name: str, entry: object, size: int) -> tuple[str, tuple[int, ...], int, int]:
-    """Returns type, shape, first byte and the byte behind the last of a tensor."""
+    """Returns type, shape, start and end of a tensor; the end is the byte after its last."""
     if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
         raise ValueError(f"{name[:100]} is not described")
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
@@ -83,7 +83,7 @@ def _place(name: str, entry: object, size: int) -> tuple[str, tuple[int, ...], i
         raise ValueError(f"{name[:100]} lies outside of the data")
     dtype = _DTYPES.get(entry["dtype"])
     if dtype and math.prod(shape) * np.dtype(dtype).itemsize != offsets[1] - offsets[0]:
-        raise ValueError(f"{name[:100]} has another length than its shape")
+        raise ValueError(f"{name[:100]} has a length that doesn't fit its shape")
     return entry["dtype"], tuple(shape), *offsets
 
 
@@ -96,7 +96,7 @@ def _check_apart(places: dict[str, tuple[str, tuple[int, ...], int, int]]) -> No
 
 
 def refuse_index(path: str | os.PathLike) -> None:
-    """Raises a UserError if a file is the index of a checkpoint in several parts, which holds no numbers itself."""
+    """Raises a UserError if a file is the index of a checkpoint in several parts, which has no weights itself."""
     try:
         with open(path, "rb") as file:
             index = json.loads(file.read(10_000_000)) if file.peek(1)[:1] == b"{" else {}
@@ -106,5 +106,5 @@ def refuse_index(path: str | os.PathLike) -> None:
         parts = sorted({str(part)[:100] for part in index["weight_map"].values()})
         raise UserError(
             f"{os.fspath(path)} is the index of a checkpoint in {len(parts)} parts ({', '.join(parts[:2])}, …), "
-            "which are read one file at a time: save the model as one file."
+            "but only checkpoints in one file are read: save the model as one file."
         )

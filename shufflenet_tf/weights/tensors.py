@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint file by name, of which only those that are asked for are read."""
+"""The tensors of a checkpoint file by name; each is read only when it is needed."""
 
 import contextlib
 import dataclasses
@@ -15,10 +15,10 @@ class Tensors(Mapping):
     """Arrays by name, each read when it is looked up.
 
     Attributes:
-      shapes: of the tensors that can be read, in the file's order.
-      read: name -> array; raises UserError.
-      unreadable: what stands at the other names, such as the type of a quantized tensor.
-      remark: why there are no tensors, or fewer than expected, and what to do: a sentence without its subject; "": nothing.
+      shapes: shapes of the tensors that can be read, in the file's order.
+      read: function that returns the array of a name; raises UserError.
+      unreadable: descriptions of the other tensors, such as the type of a quantized one.
+      remark: why there are no tensors, or fewer than expected, and what to do: a sentence without its subject; "": none.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -28,7 +28,7 @@ class Tensors(Mapping):
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> "Tensors":
-        """Returns arrays that are in memory already as the tensors of a file."""
+        """Returns tensors for arrays that are already in memory."""
         return cls({name: array.shape for name, array in arrays.items()}, arrays.__getitem__)
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -45,11 +45,11 @@ class Tensors(Mapping):
 
 @contextlib.contextmanager
 def damage_named(path: str | os.PathLike, kind: str) -> Iterator[None]:
-    """Turns whatever a hostile or damaged file provokes within the block into a UserError that names the file.
+    """Turns any error that a hostile or damaged file causes in the block into a UserError that names the file.
 
     Args:
-      path: of the file.
-      kind: what it should be, such as "PyTorch checkpoint".
+      path: path of the file.
+      kind: expected kind of file, such as "PyTorch checkpoint".
     """
     try:
         yield
@@ -57,4 +57,4 @@ def damage_named(path: str | os.PathLike, kind: str) -> Iterator[None]:
         raise UserError(f"{os.fspath(path)} {error}") from None
     except Exception as error:
         reason = " ".join(ascii(str(error))[1:-1].split())[:200] or type(error).__name__
-        raise UserError(f"{os.fspath(path)} is damaged or no {kind} ({reason}): download it or save it again.") from None
+        raise UserError(f"{os.fspath(path)} is damaged or not a {kind} ({reason}): download it or save it again.") from None

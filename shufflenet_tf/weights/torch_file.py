@@ -1,6 +1,6 @@
-"""PyTorch checkpoint files, read and written without PyTorch and without running anything that they hold.
+"""Reads and writes PyTorch checkpoint files without PyTorch, and without running any code from them.
 
-The pickle inside is interpreted by `torch_pickle`, which calls nothing that the file names.
+`torch_pickle` interprets the pickle inside and calls nothing that the file names.
 """
 
 import io
@@ -38,14 +38,14 @@ _STATE_DICT = "in PyTorch, torch.save(model.state_dict(), 'weights.pth'), and gi
 
 
 def is_torch_file(path: str | os.PathLike) -> bool:
-    """Tells by the content of a file whether it is a PyTorch checkpoint; False also where no file is."""
+    """Returns whether a file is a PyTorch checkpoint, by its content; False also if there is no file."""
     head = b""
     try:
         with open(path, "rb") as file:
             head = file.read(512)
             if head.startswith(b"PK\3\4"):
                 return any(name.endswith((".pkl", "/version")) for name in zipfile.ZipFile(file).namelist())
-    except (OSError, ValueError, zipfile.BadZipFile):  # a damaged zip: the first entry says what it was meant to be
+    except (OSError, ValueError, zipfile.BadZipFile):  # a damaged zip: the first entry shows what it was
         return b"/data.pkl" in head[30:256]
     return _STREAM_HEAD in head[:32] or _is_tar(head) or head[:2] in (b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")
 
@@ -58,16 +58,16 @@ def load(path: str | os.PathLike) -> Tensors:
     """Opens a .pth, .pt, .bin or .ckpt file, in PyTorch's zip format or the stream format before 1.6.
 
     Returns:
-      All tensors within the dicts and lists of the file by path, such as "state_dict.conv1.0.weight"; bfloat16 is read as
-      float32. What else is there (epochs, optimizers, arguments, objects of any class) is passed over and never built.
+      All tensors in the dicts and lists of the file by path, such as "state_dict.conv1.0.weight"; bfloat16 is read as
+      float32. Everything else (epochs, optimizers, arguments, objects of any class) is ignored and never built.
 
     Raises:
-      UserError: the file is missing, damaged or no checkpoint.
+      UserError: the file is missing, damaged or not a checkpoint.
     """
     path = pathlib.Path(path)
     with damage_named(path, "PyTorch checkpoint"):
         if not path.is_file():
-            raise UserError("is not there or is no file: give the path of a PyTorch checkpoint.")
+            raise UserError("does not exist or is not a file: give the path of a PyTorch checkpoint.")
         size = path.stat().st_size
         unpickled, records = _read(path)
         found = dict(_flatten(unpickled.content, "", _MAX_DEPTH, set()))
@@ -106,16 +106,16 @@ def _read(path: pathlib.Path) -> tuple[Unpickled, Mapping[str, bytes | memoryvie
             return _read_stream(file.read())
     if _is_tar(head):
         raise UserError(
-            "is a tar archive: unpack it and give the file inside; PyTorch's format before 0.2, which is such an archive "
-            "itself, has to be loaded with PyTorch and saved again."
+            "is a tar archive: unpack it and give the file inside; if PyTorch before 0.2 wrote the archive, load it with "
+            "PyTorch and save it again."
         )
     if head[:1] == b"\x80":
-        raise UserError(f"is a pickle that torch.save has not written: {_STATE_DICT}")
-    raise ValueError("its first bytes are of no known format")
+        raise UserError(f"is a pickle that torch.save did not write: {_STATE_DICT}")
+    raise ValueError("its first bytes belong to no known format")
 
 
 def _flatten(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Tensor | Inert]]:
-    """Yields the tensors, and the objects at their places, within dicts and lists; each dict and list once."""
+    """Yields the tensors, and objects in their place, in dicts and lists; each dict and list once."""
     if isinstance(value, Tensor) or (isinstance(value, Inert) and not value):
         yield path, value
     elif isinstance(value, dict | list | tuple) and depth and id(value) not in seen:
@@ -125,11 +125,11 @@ def _flatten(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tupl
 
 
 def _remark(unpickled: Unpickled, has_tensors: bool) -> str:
-    """Returns what a person should know if the file turns out to have no weights of a known network."""
+    """Returns a message for the case that the file turns out to have no weights of a known network."""
     if module := next((inert.name for inert in unpickled.inert if inert.is_module), None):
         return f"holds a whole pickled model, a {module}, which can't be read without running code from the file: {_STATE_DICT}"
     if quantized := next((name for name in unpickled.unknown if "qtensor" in name), None):
-        return f"holds quantized weights ({quantized}), which are not read: save the float model that they were made of."
+        return f"holds quantized weights ({quantized}), which are not read: save the float model that they come from."
     if has_tensors:
         return ""
     asked = f" and asks for {', '.join(unpickled.unknown[:3])}; nothing was run" if unpickled.unknown else ""
@@ -158,7 +158,7 @@ def _read_zip(file: BinaryIO, size: int) -> tuple[Unpickled, dict[str, bytes]]:
 
 
 def _read_stream(data: bytes) -> tuple[Unpickled, dict[str, memoryview]]:
-    """Reads five pickles, then the length and the bytes of each storage that the last of them lists."""
+    """Reads five pickles, then the length and the bytes of each storage that the last pickle lists."""
     file = io.BytesIO(data)
     magic, version, system = (unpickle(file).content for _ in range(3))
     if magic != _STREAM_MAGIC or version != 1001 or not isinstance(system, dict):
@@ -186,11 +186,11 @@ def _size(kind: str) -> int:
 
 def _check_little_endian(little: bool) -> None:
     if not little:
-        raise UserError("has big-endian numbers, and only little-endian files are read: save it again on another machine.")
+        raise UserError("has big-endian numbers, but only little-endian files are read: save it again on another machine.")
 
 
 def _array(tensor: Tensor, record: bytes | memoryview) -> np.ndarray:
-    """Copies `tensor`, whose place within the storage `_tensor` has checked, out of the bytes of that storage."""
+    """Copies `tensor` from the bytes of its storage; `torch_pickle` has checked its position there."""
     kind, _, size = tensor.storage
     stored = DTYPES[kind]
     if len(record) != size * stored.itemsize:
@@ -207,10 +207,10 @@ def _array(tensor: Tensor, record: bytes | memoryview) -> np.ndarray:
 
 
 def write(path: str | os.PathLike, state_dict: Mapping[str, np.ndarray]) -> None:
-    """Writes a state dict in PyTorch's zip format; `torch.load(path, weights_only=True)` gives an OrderedDict of tensors.
+    """Writes a state dict in PyTorch's zip format; `torch.load(path, weights_only=True)` returns an OrderedDict of tensors.
 
     Args:
-      path: the file, replaced at once when all is written.
+      path: the file; it is replaced in one step when all is written.
       state_dict: arrays by name, of any floating-point, integer or bool type that PyTorch and NumPy share.
 
     Raises:
@@ -220,7 +220,7 @@ def write(path: str | os.PathLike, state_dict: Mapping[str, np.ndarray]) -> None
     arrays = {name: np.asarray(array) for name, array in state_dict.items()}
     for name, array in arrays.items():
         if code_of(array) not in KINDS:
-            raise UserError(f"{name} is of type {array.dtype}, which is none of {', '.join(KINDS)}: convert it.")
+            raise UserError(f"{name} is of type {array.dtype}: convert it to one of {', '.join(KINDS)}.")
     with atomic_path(path) as temporary, open(temporary, "wb") as file, zipfile.ZipFile(file, "w") as archive:
 
         def add(name: str, data: bytes) -> None:

@@ -1,8 +1,8 @@
-"""The pickles within PyTorch checkpoint files, interpreted and spelled without running anything.
+"""Interprets and writes the pickles in PyTorch checkpoint files without running anything.
 
-`pickle.load` runs whatever functions a file names. Here nothing is imported and nothing of the file is called: a class or
-function is its name (`Global`), and a call of it is an empty placeholder (`Inert`). The only functions that are called are
-the five of `_BUILDERS`, which are defined in this file and check their arguments.
+`pickle.load` runs any function that a file names. Here, nothing is imported, and nothing that the file names is called: a
+class or function is represented by its name (`Global`), and a call by an empty placeholder (`Inert`). Only the functions in
+`_BUILDERS` are called; they are defined in this file and check their arguments.
 """
 
 import math
@@ -18,27 +18,27 @@ from shufflenet_tf.errors import UserError
 _CODES = {"Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": "u2", "Bool": "u1"}
 _CODES |= {"Long": "i8", "Int": "i4", "Short": "i2", "Char": "i1", "Byte": "u1"}
 DTYPES = {f"torch.{name}Storage": np.dtype(code).newbyteorder("<") for name, code in _CODES.items()}  # as in the file
-# Storages that are not read, by the bytes of an element.
+# Bytes of an element of the storages that are not read.
 OTHER_SIZES = {"QInt8": 1, "QUInt8": 1, "QUInt4x2": 1, "QInt32": 4, "ComplexFloat": 8, "ComplexDouble": 16, "Untyped": 1}
 OTHER_SIZES = {f"torch.{name}Storage": size for name, size in OTHER_SIZES.items()}
-KINDS = {"b1": "torch.BoolStorage"}  # to be written, by NumPy's code
+KINDS = {"b1": "torch.BoolStorage"}  # for writing, by NumPy's code
 KINDS |= {code: f"torch.{name}Storage" for name, code in _CODES.items() if name not in ("Bool", "BFloat16")}
 _MAX_INSTRUCTIONS = 1_000_000  # 40,000 tensors; bounds the time and memory that a crafted file can take
 _MAX_NAME = 10_000
 _MAX_UNKNOWN = 100  # names that are kept for messages
-MAX_RANK = 32  # NumPy 1's own
+MAX_RANK = 32  # NumPy 1's limit
 
 
 class Global(str):
-    """The dotted name of a class or function: no more than text."""
+    """The dotted name of a class or function; it is only text."""
 
 
 class Inert(dict):
-    """Stands for the object that a pickle asks to build; nothing is built.
+    """A placeholder for an object that a pickle asks to build; nothing is built.
 
     Attributes:
-      name: of the class or function that would have been called.
-      is_module: whether it would be a PyTorch module: a whole model.
+      name: name of the class or function that pickle would have called.
+      is_module: whether the object is a PyTorch module, which is a whole model.
     """
 
     def __init__(self, name: str):
@@ -59,13 +59,13 @@ class Tensor(NamedTuple):
 
 
 class Unpickled(NamedTuple):
-    """What a pickle holds.
+    """The content of a pickle.
 
     Attributes:
       content: dicts, lists, tuples, texts, numbers, `Tensor`, `Global` and `Inert`.
-      storages: of the tensors, by key.
+      storages: storages of the tensors, by key.
       inert: the placeholders, in order.
-      unknown: names of classes and functions that the pickle asks for and that don't belong to tensors.
+      unknown: names of classes and functions that the pickle asks for but that don't belong to tensors.
     """
 
     content: Any
@@ -78,7 +78,7 @@ def _tensor(storage: Storage, offset: int, shape: tuple, strides: tuple, *_: Any
     if not type(shape) is type(strides) is tuple or len(shape) != len(strides) or len(shape) > MAX_RANK:
         raise ValueError("the shape of a tensor is wrong")
     if not isinstance(storage, Storage) or any(type(n) is not int or not 0 <= n < 2**63 for n in (offset, *shape, *strides)):
-        raise ValueError("the place of a tensor is wrong")
+        raise ValueError("the position of a tensor is wrong")
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if last >= storage.size and 0 not in shape:
         raise ValueError("a tensor is larger than its storage")
@@ -87,14 +87,14 @@ def _tensor(storage: Storage, offset: int, shape: tuple, strides: tuple, *_: Any
 
 def _storage(tag: str, kind: str, key: str, _device: str, size: int, view: None = None) -> Storage:
     if view is not None:
-        raise UserError("was written by PyTorch 0.3 or older: load it with a newer one and save it again.")
+        raise UserError("was written by PyTorch 0.3 or older: load it with a newer version and save it again.")
     if tag != "storage" or not isinstance(kind, Global) or type(key) is not str or type(size) is not int or size < 0:
         raise ValueError("the description of a storage is wrong")
     return Storage(str(kind), key, size)
 
 
 def _ordered_dict(items: list | None = None) -> dict:
-    """Python 2 gives the items as a list; it is emptied, lest a crafted file have it copied a million times."""
+    """Takes Python 2's list of items, and empties it so that a crafted file can't have it copied a million times."""
     result: dict = {}
     _fill(result, items or [])
     if items:
@@ -103,14 +103,14 @@ def _ordered_dict(items: list | None = None) -> dict:
 
 
 def _typed_tensor(function: str, _type: str, arguments: tuple, *_: Any) -> Any:
-    """A tensor of a subclass, or with attributes: whatever `function` rebuilds."""
+    """Returns a tensor of a subclass, or one with attributes, as `function` rebuilds it."""
     if function not in _BUILDERS or function == "torch._tensor._rebuild_from_type_v2":
         return Inert(str(function))
     return _BUILDERS[function](*arguments[:8])
 
 
 def _fill(target: dict, pairs: Iterable) -> None:
-    """Keeps the entries whose keys are text: others are no weights, and hashing nested tuples may take for ever."""
+    """Keeps the entries whose keys are text: others aren't weights, and hashing nested tuples can take forever."""
     for key, value in pairs:
         if type(key) is str:
             if len(key) > _MAX_NAME:
@@ -141,12 +141,12 @@ _IGNORED = {"PROTO", "FRAME", "STOP", "ADDITEMS", "POP_MARK", "READONLY_BUFFER"}
 def unpickle(source: bytes | BinaryIO) -> Unpickled:
     """Interprets a pickle without importing or calling anything that it names.
 
-    `pickle.Unpickler` with a strict find_class would not do: it allocates by numbers in the file and hashes nested tuples for
-    as long as the file likes.
+    `pickle.Unpickler` with a strict find_class is not safe enough: numbers in the file decide how much memory it allocates,
+    and a crafted file can keep it hashing nested tuples forever.
 
     Raises:
       UserError: it was written by PyTorch 0.3 or older.
-      Exception: of any kind: the pickle is damaged.
+      Exception: any other exception means that the pickle is damaged.
     """
     machine = _Machine()
     for step, (opcode, argument, _) in enumerate(pickletools.genops(source)):
@@ -194,7 +194,7 @@ class _Machine:
             case "DICT" | "SETITEM" | "SETITEMS":
                 if name == "DICT":
                     stack.append({})
-                if isinstance(stack[-1], dict):  # of an Inert too: it may be a dict of some special kind
+                if isinstance(stack[-1], dict):  # an Inert too: it may be a special kind of dict
                     _fill(stack[-1], zip(items[::2], items[1::2], strict=True))
             case "BINPUT" | "LONG_BINPUT" | "PUT" | "MEMOIZE":
                 self.memo[len(self.memo) if argument is None else argument] = stack[-1]
@@ -227,7 +227,7 @@ class _Machine:
                 self.stack.append(self._placeholder(items[0] if items else name))
             case "INST":
                 self.stack.append(self._placeholder(self._global(argument.replace(" ", ".", 1))))
-            case "BUILD":  # attributes, such as the _metadata of a state dict: nothing needs them
+            case "BUILD":  # attributes, such as the _metadata of a state dict, which are not needed
                 state = items[0]
                 if isinstance(self.stack[-1], Inert) and isinstance(state, dict):
                     self.stack[-1].is_module = "_parameters" in state or "_modules" in state
@@ -255,7 +255,7 @@ class _Machine:
 
 
 def from_bfloat16(array: np.ndarray) -> np.ndarray:
-    """Returns the float32 numbers whose upper halves `array`, uint16, has."""
+    """Returns float32 numbers, given their upper halves as uint16."""
     return np.asarray(array.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
@@ -264,7 +264,7 @@ def code_of(array: np.ndarray) -> str:
 
 
 def spell(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Spells out what torch.save would pickle; the classes, which are not at hand, occur as names only."""
+    """Returns the pickle that torch.save would write; classes occur only as names, since PyTorch is not available."""
 
     def plain(value: str | int | tuple) -> bytes:
         return pickle.dumps(value, 2)[2:-1]  # without protocol and STOP

@@ -1,7 +1,9 @@
 """Decoding: every kind of file to the right pixels, and windows that equal the crop of the whole image."""
 
 import io
+import multiprocessing.pool
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -11,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from shufflenet_tf.data import decode
+from shufflenet_tf import limits
+from shufflenet_tf.data import decode, pillow_files
 
 ORIENTATIONS = range(1, 9)
 
@@ -48,7 +51,7 @@ def raw_png(values: np.ndarray, bits: int, colour: int, **chunks: bytes) -> byte
 def load(path) -> tuple[np.ndarray, bool]:
     """What `examine` and the decoder that it asks for make of a file: upright pixels, and whether it is plain."""
     orientation, plain = decode.examine(str(path))
-    content = tf.io.read_file(str(path)) if plain else decode.read_as_bmp(tf.constant(str(path)))
+    content = tf.io.read_file(str(path)) if plain else pillow_files.read_as_bmp(tf.constant(str(path)))
     return decode.decode(content, orientation).numpy(), plain
 
 
@@ -129,7 +132,41 @@ def test_every_kind_of_file_has_the_right_pixels(name, tmp_path):
     assert np.abs(pixels.astype(float) - expected).max() <= tolerance
     assert found_plain == plain
     with Image.open(tmp_path / name) as image:
-        np.testing.assert_array_equal(pixels, np.asarray(decode._to_rgb(image)))
+        np.testing.assert_array_equal(pixels, np.asarray(pillow_files.to_rgb(image)))
+
+
+@pytest.mark.parametrize("most", [40 * 56, 40 * 56 // 3])
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "two.mpo"])
+def test_bands_of_rows_make_the_whole_image(name, most, tmp_path, monkeypatch):
+    """Large images are converted and reduced in bands."""
+    (tmp_path / name).write_bytes(KINDS[name][0])
+    with Image.open(tmp_path / name) as image:
+        expected = pillow_files.to_rgb(image)
+    expected = expected.reduce(2) if most < 40 * 56 else expected
+    monkeypatch.setattr(decode, "MAX_DECODED_PIXELS", most)
+    monkeypatch.setattr(pillow_files, "_BAND_PIXELS", 7 * 56)
+    pixels = np.asarray(Image.open(io.BytesIO(pillow_files.to_bmp(tmp_path / name)))).astype(int)
+    by_libjpeg = most < 40 * 56 and KINDS[name][0].startswith(b"\xff\xd8")
+    assert np.abs(pixels - np.asarray(expected)).max() <= (24 if by_libjpeg else 0)
+
+
+def test_large_images_are_held_one_at_a_time(tmp_path, monkeypatch):
+    """Eight threads with a large WebP each would fill the memory of a laptop."""
+    (tmp_path / "large.webp").write_bytes(KINDS["lossless.webp"][0])
+    held, most, real = [], [], pillow_files.to_rgb
+
+    def hold(image):
+        held.append(image)
+        time.sleep(0.01)
+        most.append(len(held))
+        held.remove(image)
+        return real(image)
+
+    monkeypatch.setattr(pillow_files, "to_rgb", hold)
+    monkeypatch.setattr(pillow_files, "_LARGE_PIXELS", 40 * 56 - 1)
+    with multiprocessing.pool.ThreadPool(4) as pool:
+        pool.map(pillow_files.to_bmp, [tmp_path / "large.webp"] * 8)
+    assert len(most) == 8 and max(most) == 1
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -168,12 +205,23 @@ def test_a_bad_file_is_refused_with_the_reason(name, tmp_path):
     content, reason = BAD[name]
     if name == "bomb":  # the header's checksum has to fit
         header = content[12:29]
-        reason = "too many pixels, 60000x60000: up to 179 million are read, which --max_megapixels raises"
+        reason = "too many pixels, 60000x60000: at most 179 million are read without --max_megapixels"
         content = content[:29] + struct.pack(">I", zlib.crc32(header)) + content[33:]
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(decode.UndecodableError) as error:
         decode.examine(str(tmp_path / "file"))
     assert str(error.value) == reason
+
+
+@pytest.mark.parametrize("name", ["rgb.jpg", "progressive.jpg", "rgb.png", "lossless.webp"])
+def test_a_limit_of_pixels_can_be_raised(name, tmp_path, monkeypatch):
+    for kind in limits.MEGAPIXELS:
+        monkeypatch.setitem(limits.MEGAPIXELS, kind, 40 * 56 / 1e6 - 1e-5)
+    (tmp_path / name).write_bytes(KINDS[name][0])
+    with pytest.raises(decode.UndecodableError, match=r"too many pixels, 56x40: up to 0\.00223 million .* --max_megapixels"):
+        decode.examine(tmp_path / name)
+    limits.allow_megapixels(40 * 56 / 1e6)
+    assert load(tmp_path / name)[0].shape == (40, 56, 3)
 
 
 def windowed(content, orientation, box, target):

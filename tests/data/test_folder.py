@@ -247,9 +247,9 @@ def test_mistakes_about_the_split(tmp_path):
     fill(tmp_path / "extra", {"a": 1})
     assert "has a train folder but no test folder: name" in refused(tmp_path)
     fill(tmp_path / "test", {"a": 1, "b": 1})
-    assert f"{tmp_path}/train has classes that {tmp_path}/test has not (c): add them" in refused(tmp_path)
+    assert f"{tmp_path}/train has classes that {tmp_path}/test lacks (c): add them" in refused(tmp_path)
     fill(tmp_path / "test", {"c": 1, "d": 1})
-    assert f"{tmp_path}/test has classes that {tmp_path}/train has not (d): add them" in refused(tmp_path)
+    assert f"{tmp_path}/test has classes that {tmp_path}/train lacks (d): add them" in refused(tmp_path)
     (tmp_path / "train").rename(tmp_path / "training")
     assert "has a test folder but no train folder: name" in refused(tmp_path)
     assert "test_fraction is 1.5 but it must lie between 0 and 1" in refused(tmp_path, test_fraction=1.5)
@@ -306,7 +306,7 @@ def test_folders_of_class_folders_are_explained(tmp_path):
     fill(tmp_path / "three" / "plants", {"oak": 1, "rose": 1})
     said = []
     assert open_folder(tmp_path / "three", log=said.append).labels == ("animals", "plants")
-    assert any("the folders within those, such as cat, dog, are not told apart" in line for line in said)
+    assert any("the folders inside them, such as cat, dog, are not classes" in line for line in said)
 
 
 def test_names_of_classes_are_normalized_where_they_enter(tmp_path):
@@ -316,7 +316,7 @@ def test_names_of_classes_are_normalized_where_they_enter(tmp_path):
     said = []
     source = open_folder(tmp_path / "a", log=said.append)
     assert source.labels == ("café", "tea") and source.train.size + source.test.size == 7
-    assert f"{tmp_path}/a has the class café in two spellings: their photos are put together" in said
+    assert f"{tmp_path}/a has the class café in two spellings: their photos are merged" in said
     fill(tmp_path / "b" / "train", {"cafe\u0301": 2, "tea": 2})
     fill(tmp_path / "b" / "val", {"caf\u00e9": 2, " tea": 2})
     assert open_folder(tmp_path / "b", log=silent).labels == ("café", "tea")
@@ -325,7 +325,7 @@ def test_names_of_classes_are_normalized_where_they_enter(tmp_path):
     assert "Cat and cat count as two classes: if they are one, put their photos into one folder" in said
     fill(tmp_path / "d" / "train", {"Cat": 2, "dog": 2})
     fill(tmp_path / "d" / "test", {"cat": 2, "dog": 2})
-    assert "(Cat, but for capital letters)" in refused(tmp_path / "d")
+    assert "(Cat, except for capital letters)" in refused(tmp_path / "d")
 
 
 @pytest.mark.parametrize("name", [b"\xb2\xe2", b"a\nb", b"\xe2\x80\x8f"])
@@ -365,3 +365,42 @@ def test_a_photo_that_vanishes_is_an_error_if_strict_or_the_last_one(tmp_path):
         list(strict.train.examples(None))
     with pytest.raises(tf.errors.OpError, match="No photo of 2 can be read any more"):
         list(lenient.train.examples(None))
+
+
+@pytest.mark.parametrize("places", [("_none",), ("train/_none", "test/_None")])
+def test_photos_of_none_of_the_classes_are_no_class(tmp_path, places):
+    fill(tmp_path / "train", {"dog": 3, "cat": 2})
+    fill(tmp_path / "test", {"dog": 1, "cat": 2})
+    for place in places:
+        save(tmp_path / place / "deep" / "chart.png")
+    source = open_folder(tmp_path, log=silent)
+    assert source.labels == ("cat", "dog") and (source.train.size, source.test.size) == (5, 3)
+    assert source.none.size == len(places) == len(list(source.none.examples(None)))
+
+
+def test_photos_of_none_of_the_classes_beside_classes_that_are_split(tmp_path):
+    fill(tmp_path, {"dog": 5, "cat": 5, "_none": 4})
+    source = open_folder(tmp_path, log=silent)
+    assert source.labels == ("cat", "dog") and source.none.size == 4
+    assert open_folder(fill(tmp_path / "plain", {"dog": 5, "cat": 5}), log=silent).none is None
+
+
+def test_folds_test_every_photo_once(tmp_path):
+    fill(tmp_path, {"dog": 7, "cat": 5})
+    tested = []
+    for number in (1, 2, 3):
+        source = open_folder(tmp_path, fold=(number, 3), validation=0.2, log=silent)
+        sides = [source.train.files, source.validation.files, source.test.files]
+        assert sum(map(len, sides)) == len(set().union(*sides)) == 12
+        tested += source.test.files
+    assert len(tested) == len(set(tested)) == 12
+
+
+def test_folds_leave_the_test_folder_out(tmp_path):
+    fill(tmp_path / "train", {"dog": 3, "cat": 3})
+    fill(tmp_path / "test", {"dog": 2, "cat": 2})
+    source = open_folder(tmp_path, fold=(1, 3), log=silent)
+    assert not [file for file in source.train.files + source.test.files if "/test/" in file]
+    save(tmp_path / "single" / "a" / "1.png")
+    fill(tmp_path / "single", {"b": 2})
+    assert "needs at least two" in refused(tmp_path / "single", fold=(1, 2))

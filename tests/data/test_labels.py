@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from shufflenet_tf.data.labels import normalize, printable
+from shufflenet_tf.data.labels import name_of, normalize, printable
 from shufflenet_tf.errors import UserError
 
 
@@ -45,3 +45,10 @@ def test_bytes_that_are_no_utf8_are_refused_and_shown():
     with pytest.raises(UserError, match=r"Class folder '\\xb2\\xe2 pear' has a name that is not UTF-8: rename it\."):
         normalize(name, "Class folder")
     assert printable("梨") == "梨"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_names_of_files_are_utf8_whatever_the_locale_says(encoding, monkeypatch):
+    monkeypatch.setattr(os, "fsencode", lambda name: name.encode(encoding, "surrogateescape"))
+    for name in ("café", "梨", "pear"):
+        assert name_of(name.encode().decode(encoding, "surrogateescape")) == name

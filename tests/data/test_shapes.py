@@ -54,6 +54,7 @@ def test_the_same_bytes_every_time(data_dir, tmp_path):
     assert digests[0] == digests[1]
 
 
+@pytest.mark.long
 def test_a_linear_model_on_pixels_stays_under_60_percent():
     def pixels(split, count):
         drawn = [shapes.draw(split, i) for i in range(count)]

@@ -66,7 +66,7 @@ def test_the_table_shows_the_worst_classes_first_when_there_are_too_many():
     probabilities[7] = np.eye(40)[8]
     lines = evaluate(probabilities, targets, [f"class {i}" for i in range(40)]).text_table(5).splitlines()
     assert len(lines) == 7 and "5 worst of 40" in lines[0] and lines[1].startswith("class 7 ")
-    assert lines[-1].startswith("overall: top-1 97.50%")
+    assert lines[-1].startswith("overall: top-1 97.50% (87.12 to 99.56)")
 
 
 def test_shorten():
@@ -86,3 +86,9 @@ def test_shorten():
 def test_refusals(probabilities, targets, labels):
     with pytest.raises(UserError):
         evaluate(probabilities, targets, labels)
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(2, False), (5, False), (6, True)])
+def test_top5_is_shown_where_it_says_something(classes, shown):
+    result = evaluate(np.eye(classes), np.arange(classes), [f"class {i}" for i in range(classes)])
+    assert ("top5" in result.to_json()) is shown and ("top-5" in result.text_table()) is shown

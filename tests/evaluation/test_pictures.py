@@ -1,10 +1,13 @@
 """Pictures of every situation open as pictures with something on them, and none is left half-written."""
 
+import csv
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from shufflenet_tf.evaluation import pictures
+from shufflenet_tf.evaluation.mistakes import mistakes, mistakes_table
 
 
 def opened(path):
@@ -50,13 +53,60 @@ def test_confusion(classes, tmp_path, recwarn):
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
+def drawn(monkeypatch, draw, *arguments) -> str:
+    """All texts of a picture."""
+    texts = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", _saver(texts))
+    draw(*arguments)
+    return "\n".join(texts)
+
+
+def _saver(texts):
+    from matplotlib.text import Text
+
+    def save(figure, path, **kwargs):
+        texts.extend(text.get_text() for text in figure.findobj(Text))
+        path.write_bytes(b"-")
+
+    return save
+
+
+def test_the_kept_epoch_is_named(tmp_path, monkeypatch):
+    history = [row(i, val_loss=2 / i, val_top1=0.9 - 0.4 / i, val_top5=0.99) for i in range(1, 9)]
+    path = tmp_path / "training.png"
+    text = drawn(monkeypatch, pictures.training_curves, history, path, 4, 10)
+    assert "Epoch 4 is kept: top-1 80.0 % on validation" in text and "kept: epoch 4" in text and "top-5" in text
+    text = drawn(monkeypatch, pictures.training_curves, history, path, 0, 5)
+    assert "top-1 85.0 % on validation, best at epoch 8" in text
+    assert "top-5" not in text  # of five classes it is always 100 %
+    without = [row(i) for i in range(1, 9)]
+    assert "Epoch 8 is kept: top-1 93.8 % on train" in drawn(monkeypatch, pictures.training_curves, without, path, 8)
+
+
 @pytest.mark.parametrize("count", [0, 1, 48])
 def test_mistakes(count, tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 64, 48, 3), np.uint8)
     true, predicted = rng.integers(0, 3, count), rng.integers(0, 3, count)
-    pictures.mistakes(images, true, predicted, rng.random(count), ["a", "b" * 60, "c"], tmp_path / "mistakes.png")
+    names = [f"$photo_{i}.jpg" * 5 for i in range(count)]
+    mistakes(images, true, predicted, rng.random(count), ["a", "b" * 60, "c"], tmp_path / "mistakes.png", names, 99 * count)
     opened(tmp_path / "mistakes.png")
+
+
+def test_the_table_of_mistakes_names_the_files_the_surest_first(tmp_path):
+    probabilities = np.array([[0.4, 0.6, 0], [0.1, 0.9, 0], [0.1, 0.2, 0.7], [0.05, 0.95, 0]])
+    targets, labels = np.array([0, 0, 2, 1]), ["a, b", "b", "c"]
+    files = ["x/1.jpg", "x/2, two.jpg", "x/3.jpg", "x/4.jpg"]
+    mistakes_table(probabilities, targets, labels, tmp_path / "mistakes.csv", files)
+    with open(tmp_path / "mistakes.csv", newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == ["x/2, two.jpg", "x/1.jpg"]
+    assert rows[0] == {
+        "file": "x/2, two.jpg", "true": "a, b", "predicted": "b", "probability": "0.9000", "probability_of_true": "0.1000"
+    }  # fmt: skip
+    mistakes_table(probabilities, targets, labels, tmp_path / "mistakes.csv")
+    with open(tmp_path / "mistakes.csv", newline="", encoding="utf-8-sig") as file:
+        assert [row["index"] for row in csv.DictReader(file)] == ["1", "0"]
 
 
 def test_nothing_is_left_behind_where_writing_fails(tmp_path):

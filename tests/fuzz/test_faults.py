@@ -1,5 +1,6 @@
 """What was complete stays complete: full disks, signals, too little memory; `python -m benchmarks.faults` has whole runs."""
 
+import json
 import os
 import random
 import resource
@@ -12,7 +13,7 @@ import pytest
 from shufflenet_tf.cli import run_and_report
 from shufflenet_tf.data import photos
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.files import atomic_path, check_writable, write_text
 
 
 def write(path, number: int) -> None:
@@ -99,6 +100,19 @@ def test_folders_that_link_to_each_other_are_listed_once(tmp_path):
         for j in range(16):
             (tmp_path / f"{i}" / f"link{j}").symlink_to(tmp_path / f"{j}")
     assert len(list(photos.walk(tmp_path))) == 16
+
+
+def test_names_that_are_no_text_come_back_from_json(tmp_path):
+    name = os.fsdecode(b"/photos/\xb2\xe2 \xc3\xa9")
+    write_text(tmp_path / "metrics.json", json.dumps({"dataset": name}, ensure_ascii=False))
+    assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8")) == {"dataset": name}
+
+
+def test_an_output_folder_whose_name_is_no_text_is_refused(tmp_path):
+    """TensorFlow makes no such files, and would say so hours later."""
+    with pytest.raises(UserError, match=r"\\xb2\\xe2 has a name that is not UTF-8: choose another output folder\."):
+        check_writable(os.fsdecode(os.fsencode(tmp_path) + b"/\xb2\xe2"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_control_characters_of_names_are_escaped():

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import time
 
 import pytest
 
@@ -66,8 +67,9 @@ def test_what_goes_wrong_is_noticed(audit, tmp_path, monkeypatch):
 
 
 def test_crashes_hangs_and_findings_are_blamed_on_one_input(tmp_path, monkeypatch):
-    bad = {3: lambda: os.abort(), 5: lambda: 1 / 0, 8: lambda: [0 for _ in iter(int, 1)]}
+    bad = {3: lambda: os.abort(), 5: lambda: 1 / 0, 7: lambda: time.sleep(100), 8: lambda: [0 for _ in iter(int, 1)]}
     monkeypatch.setattr(fuzz, "HANG", 1)
+    monkeypatch.setattr(fuzz, "STUCK", 1)
     monkeypatch.setattr(fuzz, "make", lambda name, seed, number: str(number).encode())
     read = SUBJECTS["target"].__class__(lambda: [], lambda *_: b"", lambda path: bad.get(int(path.read_bytes()), int)())
     monkeypatch.setitem(SUBJECTS, "pth", read)
@@ -78,6 +80,7 @@ def test_crashes_hangs_and_findings_are_blamed_on_one_input(tmp_path, monkeypatc
         jobs = jobs[count:]
     assert problems.keys() == bad.keys()
     assert "ended the process" in problems[3] and "ZeroDivision" in problems[5] and "of the processor" in problems[8]
+    assert problems[7] == "it waited for more than 1 s"
     fuzz.save(tmp_path, "pth", 5, 0, problems[5])
     assert (tmp_path / "pth-0-5" / "input").read_bytes() == b"5"
     assert "--only=pth --seed=0 --first=5 --count=1" in (tmp_path / "pth-0-5" / "finding.txt").read_text()

@@ -14,12 +14,13 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from amount import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from shufflenet_tf.models import kernels
 
-pytestmark = [pytest.mark.both_generations, pytest.mark.kernels]
+pytestmark = pytest.mark.kernels  # what is no Keras layer is the same under both generations
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILTIN = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -72,7 +73,7 @@ def check(x, kernel, strides, padding, mode="eager"):
     assert y <= RESULT[kind] and dx <= GRADIENT[kind] and dw <= GRADIENT[kind], (y, dx, dw)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     groups=some.integers(1, 8),
     depth=some.integers(1, 5),
@@ -102,6 +103,7 @@ def test_long_sums_keep_their_last_digits(groups, kind):
     check(random(1, 64, 8, 8, 120, kind=kind), random(3, 1, 1, 120 // groups, 240, kind=kind), 1, "SAME")
 
 
+@pytest.mark.both_generations
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_layer_learns_under_mixed_precision_and_comes_back_from_a_saved_model(policy, tmp_path):
     tf.keras.mixed_precision.set_global_policy(policy)
@@ -127,6 +129,7 @@ def test_layer_learns_under_mixed_precision_and_comes_back_from_a_saved_model(po
     np.testing.assert_array_equal(tf.cast(served.serve(x), tf.float32), tf.cast(model(x), tf.float32))
 
 
+@pytest.mark.both_generations
 @pytest.mark.parametrize("bias", [False, True])
 def test_what_stands_behind_it_is_not_fused(bias):
     """TensorFlow's fused kernel without oneDNN refuses groups, so that V1 could neither predict nor be served."""
@@ -153,6 +156,7 @@ def test_second_derivatives():
     np.testing.assert_allclose(curvature, tf.reduce_sum(6 * y * moved**2), rtol=1e-4)
 
 
+@pytest.mark.long
 def test_two_replicas_take_the_gradient_of_all_images():
     script = (
         "import tensorflow as tf\n"

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from amount import LONG
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NETWORKS = ["shufflenet_v1_0.25x_g3", "shufflenet_v2_0.5x"]
 NETWORKS += ["shufflenet_v1_0.25x_g2", "shufflenet_v1_0.25x_g8"] if LONG else []

@@ -57,9 +57,8 @@ def step_of(output: pathlib.Path) -> int:
     return progress.step if progress else 0
 
 
-@pytest.mark.parametrize(
-    "kills", [[True], pytest.param([True, False, True], marks=pytest.mark.long)], ids=["once", "three times"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("kills", [[True], [True, False, True]], ids=["once", "three times"])
 def test_killed_run_ends_with_equal_weights(kills, tmp_path):
     photos = write_photos(tmp_path / "photos")
     uninterrupted = start(photos, tmp_path / "whole")

@@ -23,10 +23,12 @@ def few_units():
         yield
 
 
-def trainer(network=None, rate=0.1, momentum=0.0, **arguments):
+def trainer(network=None, rate=0.1, momentum=0.0, run_eagerly=True, **arguments):
+    """Returns a trainer that takes a single step faster eagerly than its graph is traced; programs train in graphs."""
     network = network or st.ShuffleNetV1((32, 32, 3), alpha=0.25, groups=2, classes=4)
     result = Trainer(network, **arguments)
-    result.compile(optimizer=tf.keras.optimizers.SGD(rate, momentum=momentum, nesterov=momentum > 0), jit_compile=False)
+    optimizer = tf.keras.optimizers.SGD(rate, momentum=momentum, nesterov=momentum > 0)
+    result.compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly)
     return result
 
 
@@ -76,7 +78,7 @@ def test_averaged_weights_follow_and_change_places():
 
 
 def test_it_learns():
-    model = trainer(rate=0.05, momentum=0.9)
+    model = trainer(rate=0.05, momentum=0.9, run_eagerly=False)
     data = tf.data.Dataset.from_tensors((IMAGES, LABELS)).repeat()
     history = model.fit(data, steps_per_epoch=15, epochs=2, verbose=0, shuffle=False).history
     assert history["top1"][-1] > 0.8 and history["loss"][-1] < 0.5 * history["loss"][0]
@@ -87,7 +89,7 @@ def test_sixteen_bit_activations(policy):
     tf.keras.mixed_precision.set_global_policy(policy)
     try:
         network = st.ShuffleNetV2((32, 32, 3), alpha=0.5, classes=4)
-        model = trainer(network, rate=0.01)
+        model = trainer(network, rate=0.01, run_eagerly=False)
         step(model)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")

@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from qat_networks import few_units
 
 import shufflenet_tf as st
 from shufflenet_tf import imagenet
@@ -32,6 +33,12 @@ def model():
 @pytest.fixture(scope="module")
 def state(model):
     return layouts.to_torchvision(canonical.arrays(model))
+
+
+@pytest.fixture
+def shallow(monkeypatch):
+    """Four units instead of sixteen; only the layouts of others know their number."""
+    few_units(monkeypatch)
 
 
 def equal(one, other) -> bool:
@@ -70,7 +77,7 @@ def test_other_networks_have_no_place_in_torchvisions_layout(model):
 
 
 @pytest.mark.both_generations
-def test_canonical_file_is_enough_to_build_the_network(tmp_path):
+def test_canonical_file_is_enough_to_build_the_network(tmp_path, shallow):
     """Also under the other generation of Keras, whose model files are not readable here."""
     preprocessing = st.Preprocessing(resize=36, crop=32, channel_order="bgr")
     given = {"input_shape": (32, 64, 3), "classes": 3, "labels": ["a", "b", "c"], "preprocessing": preprocessing}
@@ -124,7 +131,7 @@ def test_other_classes_get_a_new_classifier(state, model, tmp_path):
     assert new["linear/W"].shape == (1024, 7) and new["linear/W"].std() > 0, "random"
 
 
-def test_width_and_groups_are_those_of_the_file(tmp_path):
+def test_width_and_groups_are_those_of_the_file(tmp_path, shallow):
     saved = st.ShuffleNetV1((32, 32, 3), alpha=0.25, groups=8, classes=3, labels=("a", "b", "c"))
     canonical.save(saved, tmp_path / "w.npz")
     loaded = st.ShuffleNetV1((32, 32, 3), weights=tmp_path / "w.npz")
@@ -133,7 +140,7 @@ def test_width_and_groups_are_those_of_the_file(tmp_path):
         st.ShuffleNetV1((32, 32, 3), groups=3, weights=tmp_path / "w.npz")
 
 
-def test_unregistered_widths_are_told(state, tmp_path):
+def test_unregistered_widths_are_told(state, tmp_path, shallow):
     model = st.ShuffleNetV2((32, 32, 3), alpha=0.25, classes=2, name="narrow")
     canonical.save(model, tmp_path / "w.npz")
     with pytest.raises(UserError, match="no registered network"):

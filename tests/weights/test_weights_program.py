@@ -67,8 +67,8 @@ def test_modelling_and_preprocessing_are_told_apart(run, file, tmp_path):
     [
         (["missing.npz"], "There is no model at missing.npz"),
         ([], "one is needed"),
-        (["{file}", "--output=x.h5"], "no known ending"),
-        (["{file}", "--reference=x.npz"], "belong together"),
+        (["{file}", "--output=x.h5"], "unknown extension"),
+        (["{file}", "--reference=x.npz"], "need each other"),
         (["{file}", "--reference=x.npz", "--inputs=y.npz"], "There is no file x.npz"),
         (["{file}", "--reference={file}", "--inputs={file}"], "float32"),
     ],

@@ -15,6 +15,7 @@ from export.flatbuffer import runtime
 from export.optimize.targets import HOST, InvalidTarget, Target
 from export.optimize.targets.fitting import Fit, fit
 from export.optimize.targets.specimens import specimens
+from shufflenet_tf import home
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 
@@ -51,7 +52,7 @@ def processor() -> str:
 
 def cache_path() -> pathlib.Path:
     """Returns the path of this machine's cached target."""
-    root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or home.folder() / ".cache")
     key = re.sub(r"[^A-Za-z0-9.]+", "-", f"{processor()}-litert-{litert_version()}").strip("-").lower()
     return root / "shufflenet_tf" / "targets" / f"{key}.json"
 

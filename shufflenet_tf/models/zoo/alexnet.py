@@ -1,7 +1,7 @@
 """AlexNet (Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012).
 
-The two halves that two graphics cards had are two groups here. Its local response normalization is left out: later networks
-showed that it doesn't help, no delegate has it, and nothing that is counted changes.
+The original was split between two graphics cards; here, the two halves are two groups. Local response normalization is left
+out: later networks showed that it doesn't help, no delegate supports it, and no count changes.
 """
 
 import tensorflow as tf
@@ -11,7 +11,7 @@ from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.models.kernels import GroupedConv2D
 from shufflenet_tf.models.layers import INITIALIZER, register
 
-# Of each convolution: filters, kernel, groups, and whether a pool follows.
+# For each convolution: filters, kernel, groups, and whether a pool follows.
 CONVOLUTIONS = ((96, 11, 1, True), (256, 5, 2, True), (384, 3, 1, False), (384, 3, 2, False), (256, 3, 2, True))
 HIDDEN = 4096
 
@@ -27,7 +27,7 @@ class AlexNet(ImageClassifier):
       UserError: an argument out of range.
     """
 
-    min_size = 63  # its pools leave one pixel
+    min_size = 63  # leaves one pixel after the last pool
 
     def __init__(self, **kwargs):
         def trunk(images, wiring):
@@ -48,18 +48,18 @@ class AlexNet(ImageClassifier):
 
 
 def flat() -> tf.keras.layers.Layer:
-    """Returns the layer that hands all pixels of the last feature map to dense layers, in place of their mean."""
+    """Returns a layer that passes all pixels of the last feature map to dense layers, instead of their mean."""
     return tf.keras.layers.Flatten(name="flat")
 
 
 def two_dense_layers(x):
-    """Returns symbolic `x` behind the two dense layers of AlexNet and VGG, with their dropout.
+    """Applies the two dense layers of AlexNet and VGG, with dropout, to symbolic `x`.
 
     Raises:
-      UserError: the size of `x` is open.
+      UserError: the size of `x` is not fixed.
     """
     if x.shape[-1] is None:
-        raise UserError("Dense layers on all pixels are made for one size of images: build the network with an input_shape.")
+        raise UserError("Dense layers on all pixels need a fixed image size: build the network with an input_shape.")
     for i in (1, 2):
         x = tf.keras.layers.Dense(HIDDEN, activation="relu", kernel_initializer=INITIALIZER, name=f"fc{i}")(x)
         x = tf.keras.layers.Dropout(0.5, name=f"fc{i}.dropout")(x)

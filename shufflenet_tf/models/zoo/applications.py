@@ -1,6 +1,6 @@
-"""Networks that Keras has exactly as published: MobileNet V1 and V2, Xception, ResNet-50 and VGG-16 (keras.applications).
+"""Networks of keras.applications, which are exactly as published: MobileNet V1 and V2, Xception, ResNet-50 and VGG-16.
 
-Their layers become those of the classifier here, with Keras's names, so that they train, save and export as all others do.
+Their layers, with Keras's names, become layers of an ImageClassifier, so that they train, save and export like all others.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ from shufflenet_tf.models.zoo.alexnet import flat, two_dense_layers
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """What is to be known about an application.
+    """How an application becomes an ImageClassifier.
 
     Attributes:
       network: its registered name.
-      maps: the layers that make the last maps of strides 4, 8 and 16; the last of all has stride 32.
-      dropout: of the pooled features, in training.
-      dense: whether two dense layers of 4096 follow in place of the pooling.
+      maps: the layers that return the last maps of strides 4, 8 and 16; the last layer of all has stride 32.
+      dropout: rate for the pooled features, in training.
+      dense: whether two dense layers of 4096 replace the pooling.
     """
 
     network: str
@@ -45,7 +45,7 @@ class KerasApplication(ImageClassifier):
     """A network of keras.applications, from normalised images to class probabilities.
 
     Args:
-      application: its name there, of `SOURCES`.
+      application: its name in keras.applications, from `SOURCES`.
       alpha: width, where the application has one.
       Others: see ImageClassifier.
 
@@ -57,7 +57,7 @@ class KerasApplication(ImageClassifier):
         if application not in SOURCES:
             raise UserError(f"There is no application {application!r} here: use {', '.join(SOURCES)}.")
         if alpha is not None and (alpha <= 0 or not application.startswith("MobileNet")):
-            raise UserError(f"{application} of width {alpha} can't be built: MobileNets alone have widths, above 0.")
+            raise UserError(f"{application} of width {alpha} can't be built: only MobileNets have widths; give one above 0.")
         source = SOURCES[application]
         network = f"{source.network}_{alpha}x" if alpha else source.network
 
@@ -76,11 +76,11 @@ class KerasApplication(ImageClassifier):
 
 
 def _adopt(model: tf.keras.Model) -> None:
-    """Gives `model` fused batch normalization, and names that don't depend on what was built before."""
+    """Gives `model` fused batch normalization, and names that don't depend on models built before it."""
     counts: dict[str, int] = {}
     for layer in model.layers:
         if type(layer) is tf.keras.layers.BatchNormalization:
-            layer.__class__ = BatchNorm  # it differs in `call` alone, and building all layers anew takes as long again
+            layer.__class__ = BatchNorm  # only `call` differs, and building all layers again would take as long
         if automatic := re.fullmatch(r"(add|conv2d|batch_normalization)(_\d+)?", layer.name):
             kind = automatic[1]
             counts[kind] = counts.get(kind, 0) + 1

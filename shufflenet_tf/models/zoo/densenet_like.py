@@ -1,8 +1,8 @@
-"""DenseNet-like, as ShuffleNet V2's table 8 has it (Huang et al., "Densely Connected Convolutional Networks", CVPR 2017).
+"""DenseNet-like, the network in ShuffleNet V2's table 8 (Huang et al., "Densely Connected Convolutional Networks", CVPR 2017).
 
-V2's paper rebuilds its own table 5 with dense units, and with as many channels as give each complexity; how many that
-are, it doesn't say. Here: conv1 and pool1 of table 5, stages of 4, 8 and 4 dense units (1x1 to four times the growth, 3x3
-to the growth, concatenated), between them transitions that halve channels and size, and the growth that fits.
+V2's paper replaces the units of its table 5 by dense units, with as many channels as each complexity needs; it doesn't say
+how many. Here, the network has conv1 and pool1 of table 5, stages of 4, 8 and 4 dense units (1x1 to four times the growth,
+3x3 to the growth, concatenated), transitions between them that halve channels and size, and the growth that fits.
 """
 
 import tensorflow as tf
@@ -12,16 +12,16 @@ from shufflenet_tf.models import v2
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.models.layers import Composite, ConvBNReLU, max_pool, register
 
-# Growth by the width of the ShuffleNet V2 that it is compared with: 42, 142, 295 and 519 MFLOPs.
+# Growth by the width of the compared ShuffleNet V2: 42, 142, 295 and 519 MFLOPs.
 GROWTH = {0.5: 11, 1.0: 22, 1.5: 33, 2.0: 44}
 
 
 @register
 class DenseUnit(Composite):
-    """1x1 to four times the growth, 3x3 to the growth, beside the input.
+    """1x1 to four times the growth, 3x3 to the growth, concatenated with the input.
 
     Args:
-      growth: channels that it adds.
+      growth: number of channels that the unit adds.
     """
 
     def __init__(self, growth: int, **kwargs):
@@ -47,7 +47,7 @@ class DenseNetLike(ImageClassifier):
     """DenseNet-like, from normalised images to class probabilities.
 
     Args:
-      alpha: width of the ShuffleNet V2 of as many multiply-adds: 0.5, 1.0, 1.5 or 2.0.
+      alpha: width of the ShuffleNet V2 with as many multiply-adds: 0.5, 1.0, 1.5 or 2.0.
       Others: see ImageClassifier.
 
     Raises:

@@ -1,11 +1,11 @@
-"""IGCV3-D (Sun et al., "IGCV3: Interleaved Low-Rank Group Convolutions", BMVC 2018): V2 of MobileNet in 2 groups, doubled."""
+"""IGCV3-D (Sun et al., "IGCV3: Interleaved Low-Rank Group Convolutions", BMVC 2018): MobileNet V2 in 2 groups, doubled."""
 
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.models.layers import ConvBNReLU, register
 from shufflenet_tf.models.zoo.inverted_residual import InvertedResidual
 
-# Of each stage: expansion, channels, blocks, stride of the first.
+# For each stage: expansion, channels, blocks, stride of the first block.
 STAGES = ((1, 16, 1, 1), (6, 24, 4, 2), (6, 32, 6, 2), (6, 64, 8, 2), (6, 96, 6, 1), (6, 160, 6, 2), (6, 320, 1, 1))
 STEM, LAST = 32, 1280
 

@@ -1,4 +1,4 @@
-"""The block of MobileNet V3 and IGCV3: thin ends, a wide depthwise middle (Sandler et al., "MobileNetV2", CVPR 2018)."""
+"""The block of MobileNet V3 and IGCV3: narrow ends, a wide depthwise middle (Sandler et al., "MobileNetV2", CVPR 2018)."""
 
 import tensorflow as tf
 
@@ -6,22 +6,22 @@ from shufflenet_tf.models.layers import ChannelShuffle, Composite, ConvBNReLU, D
 
 
 def divisible(channels: float, by: int = 8) -> int:
-    """Returns the multiple of `by` that is nearest to a width, but no less than 90 % of it (MobileNets' rounding)."""
+    """Returns the multiple of `by` nearest to a width, but not below 90 % of the width (MobileNets' rounding)."""
     rounded = max(by, int(channels + by / 2) // by * by)
     return rounded if rounded >= 0.9 * channels else rounded + by
 
 
 @register
 class InvertedResidual(Composite):
-    """1x1 that widens - depthwise - 1x1 that narrows, without an activation; its input is added where the shapes agree.
+    """1x1 that widens - depthwise - 1x1 that narrows, without activation; the input is added if the shapes agree.
 
     Args:
       filters: channels of the output.
-      expanded: channels of the depthwise convolution; no 1x1 without groups comes before where the input has as many.
+      expanded: channels of the depthwise convolution; if the input has as many, an ungrouped first 1x1 is left out.
       kernel_size, strides: of the depthwise convolution, in pixels.
-      activation: behind the depthwise convolution; see `layers.activation`.
-      hidden: channels within a squeeze-and-excitation behind it; 0: there's none.
-      groups: of both 1x1 (IGCV3): they mix by channel shuffle, and the first one has no activation.
+      activation: after the depthwise convolution; see `layers.activation`.
+      hidden: channels inside the squeeze-and-excitation that follows; 0: none.
+      groups: number of groups of both 1x1 (IGCV3): channel shuffles mix them, and the first 1x1 has no activation.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class InvertedResidual(Composite):
             self.body.append(SqueezeExcite(hidden=self.hidden, bias=True, name=f"{name}.se", **common))
         self.body.append(ConvBNReLU(self.filters, groups=g, activation=None, name=f"{name}.conv2", **common))
         if g > 1:
-            # To the order in which the input's groups are halves again, so that the sum adds like to like.
+            # Restores the input's order, in which the groups are halves, so that the sum adds corresponding channels.
             self.body.append(ChannelShuffle(self.filters // g, name=f"{name}.shuffle2", **common))
         added = self.strides == 1 and c == self.filters
         self.add = tf.keras.layers.Add(name=f"{name}.add", **common) if added else None

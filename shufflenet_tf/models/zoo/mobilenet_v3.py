@@ -1,8 +1,8 @@
 """MobileNet V3 (Howard et al., "Searching for MobileNetV3", ICCV 2019, tables 1 and 2), and its minimalistic form.
 
-Keras has it too, but under names that differ between its generations, and with a graph of many small operators for its
-squeeze-and-excitation; this one has the same parameters. The minimalistic form does without squeeze-and-excitation,
-hard swish and kernels of 5x5.
+Keras has it too, but its two generations name the layers differently, and its squeeze-and-excitation is a graph of many small
+operators; this network has the same parameters. The minimalistic form has no squeeze-and-excitation, no hard swish and no 5x5
+kernels.
 """
 
 import tensorflow as tf
@@ -13,7 +13,7 @@ from shufflenet_tf.models.layers import INITIALIZER, ConvBNReLU, activation, reg
 from shufflenet_tf.models.zoo.inverted_residual import InvertedResidual, divisible
 
 STEM = 16
-# Of each block: expansion, channels, kernel, stride, squeeze-and-excitation, hard swish.
+# For each block: expansion, channels, kernel, stride, squeeze-and-excitation, hard swish.
 BLOCKS = {
     "large": (
         (1, 16, 3, 1, False, False),
@@ -56,7 +56,7 @@ class MobileNetV3(ImageClassifier):
     Args:
       size: "large" or "small".
       alpha: width; the published ones are 0.75 and 1.0.
-      minimalistic: whether it's the form for hardware without the new operators.
+      minimalistic: whether to build the form for hardware that lacks the new operators.
       Others: see ImageClassifier.
 
     Raises:

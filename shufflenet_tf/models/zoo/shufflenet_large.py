@@ -2,9 +2,9 @@
 
 layer    output    V1-50, g = 3    V2-50       SE-V2-164
 image    224x224
-conv1    112x112   64              64          64, 64, 128     3x3, the first of stride 2
+conv1    112x112   64              64          64, 64, 128     3x3, the first with stride 2
 pool1     56x56
-stage1    56x56    360 x 3         244 x 3     340 x 10        of stride 1
+stage1    56x56    360 x 3         244 x 3     340 x 10        stride 1
 stage2    28x28    720 x 4         488 x 4     680 x 10
 stage3    14x14    1440 x 6        976 x 6     1360 x 23
 stage4     7x7     2880 x 3        1952 x 3    2720 x 10
@@ -27,12 +27,12 @@ class Plan:
     """A column of the table.
 
     Attributes:
-      stem: filters of the convolutions in front.
+      stem: filters of the first convolutions.
       stages: channels of stages 1-4.
-      repeats: their numbers of units.
-      last: filters of conv5; 0: there's none.
-      groups: V1: of its 1x1 convolutions; 0: it's a V2.
-      branch: V2: what its units convolve how; None: the paper's.
+      repeats: number of units in each stage.
+      last: filters of conv5; 0: none.
+      groups: V1: number of groups of the 1x1 convolutions; 0: it is a V2.
+      branch: V2: structure of the units' main branch; None: the paper's.
     """
 
     stem: tuple[int, ...]
@@ -44,7 +44,7 @@ class Plan:
 
 
 PLANS = {
-    # The paper says a bottleneck of a quarter, which makes 1.15G; half is what makes its 2.3G.
+    # The paper states a bottleneck of a quarter, which gives 1.15G; half gives its 2.3G.
     "shufflenet_v1_50": Plan((64,), (360, 720, 1440, 2880), (3, 4, 6, 3), groups=3),
     "shufflenet_v2_50": Plan((64,), (244, 488, 976, 1952), (3, 4, 6, 3), last=2048),
     "shufflenet_v2_164_se": Plan(
@@ -59,7 +59,7 @@ class ShuffleNetLarge(ImageClassifier):
     """A large ShuffleNet, from normalised images to class probabilities.
 
     Args:
-      plan: which one, of `PLANS`.
+      plan: a name from `PLANS`.
       Others: see ImageClassifier.
 
     Raises:

@@ -30,7 +30,7 @@ from shufflenet_tf.wiring import Wiring
 CHANNELS = {"small": (36, 104, 208, 416), "medium": (48, 128, 256, 512), "large": (68, 168, 336, 672)}
 STEM = 16
 LAST = 1280
-# Of each unit: its depthwise kernel in pixels, or "x" for three separable convolutions 3x3.
+# For each unit: its depthwise kernel in pixels, or "x" for three 3x3 separable convolutions.
 STAGES = ((3, 3, "x", 5), (5, 5, 3, 3), (7, 3, 7, 5, 5, 3, 7, 3), (7, 5, "x", 7))
 
 
@@ -59,7 +59,7 @@ class ShuffleNetV2Plus(ImageClassifier):
         weights, (size,) = self.fill(weights, size=size)
         size = size or "small"
         if size not in CHANNELS:
-            raise UserError(f"ShuffleNet V2+ comes in the sizes {', '.join(CHANNELS)}, not {size!r}.")
+            raise UserError(f"There is no ShuffleNet V2+ of size {size!r}: use {', '.join(CHANNELS)}.")
 
         def trunk(images, wiring):
             x = ConvBNReLU(STEM, 3, 2, padding=wiring.padding, activation="hard_swish", name="conv1")(images)
@@ -75,7 +75,7 @@ class ShuffleNetV2Plus(ImageClassifier):
 
     @classmethod
     def arguments_of(cls, checkpoint: Checkpoint) -> dict[str, Any] | None:
-        """Returns the size of the network that a checkpoint is of; None: it is no ShuffleNet V2+."""
+        """Returns the size of a checkpoint's network; None: it is not a ShuffleNet V2+."""
         sizes = [size for size, stages in CHANNELS.items() if (STEM, *stages) == checkpoint.channels]
         return {"size": sizes[0]} if sizes and checkpoint.family == "v2_plus" else None
 

@@ -1,6 +1,6 @@
 """SqueezeNet 1.0 and 1.1 (Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters", 2016, figure 2).
 
-The sizes are torchvision's: no padding at the first convolution, and pools that round up.
+The sizes are torchvision's: the first convolution has no padding, and pools round up.
 """
 
 import functools
@@ -11,7 +11,7 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.models.layers import INITIALIZER, Composite, register
 
-# The first convolution's filters and kernel; the fire modules' expanded channels; those that a pool comes before.
+# Filters and kernel of the first convolution; expanded channels of the fire modules; indices of modules after a pool.
 VERSIONS = {
     "1.0": (96, 7, (128, 128, 256, 256, 384, 384, 512, 512), (0, 3, 7)),
     "1.1": (64, 3, (128, 128, 256, 256, 384, 384, 512, 512), (0, 2, 4)),
@@ -29,8 +29,8 @@ class Fire(Composite):
     """1x1 that squeezes, then half 1x1 and half 3x3 that expand.
 
     Args:
-      filters: channels of the output; an eighth of them lies between.
-      bypass: "none"; "simple" adds the input where it has as many channels; "complex" brings it to them by a 1x1 elsewhere.
+      filters: channels of the output; the squeeze has an eighth of them.
+      bypass: "none"; "simple" adds the input if it has as many channels; "complex" also adds others, projected by a 1x1.
     """
 
     def __init__(self, filters: int, bypass: str = "none", **kwargs):
@@ -61,7 +61,7 @@ class Fire(Composite):
 
 @register
 class MeanOfScores(Composite):
-    """SqueezeNet's classifier: scores at each place, then their mean.
+    """SqueezeNet's classifier: scores at each position, then their mean.
 
     Args:
       classes: number of classes.
@@ -84,9 +84,9 @@ class MeanOfScores(Composite):
 
 
 def _pool(x, name: str):
-    """Max pooling 3x3 of stride 2 that rounds the size up: an odd one needs no more pixels, an even one a row of them."""
+    """Applies 3x3 max pooling with stride 2 and rounds the size up: an even size needs one more row or column of pixels."""
     if None in x.shape[1:3] or len({side % 2 for side in x.shape[1:3]}) == 2:
-        x = tf.keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}.pad")(x)  # behind a ReLU, zeros change no maximum
+        x = tf.keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}.pad")(x)  # after a ReLU, zeros change no maximum
         padding = "valid"
     else:
         padding = "valid" if x.shape[1] % 2 else "same"

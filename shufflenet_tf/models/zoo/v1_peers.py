@@ -1,10 +1,10 @@
-"""What ShuffleNet V1's table 4 compares with: VGG, ResNet and ResNeXt units in the place of ShuffleNet's, of equal cost.
+"""The networks of ShuffleNet V1's table 4: VGG, ResNet and ResNeXt units in place of ShuffleNet's, at equal cost.
 
-As in table 1 of the paper: conv1, pool1, stages 2-4 of 4, 8 and 4 units, classifier. Of the channels, the paper prints
-those of stage 4 at 38 MFLOPs alone (50, 192, 192); of the units, it says: two 3x3 with batch normalization (VGG),
-bottlenecks of a quarter (ResNet), bottlenecks of half in 16 groups (ResNeXt). Here channels double from stage to stage,
-and the 16 groups take them to multiples of 32, those that come nearest to the cost that the paper names.
-Its Xception-like network is ShuffleNet V1 with one group, which has nothing to shuffle.
+As in table 1 of the paper, they have conv1, pool1, stages 2-4 of 4, 8 and 4 units, and a classifier. The paper gives only the
+channels of stage 4 at 38 MFLOPs (50, 192, 192). It describes the units as two 3x3 with batch normalization (VGG), bottlenecks
+of a quarter (ResNet), and bottlenecks of half in 16 groups (ResNeXt). Here, channels double from stage to stage. The 16 groups
+need multiples of 32; those nearest to the paper's cost were chosen.
+The paper's Xception-like network is ShuffleNet V1 with one group, which has nothing to shuffle.
 """
 
 import dataclasses
@@ -24,9 +24,9 @@ class Structure:
     """A kind of unit.
 
     Attributes:
-      bottleneck: how many times fewer channels the 3x3 has; 0: two 3x3, without a shortcut.
-      groups: of the 3x3.
-      channels: of stages 2, 3 and 4 by width: 1.0x is for 140 MFLOPs, 0.5x for 38 and 0.25x for 13.
+      bottleneck: ratio of the unit's channels to those of the 3x3; 0: two 3x3, without a shortcut.
+      groups: number of groups of the 3x3.
+      channels: channels of stages 2, 3 and 4 by width: 1.0x is for 140 MFLOPs, 0.5x for 38 and 0.25x for 13.
     """
 
     bottleneck: int
@@ -96,7 +96,7 @@ class V1Peer(ImageClassifier):
 
     Args:
       structure: "vgg", "resnet" or "resnext".
-      alpha: width: 1.0, 0.5, or, but for VGG, 0.25.
+      alpha: width: 1.0, 0.5 or, except for VGG, 0.25.
       Others: see ImageClassifier.
 
     Raises:

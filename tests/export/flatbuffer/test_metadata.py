@@ -89,6 +89,14 @@ def test_labels_that_do_not_fit(plain, labels):
         attach(plain, labels)
 
 
+def test_a_threshold_is_a_process_unit_of_the_output(plain, tmp_path):
+    path = tmp_path / "model.tflite"
+    about = ("tiny", "a test", LABELS, st.Preprocessing(crop=32, resize=36))
+    for threshold in (None, 0.625):
+        path.write_bytes(metadata.attach(plain, *about, threshold=threshold))
+        assert LiteClassifier(path).threshold == st.load(path).threshold == threshold
+
+
 def test_a_model_of_another_task(plain):
     graph = Graph(plain)
     graph.subgraph.inputs = [graph.outputs[0]]

@@ -36,8 +36,15 @@ def assert_equal(model: bytes, result: bytes) -> None:
     assert difference.quanta == 0 and difference.relative <= 1e-5, difference
 
 
-@pytest.mark.parametrize("split_first", [False, True], ids=["split after", "split before"])
-@pytest.mark.parametrize("int8", [True, False], ids=["int8", "float"])
+@pytest.mark.parametrize(
+    "int8, split_first",
+    [
+        pytest.param(True, True, id="int8-split before"),
+        pytest.param(False, False, id="float-split after"),
+        pytest.param(True, False, id="int8-split after", marks=pytest.mark.long),
+        pytest.param(False, True, id="float-split before", marks=pytest.mark.long),
+    ],
+)
 def test_shufflenet_v1_of_a_channels_first_converter_becomes_small(int8, split_first):
     model = nchw_builder.shufflenet_v1(int8, size=32, split_first=split_first)
     assert sum(counts(model).values()) == (522 if split_first else 398)

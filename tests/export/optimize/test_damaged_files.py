@@ -2,8 +2,10 @@
 
 import dataclasses
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from export.flatbuffer import validation
 from export.flatbuffer.graph import Graph
 from export.flatbuffer.model import Step
 from export.optimize import optimize, process
-from export.optimize.targets import Account
+from export.optimize.targets import PHONE, Account, Target
 from shufflenet_tf.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -72,6 +74,10 @@ def _read_later(graph):
     _of_kind(graph, "CONV_2D").inputs = [graph.outputs[0], *_of_kind(graph, "CONV_2D").inputs[1:]]
 
 
+def _without_weights(graph):
+    _of_kind(graph, "CONV_2D").inputs = _of_kind(graph, "CONV_2D").inputs[:1]
+
+
 def _huge(graph):
     graph.subgraph.tensors[graph.inputs[0]].shape = [1, 1 << 20, 1 << 20, 4]
 
@@ -85,6 +91,7 @@ def _no_scale(graph):
     [
         (_shrink_weights, "a constant of shape"),
         (_read_later, "reads a tensor before it is computed"),
+        (_without_weights, "lacks its weights or its output"),
         (_huge, "would take"),
         (_no_scale, "a scale is not a positive number"),
     ],
@@ -122,7 +129,7 @@ def test_a_pass_at_which_the_process_dies_is_left_out(model, monkeypatch):
     asked = []
     undone = Step("softmax", False, "undone")
 
-    def work(data, threads, skipped, deadline, target, timed):
+    def work(data, threads, skipped, *_):
         asked.append(dict(skipped))
         if not skipped:
             return -11, [{"pass": "ReLU"}, {"pass": "softmax"}], b""
@@ -142,6 +149,20 @@ def test_a_model_at_which_the_process_dies_is_refused(model, monkeypatch):
     monkeypatch.setattr("export.optimize._work", lambda *_: (-11, [], b""))
     with pytest.raises(UserError, match="the interpreter crashes on it; give"):
         optimize(model)
+
+
+def test_too_little_memory_is_not_the_file_s_fault(model, monkeypatch):
+    """The worker can't even load its libraries, or ends within a pass."""
+    monkeypatch.setattr(optimizer, "_work", lambda *_: (process.NO_MEMORY, [], b""))
+    with pytest.raises(MemoryError):
+        optimize(model)
+
+
+@pytest.mark.parametrize("said", ["MemoryError", "x.so: failed to map segment from shared object", "std::bad_alloc"])
+def test_a_worker_without_memory_is_recognized(said, monkeypatch):
+    start, script = subprocess.Popen, f"import sys; print({said!r}, file=sys.stderr); sys.exit(1)"
+    monkeypatch.setattr(process.subprocess, "Popen", lambda _, **options: start([sys.executable, "-c", script], **options))
+    assert process.work(b"", [], lambda step: 60.0, time.monotonic() + 60)[0] == process.NO_MEMORY
 
 
 def test_a_scale_that_crashes_the_interpreter_is_named():
@@ -169,6 +190,24 @@ def test_when_all_time_is_over_the_file_stays_as_it_was(model, monkeypatch):
     assert result.steps == (
         Step("all", False, "left alone: the time limit of 0 seconds for all passes was reached during 'ReLU'"),
     )
+
+
+def test_an_interruption_ends_all_workers(monkeypatch):
+    """Else Ctrl-C would wait for them, up to 15 minutes."""
+    processes, start = [], subprocess.Popen
+
+    def wait_for_ever(command, **options):
+        processes.append(start([sys.executable, "-c", "import time; time.sleep(300)"], **options))
+        return processes[-1]
+
+    monkeypatch.setattr(process.subprocess, "Popen", wait_for_ever)
+    with pytest.raises(KeyboardInterrupt), optimizer.in_background(1, Target.of(PHONE), timed=False) as begin:
+        jobs = [begin(b"a"), begin(b"b")]
+        while len(processes) < 2:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert [job.exception().__class__ for job in jobs] == [process.Stopped] * 2
+    assert [process.returncode for process in processes] == [-signal.SIGKILL] * 2
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess:

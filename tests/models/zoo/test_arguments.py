@@ -17,7 +17,7 @@ from shufflenet_tf.models.zoo.v1_peers import V1Peer
     ("constructor", "arguments", "sentence"),
     [
         (KerasApplication, {"application": "NASNetMobile"}, "no application 'NASNetMobile' here: use MobileNet,"),
-        (KerasApplication, {"application": "Xception", "alpha": 0.5}, "MobileNets alone have widths"),
+        (KerasApplication, {"application": "Xception", "alpha": 0.5}, "only MobileNets have widths"),
         (KerasApplication, {"alpha": 0}, "MobileNetV2 of width 0 can't be built"),
         (DenseNetLike, {"alpha": 3.0}, r"DenseNet-like network of 3\.0x"),
         (IGCV3, {"alpha": 0}, "alpha=0 leaves no channels"),
@@ -38,7 +38,7 @@ def test_arguments_out_of_range(constructor, arguments, sentence):
 def test_sizes_that_will_not_do():
     with pytest.raises(st.UserError, match="sides of 63 or more"):
         st.create_model("alexnet", input_shape=(62, 64, 3))
-    with pytest.raises(st.UserError, match="made for one size of images"):
+    with pytest.raises(st.UserError, match="need a fixed image size"):
         st.create_model("alexnet", input_shape=(None, None, 3))
 
 

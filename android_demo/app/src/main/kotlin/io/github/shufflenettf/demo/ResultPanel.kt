@@ -32,11 +32,19 @@ internal class ResultPanel(panel: View) {
         spokenClass = ""
     }
 
-    /** Shows a result, or a text if no class reaches the threshold. */
+    /** Shows a result; a text above it if the model is not sure, or in place of it if no class reaches the user's threshold. */
     fun show(result: Result) {
         val model = result.model ?: return
-        if (result.count == 0) show(resources.getString(R.string.unsure)) else status.visibility = View.GONE
+        when {
+            result.count == 0 -> show(resources.getString(R.string.unsure))
+            result.sure -> status.visibility = View.GONE
+            else -> {
+                status.visibility = View.VISIBLE
+                status.setIfNew(resources.getString(R.string.not_sure))
+            }
+        }
         rows.forEachIndexed { rank, row ->
+            row.view.alpha = if (result.sure) 1f else NOT_SURE_ALPHA
             row.view.visibility = if (rank < result.count) View.VISIBLE else View.GONE
             if (rank < result.count) row.show(rank, resources.className(model, result.index(rank)), result.probability(rank))
         }
@@ -92,6 +100,9 @@ internal class ResultPanel(panel: View) {
 
     private companion object {
         const val SPOKEN_EVERY_MS = 2000L
+
+        /** Pale, but readable on the panel. */
+        const val NOT_SURE_ALPHA = 0.7f
 
         /** Sets a text only if it changed: setting it always triggers a layout. */
         fun TextView.setIfNew(text: String) {

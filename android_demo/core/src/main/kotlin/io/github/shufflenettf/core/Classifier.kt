@@ -90,6 +90,7 @@ internal class Classifier(val model: ModelInfo, factory: EngineFactory, private 
         }
         statistics.add(preparing, end - start, end - offered, end)
         result.count = TopK.select(shown, settings.threshold, result.indices, result.probabilities)
+        result.sure = result.count > 0 && result.probabilities[0] >= model.threshold
         result.model = model
         result.generation = generation
         result.still = still

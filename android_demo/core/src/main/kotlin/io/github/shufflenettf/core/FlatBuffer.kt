@@ -49,6 +49,8 @@ internal class FlatBuffer(file: ByteBuffer) {
 
         fun uint(slot: Int): Long = field(slot).let { if (it == 0) 0 else bytes.getInt(it).toLong() and 0xffffffffL }
 
+        fun float(slot: Int): Float = field(slot).let { if (it == 0) 0f else bytes.getFloat(it) }
+
         fun table(slot: Int): Table? = target(slot).let { if (it == 0) null else Table(it) }
 
         fun string(slot: Int): String? = target(slot).let { if (it == 0) null else text(it + 4, bytes.getInt(it)) }

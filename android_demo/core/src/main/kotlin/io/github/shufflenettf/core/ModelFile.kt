@@ -12,6 +12,7 @@ import java.nio.ByteBuffer
  * @property description from the metadata, if any.
  * @property labels content of labels.txt, or else of the only packed text file; null: there is none.
  * @property preprocessing content of preprocessing.json; null: there is none.
+ * @property threshold ScoreThresholdingOptions of the output: smaller scores don't count; 0: there are none.
  */
 internal class ModelFile private constructor(
     val inputs: List<RawTensor>,
@@ -20,6 +21,7 @@ internal class ModelFile private constructor(
     val description: String?,
     val labels: String?,
     val preprocessing: String?,
+    val threshold: Float,
 ) {
     /** A tensor of any type; -1 in its shape is an unknown size. */
     class RawTensor(val name: String, val type: String, val shape: IntArray, val scale: Float, val zeroPoint: Int)
@@ -47,6 +49,13 @@ internal class ModelFile private constructor(
         private const val METADATA_BUFFER = 1
         private const val MODEL_NAME = 0
         private const val MODEL_DESCRIPTION = 1
+        private const val MODEL_SUBGRAPH_METADATA = 3
+        private const val SUBGRAPH_OUTPUT_METADATA = 3
+        private const val TENSOR_PROCESS_UNITS = 4
+        private const val UNIT_KIND = 0
+        private const val UNIT_OPTIONS = 1
+        private const val SCORE_THRESHOLDING = 3
+        private const val THRESHOLD = 0
         private const val METADATA = "TFLITE_METADATA"
         private val TYPES = listOf(
             "float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64", "int8", "float64",
@@ -74,6 +83,7 @@ internal class ModelFile private constructor(
                     metadata?.string(MODEL_DESCRIPTION),
                     labels,
                     packed.text(PackedFiles.PREPROCESSING),
+                    metadata?.let(::threshold) ?: 0f,
                 )
             } catch (e: IndexOutOfBoundsException) {
                 throw failed(Key.DAMAGED).apply { addSuppressed(e) }
@@ -109,6 +119,16 @@ internal class ModelFile private constructor(
                 if (zeroPoints?.count == 1) zeroPoints.long(0).toInt() else 0,
             )
         }
+
+        private fun threshold(metadata: FlatBuffer.Table): Float {
+            val outputs = metadata.vector(MODEL_SUBGRAPH_METADATA, 4).firstTable()?.vector(SUBGRAPH_OUTPUT_METADATA, 4)
+            val units = outputs?.firstTable()?.vector(TENSOR_PROCESS_UNITS, 4) ?: return 0f
+            val unit = (0 until units.count).map(units::table).firstOrNull { it.byte(UNIT_KIND) == SCORE_THRESHOLDING }
+            val value = unit?.table(UNIT_OPTIONS)?.float(THRESHOLD) ?: 0f
+            return if (value > 0f && value <= 1f) value else 0f // NaN is no threshold
+        }
+
+        private fun FlatBuffer.Vector.firstTable(): FlatBuffer.Table? = if (count == 0) null else table(0)
 
         private fun metadata(model: FlatBuffer.Table): FlatBuffer.Table? {
             val entries = model.vector(MODEL_METADATA, 4)

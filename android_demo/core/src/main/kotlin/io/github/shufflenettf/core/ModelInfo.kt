@@ -33,6 +33,7 @@ class Tensor(val name: String, val type: TensorType, val shape: IntArray, val sc
  * @property output [1, classes].
  * @property labels class names in order, from labels.txt; null: there are none.
  * @property preprocessing from preprocessing.json, or else the default.
+ * @property threshold probability that the likeliest class must reach, else the answer is "not sure"; 0: every answer counts.
  * @property notices warnings about a usable model.
  */
 class ModelInfo internal constructor(
@@ -43,6 +44,7 @@ class ModelInfo internal constructor(
     val output: Tensor,
     val labels: List<String>?,
     val preprocessing: Preprocessing,
+    val threshold: Float,
     val notices: List<ModelMessage>,
 ) {
     /** Rows of the input image. */
@@ -89,7 +91,8 @@ class ModelInfo internal constructor(
             if (labels != null && labels.size != classes) throw failed(Key.LABEL_COUNT, labels.size, classes)
             val notices = if (labels == null) listOf(ModelMessage.of(Key.LABELS_MISSING, fileName)) else emptyList()
             val name = content.name?.takeIf(String::isNotBlank) ?: fileName.removeSuffix(".tflite")
-            return ModelInfo(fileName, name, content.description ?: "", input, output, labels, preprocessing, notices)
+            val description = content.description ?: ""
+            return ModelInfo(fileName, name, description, input, output, labels, preprocessing, content.threshold, notices)
         }
 
         /** Returns the input if inputs and outputs are those of an image classifier. */

@@ -13,6 +13,10 @@ class Result(val top: Int = 3) {
     var count: Int = 0
         internal set
 
+    /** Whether the likeliest class reaches the model's own threshold; else the answer is "not sure". */
+    var sure: Boolean = true
+        internal set
+
     /** The model that the classes belong to; null: there is no result yet. */
     var model: ModelInfo? = null
         internal set
@@ -60,6 +64,7 @@ class Result(val top: Int = 3) {
         count = minOf(other.count, top)
         other.indices.copyInto(indices, 0, 0, count)
         other.probabilities.copyInto(probabilities, 0, 0, count)
+        sure = other.sure
         model = other.model
         sequence = other.sequence
         generation = other.generation

@@ -180,6 +180,20 @@ class FramePipelineTest {
     }
 
     @Test
+    fun `an answer is sure if its first class reaches the model's threshold`() {
+        pipeline.settings = Settings(threshold = 0.5f)
+        for ((threshold, sure) in listOf(null to true, 0.75f to true, 0.8f to false)) {
+            val scores = TfliteBuilder.T(1, 5, scale = 1 / 256f) // of the strongest channel: 200 / 256 = 0.78
+            val file = TfliteBuilder.model(listOf(TfliteBuilder.T(1, 8, 8, 3)), listOf(scores), threshold = threshold)
+            start(ModelInfo.read("$threshold.tflite", file))
+            pipeline.offer(Engines.frame(1), 0)
+            results.acquire()
+            val copy = Result(1).also(pipeline::read)
+            assertEquals(listOf(1, 1, sure), listOf(copy.count, copy.index(0), copy.sure))
+        }
+    }
+
+    @Test
     fun `an engine that can't be created, or fails, is reported and can be replaced`() {
         pipeline.switchModel(Engines.uint8) { throw UnsatisfiedLinkError("no library.\nand more") }
         val problem = problems.take()

@@ -61,6 +61,13 @@ class ModelInfoTest {
     }
 
     @Test
+    fun `the threshold of a sure answer`() {
+        fun threshold(value: Float?) = read(TfliteBuilder.model(listOf(image), listOf(scores), labels, value)).threshold
+        assertEquals(0.6f, threshold(0.6f))
+        assertEquals(listOf(0f, 0f, 0f, 0f), listOf(null, 2f, -1f, Float.NaN).map(::threshold))
+    }
+
+    @Test
     fun `float32 and scaled int8 with their preprocessing`() {
         for (type in listOf(TfliteBuilder.FLOAT32, TfliteBuilder.INT8)) {
             val model = read(TfliteBuilder.model(listOf(T(1, 8, 6, 3, type = type)), listOf(scores), labels + normalization))

@@ -22,15 +22,31 @@ internal object TfliteBuilder {
         val signature: IntArray? = null,
     )
 
-    fun model(inputs: List<T>, outputs: List<T>, files: Map<String, String> = emptyMap()): ByteBuffer {
+    /** Returns a file; [threshold]: ScoreThresholdingOptions of the output in its metadata; null: it has no metadata. */
+    fun model(
+        inputs: List<T>,
+        outputs: List<T>,
+        files: Map<String, String> = emptyMap(),
+        threshold: Float? = null,
+    ): ByteBuffer {
         val all = inputs + outputs
         val graph = mapOf(
             0 to all.map(::tensor),
             1 to IntArray(inputs.size) { it },
             2 to IntArray(outputs.size) { inputs.size + it },
         )
-        val model = mapOf(0 to 3, 2 to listOf(graph), 4 to listOf(emptyMap<Int, Any>(), mapOf(0 to IntArray(16))))
+        val buffers = mutableListOf<Map<Int, Any>>(emptyMap(), mapOf(0 to IntArray(16)))
+        val model = mutableMapOf(0 to 3, 2 to listOf(graph), 4 to buffers)
+        if (threshold != null) {
+            buffers += mapOf(0 to metadata(threshold))
+            model[6] = listOf(mapOf(0 to "TFLITE_METADATA", 1 to 2))
+        }
         return ByteBuffer.wrap(Flat().file(model) + packed(files))
+    }
+
+    private fun metadata(threshold: Float): ByteArray {
+        val units = listOf(mapOf(0 to 1.toByte(), 1 to emptyMap<Int, Any>()), mapOf(0 to 3.toByte(), 1 to mapOf(0 to threshold)))
+        return Flat().file(mapOf(3 to listOf(mapOf(3 to listOf(mapOf(4 to units))))))
     }
 
     private fun tensor(t: T): Map<Int, Any> {
@@ -71,6 +87,7 @@ internal object TfliteBuilder {
         private fun write(value: Any): Int = when (value) {
             is Map<*, *> -> table(value)
             is String -> vector(value.length) { out.put(value.toByteArray()).put(0) }
+            is ByteArray -> vector(value.size) { out.put(value) }
             is IntArray -> vector(value.size) { value.forEach(out::putInt) }
             is FloatArray -> vector(value.size) { value.forEach(out::putFloat) }
             is LongArray -> vector(value.size) { value.forEach(out::putLong) }
@@ -100,11 +117,12 @@ internal object TfliteBuilder {
                 when (val value = fields[slot]) {
                     is Byte -> out.putInt(value.toInt())
                     is Int -> out.putInt(value)
+                    is Float -> out.putFloat(value)
                     else -> out.putInt(0)
                 }
             }
             for ((slot, value) in fields) {
-                if (value is Byte || value is Int) continue
+                if (value is Byte || value is Int || value is Float) continue
                 val place = at + 4 + 4 * (slot as Int)
                 out.putInt(place, write(value!!) - place)
             }

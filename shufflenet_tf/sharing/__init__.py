@@ -1,0 +1,1 @@
+"""A finished run for others: a model card, and a folder that is ready to upload."""

@@ -1,0 +1,153 @@
+"""Makes a trained network's probabilities mean what they say, and finds below which of them it is not sure.
+
+Both are measured on validation photos, which the network was neither trained nor tested on.
+"""
+
+import dataclasses
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from shufflenet_tf.certainty import Certainty
+from shufflenet_tf.data import Source, Split
+from shufflenet_tf.data.pipeline import numbered_evaluation_images
+from shufflenet_tf.evaluation.calibration import Reliability, at_temperature, fit_temperature, reliability
+from shufflenet_tf.evaluation.rejection import Refusal, choose_threshold
+from shufflenet_tf.evaluation.reliability_picture import draw
+from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
+from shufflenet_tf.training.discriminant import refit
+
+FEWEST = 20  # validation photos: of fewer, 5 % are less than one
+_FEWEST_UNKNOWN = 10
+
+
+def calibrate(network: ImageClassifier, source: Source, coverage: float, batch_size: int = 64) -> Certainty | None:
+    """Divides the logits of `network` by a temperature, chooses the threshold of sure answers, and leaves both in it.
+
+    First, the classifier is recomputed where that is better; see `discriminant`. Its weights are divided, so that whatever is
+    made of the network is calibrated too.
+
+    Args:
+      network: trained; its `certainty` is set.
+      source: whose validation photos are used, and every second photo of none of the classes, where there are any.
+      coverage: share of the validation photos that are to get a sure answer; 1: all, and there is no threshold.
+      batch_size: of the evaluation.
+
+    Returns:
+      What was found; None: there are fewer than 20 validation photos, and the network stays as it is.
+    """
+    network.certainty = None
+    if source.validation is None or source.validation.size < FEWEST:
+        return None
+    shrinkage = refit(network, source, batch_size)
+    probabilities, targets = predict(network, source.validation, batch_size)
+    temperature = fit_temperature(probabilities, targets)
+    divide_logits(network, temperature)
+    threshold = None
+    if coverage < 1:
+        unknown, _ = unknown_probabilities(network, source, batch_size)
+        scores = at_temperature(probabilities, temperature).max(axis=1)
+        threshold = choose_threshold(scores, coverage, None if unknown is None else unknown.max(axis=1))
+    network.certainty = Certainty(temperature, threshold, coverage if coverage < 1 else None, len(targets), shrinkage)
+    return network.certainty
+
+
+def divide_logits(network: ImageClassifier, temperature: float) -> None:
+    """Divides the weights of the classifier, and so the logits, by a temperature."""
+    for variable in network.get_layer(CLASSIFIER).trainable_variables:
+        variable.assign(variable / temperature)
+
+
+def predict(network: ImageClassifier, split: Split, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Returns probabilities, float32 [N, C], and class indices, int64 [N], of all images of a split in file order."""
+    return predict_numbered(network, split, batch_size)[:2]
+
+
+def predict_numbered(network: ImageClassifier, split: Split, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the same, and the images' positions in file order, int64 [N]; those of photos that have vanished are missing."""
+    infer = tf.function(lambda images: network(network.preprocessing.normalize(images), training=False), reduce_retracing=True)
+    images = numbered_evaluation_images(split, network.preprocessing, network.input_shape[1:3])
+    batches = images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    rows = [(infer(pixels).numpy(), labels.numpy(), places.numpy()) for places, pixels, labels in batches]
+    probabilities, targets, positions = zip(*rows, strict=True)
+    return np.concatenate(probabilities), np.concatenate(targets), np.concatenate(positions)
+
+
+def unknown_probabilities(
+    network: ImageClassifier, source: Source, batch_size: int = 64
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Returns probabilities [M, C] of photos of none of the classes: those that choose a threshold, and those that test it.
+
+    None where there are none; fewer than 10 only test.
+    """
+    if source.none is None:
+        return None, None
+    probabilities, _ = predict(network, source.none, batch_size)
+    if len(probabilities) < _FEWEST_UNKNOWN:
+        return None, probabilities
+    return probabilities[::2], probabilities[1::2]
+
+
+@dataclasses.dataclass(frozen=True)
+class CertaintyReport:
+    """What calibration and threshold do on test photos.
+
+    Attributes:
+      certainty: as the model has it.
+      before, after: confidence against accuracy with and without the temperature.
+      refusal: what the threshold does; None: there is none.
+      examples: number of test photos.
+    """
+
+    certainty: Certainty
+    before: Reliability
+    after: Reliability
+    refusal: Refusal | None
+    examples: int
+
+    @classmethod
+    def of(
+        cls, network: ImageClassifier, source: Source, probabilities: np.ndarray, targets: np.ndarray, batch_size: int = 64
+    ) -> "CertaintyReport | None":
+        """Measures a calibrated network; None: it is not calibrated.
+
+        Args:
+          network: as `calibrate` left it.
+          source: for photos of none of the classes.
+          probabilities: float32 [N, C], what the network says of test photos.
+          targets: int [N], their true classes.
+          batch_size: of the evaluation.
+        """
+        if (certainty := network.certainty) is None:
+            return None
+        before = reliability(at_temperature(probabilities, 1 / certainty.temperature), targets)
+        refusal = None
+        if certainty.threshold is not None:
+            _, unknown = unknown_probabilities(network, source, batch_size)
+            refusal = Refusal.of(certainty.threshold, probabilities, targets, unknown)
+        return cls(certainty, before, reliability(probabilities, targets), refusal, len(targets))
+
+    def to_json(self) -> dict:
+        """Returns all figures as JSON types."""
+        figures = {**self.certainty.to_config(), "before": self.before.to_json(), "after": self.after.to_json()}
+        return figures | {"test": self.refusal and self.refusal.to_json()}
+
+    def text(self) -> str:
+        """Returns a few lines for a terminal."""
+        how = "classifier recomputed from the features of the classes; " if self.certainty.shrinkage else ""
+        lines = [
+            f"{how}calibrated on {self.certainty.images:,} validation photos: temperature {self.certainty.temperature:.2f}, "
+            f"calibration error on the test photos {self.before.error:.1%} before and {self.after.error:.1%} now"
+        ]
+        return "\n".join([*lines, *([self.refusal.text()] if self.refusal else [])])
+
+    def draw(self, path: str | os.PathLike) -> None:
+        """Draws reliability.png."""
+        draw(self.before, self.after, self.certainty.temperature, path)
+
+
+def none_text(source: Source) -> str:
+    """Returns why a network is not calibrated."""
+    count = source.validation.size if source.validation is not None else 0
+    return f'not calibrated, and never "not sure": that takes {FEWEST} validation photos or more, and there are {count}'

@@ -1,0 +1,95 @@
+"""Recomputes a trained classifier from the features of each class, unless validation photos say that the trained one is better.
+
+A training fits the classifier to single photos that the features fit already. Linear discriminants, computed in one step from
+the means of the classes and their common covariance, depend less on single photos; and photos of none of the classes get less
+certain answers from them.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from shufflenet_tf.data import Source, Split
+from shufflenet_tf.data.pipeline import evaluation_batches
+from shufflenet_tf.evaluation.calibration import SMALLEST, at_temperature, fit_temperature, softmax
+from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
+
+SHRINKAGE = 0.1  # of the covariance, towards a multiple of the identity
+_CLEARLY = 2.0  # standard errors of the mean difference
+_MOST = 20_000  # training photos, which tell enough
+Weights = list[np.ndarray]
+
+
+def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> float | None:
+    """Replaces the weights of the classifier of `network`, unless that clearly raises the calibrated loss on validation photos.
+
+    Validation photos often show the same things as training photos do, and so favour the trained classifier; a small
+    difference in its favour is therefore no reason to keep it.
+
+    Args:
+      network: trained; its classifier is a dense layer, else nothing is done.
+      source: has validation photos; every class needs two training photos, else nothing is done.
+      batch_size: of the evaluation.
+
+    Returns:
+      The shrinkage of the covariance; None: the classifier is as it was.
+    """
+    layer = network.get_layer(CLASSIFIER)
+    if not isinstance(layer, tf.keras.layers.Dense):
+        return None
+    drawn = Split(min(source.train.size, _MOST), lambda _: source.train.examples(0).take(_MOST))
+    features, classes = features_of(network, drawn, batch_size)
+    counts = np.bincount(classes, minlength=layer.units)
+    if counts.min() < 2:
+        return None
+    seen, targets = features_of(network, source.validation, batch_size)
+    weights = _discriminants(features, classes, SHRINKAGE, layer.use_bias)
+    worse = _losses(_logits(seen, weights), targets) - _losses(_logits(seen, layer.get_weights()), targets)
+    if worse.mean() > _CLEARLY * worse.std() / np.sqrt(len(worse)):
+        return None
+    layer.set_weights(weights)
+    return SHRINKAGE
+
+
+def _losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Returns the cross entropy of each photo, nats, once the logits are calibrated."""
+    probabilities = softmax(logits)
+    probabilities = at_temperature(probabilities, fit_temperature(probabilities, targets))
+    return -np.log(np.maximum(probabilities[np.arange(len(targets)), targets], SMALLEST))
+
+
+def features_of(network: ImageClassifier, split: Split, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what the classifier is fed, float64 [N, D], and class indices [N]."""
+    body = tf.keras.Model(network.input, network.get_layer(CLASSIFIER).input)
+    infer = tf.function(body, reduce_retracing=True)
+    size, classes = network.input_shape[1:3], network.output_shape[-1]
+    batches = evaluation_batches(split, network.preprocessing, size, batch_size, classes)
+    pairs = [(infer(images, training=False).numpy(), labels.numpy().argmax(-1)) for images, labels in batches]
+    features, targets = zip(*pairs, strict=True)
+    return np.concatenate(features).astype(np.float64), np.concatenate(targets)
+
+
+def _logits(features: np.ndarray, weights: Weights) -> np.ndarray:
+    return features @ weights[0] + (weights[1] if len(weights) > 1 else 0)
+
+
+def _discriminants(features: np.ndarray, classes: np.ndarray, shrinkage: float, use_bias: bool) -> Weights:
+    """Returns a kernel [D, C], and a bias [C]: how far features lie from their mean in the direction of each class.
+
+    Directions and lengths are those of features whose covariance within the classes is the identity.
+    """
+    means = np.stack([features[classes == index].mean(axis=0) for index in range(classes.max() + 1)])
+    middle, within = features.mean(axis=0), features - means[classes]
+    covariance = within.T @ within / len(within)
+    variance = max(np.trace(covariance) / len(covariance), 1e-12)
+    covariance = (1 - shrinkage) * covariance + shrinkage * variance * np.eye(len(covariance))
+    kernel = np.linalg.solve(covariance, (means - middle).T)  # [D, C]
+    kernel /= np.sqrt(np.maximum(np.einsum("cd,dc->c", means - middle, kernel), 1e-12))
+    bias = -middle @ kernel
+    spread = max((features @ kernel + bias).std(), 1e-12)  # calibration finds the rest of the scale
+    kernel, bias = 3 * kernel / spread, 3 * bias / spread
+    if use_bias:
+        return [kernel.astype(np.float32), bias.astype(np.float32)]
+    # Without one, a direction along which all features measure about 1 stands for it.
+    moment = features.T @ features / len(features)
+    ones = np.linalg.solve(moment + 0.01 * np.var(features) * np.eye(len(moment)) + 1e-12 * np.eye(len(moment)), middle)
+    return [(kernel + np.outer(ones, bias)).astype(np.float32)]
