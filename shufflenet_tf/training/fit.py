@@ -6,6 +6,7 @@ import math
 import pathlib
 import sys
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,8 @@ def _run(
         callbacks = [Keeper(job.folder, progress, schedule, settings.checkpoint_steps, per_epoch, metrics, **limits)]
         if settings.tensorboard:
             callbacks.append(tf.keras.callbacks.TensorBoard(job.folder / "tensorboard", write_graph=False))
+        # Keras 3 says so of validation photos, whose number it can't know, as some may vanish meanwhile.
+        warnings.filterwarnings("ignore", "Your input ran out of data")
         trainer.fit(
             job.training(progress.step, job.sides),
             initial_epoch=first,
