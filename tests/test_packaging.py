@@ -138,7 +138,7 @@ def test_every_import_is_required_and_every_requirement_imported(required):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             imported |= {name.partition(".")[0] for name in names}
-    imported -= {*sys.stdlib_module_names, "shufflenet_tf"}
+    imported -= {*sys.stdlib_module_names, "shufflenet_tf", "export"}
     # Of the extras "export" and "hub": who loads a .tflite file, or a shared model, without them is told.
     imported -= {"ai_edge_litert", "huggingface_hub"}
     assert imported == {MODULES.get(name, name.replace("-", "_")) for name in plain - NOT_IMPORTED}

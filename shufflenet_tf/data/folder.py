@@ -29,7 +29,7 @@ def open_folder(
     PATH/train/<class>/* with PATH/test/<class>/* (or val, validation, valid); or PATH/<class>/*, which is split here.
     Photos of none of the classes may lie in PATH/_none, or beside the classes; they are not learned.
     JPEG, PNG, WebP, BMP and GIF files (the first frame) at any depth inside a class count, whatever their extension.
-    Every one is decoded once; those that fail are skipped and reported. Labels are the sorted names of class folders.
+    Each is decoded once; those that fail are skipped and reported. Labels are the sorted names of class folders.
     A photo's side of the split depends only on its class, its name and the seed, so that it stays there when photos
     are added; but a class too small to have one on each side moves its nearest there, and copies of a photo, recompressed,
     resized, slightly cropped or mirrored ones too, are on the side of the first of them. Where the folder has a split of its
@@ -40,8 +40,7 @@ def open_folder(
       seed, test_fraction: choose the split, where the folder has none of its own: share of each class's photos to test on.
       validation: share of each class's training photos to set aside for validation; 0: none. Where PATH has a folder for that
         besides its test folder, all photos in it are taken instead.
-      fold: (number, folds) for cross-validation: the photos to train on are divided into so many folds, and the one of this
-        number, from 1, is tested on; None: no cross-validation. Photos in PATH/test are left out.
+      fold: (number from 1, folds) of cross-validation: the fold of the training photos to test on; PATH/test is left out.
       strict: refuse the folder if any file in it is unusable, rather than skip the file.
       keep_copies: take copies for different photos. They are not looked for either among more than `copies.MOST` photos.
       log: called with each line of progress and of what was skipped.
@@ -59,16 +58,16 @@ def open_folder(
     photos = check_photos(named + none, strict, log, is_compared)
     original = separation.originals({file: photos[file] for file in named if file in photos}) if is_compared else {}
     usable = {side: _usable(classes, photos, sides[side]) for side, classes in files.items()}
-    train, seeded = sides["train"], f"{seed}"
+    train = sides["train"]
     if fold or "test" not in usable:
         separation.say_copies(original, root, log)
     if fold:
-        usable["train"], usable["test"] = division.fold(usable["train"], train, seeded, *fold, original)
+        usable["train"], usable["test"] = division.fold(usable["train"], train, f"{seed}", *fold, original)
     elif "test" not in usable:
-        usable["train"], usable["test"] = division.divide(usable["train"], train, seeded, test_fraction, original=original)
+        usable["train"], usable["test"] = division.divide(usable["train"], train, f"{seed}", test_fraction, original=original)
     usable = separation.without_copies(usable, original, root, log)
     if validation and "validation" not in usable:
-        key = f"validation/{seed}"  # another one, as the lowest ranks by the first are in the test split
+        key = f"validation/{seed}"  # another one, as the lowest ranks by the first one are in the test split
         usable["train"], usable["validation"] = division.divide(usable["train"], train, key, validation, 0, original)
     splits = {side: split_of(classes, strict, log) for side, classes in usable.items() if any(classes.values())}
     if unknown := [photos[file] for file in none if file in photos]:

@@ -110,7 +110,7 @@ def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str,
         # A class that is a link to a folder above would take in all that lies there.
         files = list(walk(entry, ignored.append, is_copy, (os.path.realpath(folder),)))
         if label in classes:
-            log(f"{folder} has the class {label} in two spellings: their photos are put together")
+            log(f"{folder} has the class {label} in two spellings: their photos are merged")
         elif not files:
             raise UserError(f"Class folder {entry} is empty: add images or remove the folder")
         classes[label] = sorted(classes.get(label, []) + files)
@@ -156,7 +156,7 @@ def _check_levels(folder: pathlib.Path, found: list[pathlib.Path], log: Callable
             f"{folder} has folders, such as {first} and {second}, that hold folders of the same names ({some}), which look "
             f"like the classes: name the folders train and test, or give folder:{printable(str(found[0]))}"
         )
-    log(f"the classes are the folders in {folder}; the folders within those, such as {some}, are not told apart")
+    log(f"the classes are the folders in {folder}; the folders inside them, such as {some}, are not classes")
 
 
 def _check_same_classes(train: pathlib.Path, test: pathlib.Path, in_train: dict, in_test: dict) -> None:
@@ -164,5 +164,5 @@ def _check_same_classes(train: pathlib.Path, test: pathlib.Path, in_train: dict,
         if missing:
             names = ", ".join(sorted(missing))
             others = {label.casefold() for label in (in_train.keys() ^ in_test) - missing}
-            case = ", but for capital letters" if others & {label.casefold() for label in missing} else ""
-            raise UserError(f"{here} has classes that {there} has not ({names}{case}): add them there or remove them here")
+            case = ", except for capital letters" if others & {label.casefold() for label in missing} else ""
+            raise UserError(f"{here} has classes that {there} lacks ({names}{case}): add them there or remove them here")

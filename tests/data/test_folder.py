@@ -122,6 +122,7 @@ def test_examples_can_be_made_inside_a_dataset(tmp_path):
         "image": tf.TensorSpec([], tf.string),
         "label": tf.TensorSpec([], tf.int64),
         "orientation": tf.TensorSpec([], tf.int32),
+        "position": tf.TensorSpec([], tf.int64),
     }
     assert len(list(epochs)) == 3 * source.train.size
 

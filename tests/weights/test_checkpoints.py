@@ -77,7 +77,7 @@ def test_other_networks_have_no_place_in_torchvisions_layout(model):
 
 
 @pytest.mark.both_generations
-def test_canonical_file_is_enough_to_build_the_network(tmp_path, shallow):
+def test_canonical_file_is_enough_to_build_the_network(tmp_path):
     """Also under the other generation of Keras, whose model files are not readable here."""
     preprocessing = st.Preprocessing(resize=36, crop=32, channel_order="bgr")
     given = {"input_shape": (32, 64, 3), "classes": 3, "labels": ["a", "b", "c"], "preprocessing": preprocessing}
@@ -131,7 +131,7 @@ def test_other_classes_get_a_new_classifier(state, model, tmp_path):
     assert new["linear/W"].shape == (1024, 7) and new["linear/W"].std() > 0, "random"
 
 
-def test_width_and_groups_are_those_of_the_file(tmp_path, shallow):
+def test_width_and_groups_are_those_of_the_file(tmp_path):
     saved = st.ShuffleNetV1((32, 32, 3), alpha=0.25, groups=8, classes=3, labels=("a", "b", "c"))
     canonical.save(saved, tmp_path / "w.npz")
     loaded = st.ShuffleNetV1((32, 32, 3), weights=tmp_path / "w.npz")
