@@ -119,6 +119,7 @@ def test_other_labels_and_other_models_are_not_gone_on_with(finished, photos, tm
     assert "has another model" in complaint(capsys)
 
 
+@pytest.mark.long
 def test_fine_tuning_takes_the_network_from_the_weights(finished, photos, tmp_path, capsys):
     """Same classes: the classifier is kept; others: it is new; frozen layers are those of the weights."""
     recipe = f"--flagfile={ROOT / 'recipes/finetune_photos.flags'}"
@@ -135,6 +136,7 @@ def test_fine_tuning_takes_the_network_from_the_weights(finished, photos, tmp_pa
     assert all(np.array_equal(old[name], new[name]) for name in old if not name.startswith("linear/"))
 
 
+@pytest.mark.long
 def test_cross_validation(photos, tmp_path, capsys):
     """Each fold is a run of its own, which is not repeated."""
     arguments = (f"--dataset=folder:{photos}", f"--output={tmp_path}", *SMALL, "--steps=1", "--nosaved_model", "--folds=2")

@@ -49,6 +49,7 @@ def teacher(photos, tmp_path_factory):
     return output
 
 
+@pytest.mark.long
 def test_the_flags_of_a_run_give_the_same_model(teacher, tmp_path, capsys):
     assert run(f"--flagfile={teacher / 'run.flags'}", "--deterministic", f"--output={tmp_path}") == 0
     first, second = (canonical.arrays(st.load(folder).model) for folder in (teacher, tmp_path))
@@ -61,12 +62,14 @@ def test_the_flags_of_a_run_give_the_same_model(teacher, tmp_path, capsys):
     )
 
 
+@pytest.mark.long
 def test_figures_say_what_the_best_epoch_was_chosen_on(teacher):
     metrics = json.loads((teacher / "metrics.json").read_text())
     assert (metrics["training_images"], metrics["validation_images"], metrics["test"]["examples"]) == (21, 3, 24)
     assert metrics["weights"] == f"those of epoch {metrics['epoch']}, the best one on the validation images"
 
 
+@pytest.mark.long
 def test_classifier_first_on_what_a_run_has_learnt(teacher, photos, tmp_path, capsys):
     shutil.copytree(photos, tmp_path / "photos", ignore=lambda *_: ["red"])
     arguments = ("--classifier_first", f"--weights={teacher}", "--steps=1", "--learning_rate=1e-6", "--validation=0")
@@ -77,6 +80,7 @@ def test_classifier_first_on_what_a_run_has_learnt(teacher, photos, tmp_path, ca
     assert metrics["weights"] == "those of epoch 1, the last one" and metrics["test"]["top1"] > 0.9
 
 
+@pytest.mark.long
 def test_a_student_learns_from_a_teacher_alone(teacher, photos, tmp_path, capsys):
     """Labels count for nothing here: what the student knows is the teacher's; half of the photos have none."""
     few = tmp_path / "few"
@@ -97,6 +101,7 @@ def test_a_student_learns_from_a_teacher_alone(teacher, photos, tmp_path, capsys
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["top1"] > 0.8
 
 
+@pytest.mark.long
 def test_a_teachers_answers_are_those_that_it_gives_to_the_photos(teacher, photos):
     bundle = st.load(teacher)
     labels = tuple(reversed(bundle.labels))
@@ -106,11 +111,13 @@ def test_a_teachers_answers_are_those_that_it_gives_to_the_photos(teacher, photo
     np.testing.assert_allclose(answers[:, ::-1], bundle.classify(pixels), atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_teacher_of_other_classes_is_refused(teacher):
     with pytest.raises(UserError, match=r"doesn't know 1 of 2 classes, such as violet: give one"):
         Teacher(teacher, ("blue", "violet"), Preprocessing())
 
 
+@pytest.mark.long
 def test_a_limit_in_minutes_shortens_the_training_once_and_leaves_the_start_as_it_was(photos, tmp_path, monkeypatch, capsys):
     """The steps that are timed leave no trace: a run of that length from the start gives the same model."""
     monkeypatch.setattr(pace, "affordable_steps", spied(pace.affordable_steps, 7))
@@ -136,6 +143,7 @@ def spied(function, steps):
     return call
 
 
+@pytest.mark.long
 def test_it_ends_early_where_nothing_gets_better_and_is_not_gone_on_with(photos, tmp_path, capsys):
     common = (f"--dataset=folder:{photos}", f"--output={tmp_path}", "--network=shufflenet_v2_0.5x", "--batch_size=8", *QUICK)
     common = (*common, "--learning_rate=1e-8", "--steps=40", "--steps_per_epoch=1", "--patience=2")
