@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from shufflenet_tf.errors import UserError
+from shufflenet_tf.errors import UserError, printable
 from shufflenet_tf.limits import allow_megapixels
 from shufflenet_tf.tensorflow_errors import reason
 from shufflenet_tf.text_files import expand_flag_files
@@ -197,7 +197,7 @@ def run_and_report(
     """
 
     def complain(sentence: str, status: int) -> int:
-        print(f"{name}: {sentence}", file=sys.stderr)
+        print(f"{name}: {printable(sentence)}", file=sys.stderr)
         return status
 
     try:
@@ -211,7 +211,8 @@ def run_and_report(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return complain(f"{error.strerror or error} ({error.filename or path()}){failed}.", STATUS_FAILED)
+        where = f" ({place})" if (place := error.filename or path()) else ""
+        return complain(f"{error.strerror or error}{where}{failed}.", STATUS_FAILED)
     except KeyboardInterrupt:
         return complain(interrupted, STATUS_INTERRUPTED)
     except MemoryError:

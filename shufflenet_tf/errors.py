@@ -3,10 +3,22 @@
 _CONTROL = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
 
+def printable(text: str) -> str:
+    """Returns a text that any stream in UTF-8 takes: line feeds, control characters, and bytes that are no UTF-8, escaped.
+
+    Names of files may have all of these.
+    """
+    try:
+        content = text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # a half of a pair, as a name on Windows can be
+        content = text.encode(errors="backslashreplace")
+    return content.decode(errors="backslashreplace").translate(_CONTROL)
+
+
 class UserError(ValueError):
     """A mistake in the user's input; the message says in one sentence what came, what was expected and what to do.
 
-    Line feeds and other control characters, which file names can contain, are escaped.
+    It is `printable`.
 
     Attributes:
       status: exit status of a program that ends with it.
@@ -15,4 +27,4 @@ class UserError(ValueError):
     status = 2
 
     def __init__(self, message: str):
-        super().__init__(message.translate(_CONTROL))
+        super().__init__(printable(message))

@@ -1,11 +1,15 @@
 """Writes files so that a reader sees either the old content or the new one, never a part."""
 
 import contextlib
+import errno
+import glob
 import lzma
 import os
 import pathlib
+import secrets
 import shutil
 import struct
+import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -35,14 +39,16 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: writers such as Keras and matplotlib choose the format by it. The name is always the same, so
-    # that the next process replaces the file of a killed one.
-    temporary, old = (path.with_name(f".{path.stem}.{kind}{path.suffix}") for kind in ("tmp", "old"))
+    # The suffix stays last: writers such as Keras and matplotlib choose the format by it.
+    temporary, old = (path.with_name(f".{path.stem}.{kind}{path.suffix}") for kind in (f"tmp{secrets.token_hex(4)}", "old"))
     if old.exists() and not path.exists():  # a process was killed between the two renames below
         os.replace(old, path)
-    _remove(temporary)
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.tmp*{glob.escape(path.suffix)}"):  # by a process that was killed
+        _remove(left)
     try:
         yield temporary
+        if not temporary.exists():  # with one name for all, the other's half would have been put in place
+            raise OSError(errno.EBUSY, "Another process is writing the same file", os.fspath(path))
         _flush(temporary)
         if path.is_dir():  # a folder can't be replaced by another in one step
             _remove(old)
@@ -117,12 +123,10 @@ def check_writable(folder: str | os.PathLike) -> None:
     try:
         os.fspath(folder).encode()
     except UnicodeEncodeError:
-        name = os.fsencode(folder).decode(errors="backslashreplace")
-        raise UserError(f"The folder {name} has a name that is not UTF-8: choose another output folder.") from None
-    probe = pathlib.Path(folder) / f".{os.getpid()}.tmp"
+        raise UserError(f"The folder {folder} has a name that is not UTF-8: choose another output folder.") from None
     try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"\0")
-        probe.unlink()
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:  # without a name, so that nothing stays, whatever happens
+            probe.write(b"\0")
     except OSError as error:
         raise UserError(f"The folder {folder} can't be written ({error.strerror}): choose another output folder.") from None

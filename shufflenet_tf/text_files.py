@@ -1,9 +1,10 @@
 """Reads text files from the editors of all systems: flag files and lists of labels, in UTF-8 or UTF-16."""
 
 import codecs
+import itertools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from shufflenet_tf import home
 from shufflenet_tf.errors import UserError
@@ -16,6 +17,7 @@ _MARKS = {  # longer marks first: UTF-32's starts with UTF-16's
     codecs.BOM_UTF8: "utf-8",
 }
 _MAX_BYTES = 1 << 24
+_MAX_FILES = 1000  # flag files that name each other twice would be read 2^n times
 
 
 def read_text(path: str | os.PathLike, flag: str) -> str:
@@ -65,12 +67,12 @@ def expand_flag_files(argv: Sequence[str]) -> list[str]:
     A flag file has one flag per line; empty lines and lines that start with # or // are ignored.
 
     Raises:
-      UserError: a flag file can't be read, is not text, or names itself.
+      UserError: a flag file can't be read, is not text, or names itself; or there are too many.
     """
-    return [*argv[:1], *_expanded(list(argv[1:]), ())]
+    return [*argv[:1], *_expanded(list(argv[1:]), (), itertools.count(1))]
 
 
-def _expanded(words: list[str], above: tuple[pathlib.Path, ...]) -> list[str]:
+def _expanded(words: list[str], above: tuple[pathlib.Path, ...], numbers: Iterator[int]) -> list[str]:
     result: list[str] = []
     while words:
         word = words.pop(0)
@@ -87,6 +89,8 @@ def _expanded(words: list[str], above: tuple[pathlib.Path, ...]) -> list[str]:
         path = home.expand(value.strip().strip("\"'"))
         if (real := path.resolve()) in above:
             raise UserError(f"--flagfile={path} names itself: remove the line.")
+        if next(numbers) > _MAX_FILES:
+            raise UserError(f"--flagfile={path} comes after {_MAX_FILES:,} other flag files: name each of them once.")
         lines = (line.strip() for line in read_text(path, "--flagfile").splitlines())
-        result += _expanded([line for line in lines if line and not line.startswith(("#", "//"))], (*above, real))
+        result += _expanded([line for line in lines if line and not line.startswith(("#", "//"))], (*above, real), numbers)
     return result

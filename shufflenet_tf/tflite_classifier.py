@@ -21,6 +21,7 @@ from shufflenet_tf.tflite_metadata import (
     litert_reason,
     packed_files,
     read_metadata,
+    source_of,
 )
 
 # What TFLite's metadata packs is a zip archive behind the flatbuffer, which readers of either format pass over.
@@ -155,7 +156,7 @@ def _real(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
 
 def label_lines(text: str) -> tuple[str, ...]:
     """Returns the labels of a file with one a line."""
-    return tuple(line.strip() for line in text.removeprefix("\ufeff").rstrip().split("\n"))
+    return tuple(line.strip() for line in re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff").rstrip()))
 
 
 def _packed(path: str) -> tuple[bytes, dict[str, bytes]]:
@@ -203,7 +204,7 @@ def _interpreter(path: str, threads: int) -> Any:
     wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")
     with contextlib.nullcontext() if wanted else startup.held_back():  # LiteRT announces its delegate
         try:
-            interpreter = Interpreter(model_path=path, num_threads=threads)
+            interpreter = Interpreter(**source_of(path), num_threads=threads)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = litert_reason(error)

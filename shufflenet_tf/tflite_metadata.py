@@ -175,6 +175,16 @@ def litert_reason(error: Exception) -> str:
     return ". ".join(reversed(once.values()))[:300]
 
 
+def source_of(path: str) -> dict[str, str | bytes]:
+    """Returns the arguments by which LiteRT's Interpreter takes a file; it refuses paths that are no UTF-8."""
+    try:
+        path.encode()
+        return {"model_path": path}
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:
+            return {"model_content": file.read()}
+
+
 def _root(content: bytes) -> Table:
     return Table(content, encode.Get(packer.uoffset, content, 0))
 

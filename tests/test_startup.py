@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from shufflenet_tf import startup
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 # Python runs this in every process that has its folder on the path: it tells at the end what TensorFlow runs with.
@@ -55,6 +57,16 @@ def test_an_interruption_while_tensorflow_is_loaded_is_one_line():
     for error, said in (("KeyboardInterrupt", "Interrupted.\n"), ("ZeroDivisionError", "ZeroDivisionError\n")):
         done = subprocess.run([sys.executable, "-c", f"{script}raise {error}"], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode and done.stderr.endswith(said) and ("Traceback" in done.stderr) == (error != "KeyboardInterrupt")
+
+
+def test_without_a_folder_for_temporary_files_notes_are_not_held_back(monkeypatch, capfd):
+    def fail(*_, **__):
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", fail)
+    with startup.held_back():
+        os.write(2, b"a note")
+    assert capfd.readouterr().err == "a note"
 
 
 def test_closed_streams_are_opened_to_nothing(tmp_path):

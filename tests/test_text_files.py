@@ -48,6 +48,15 @@ def test_flag_files_in_flag_files(tmp_path):
     assert expand_flag_files(["p", "--", "--flagfile=x"]) == ["p", "--", "--flagfile=x"]
 
 
+def test_flag_files_that_multiply_end(tmp_path):
+    """Thirty files, each of which names the next one twice, are 2^30 to be read."""
+    for number in range(30):
+        (tmp_path / f"{number}").write_text(f"--flagfile={tmp_path}/{number + 1}\n" * 2)
+    (tmp_path / "30").write_text("--x\n")
+    with pytest.raises(UserError, match="comes after 1,000 other flag files: name each of them once"):
+        expand_flag_files(["p", f"--flagfile={tmp_path}/0"])
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"--name=B\xfccher\n", bytes(range(256)), b"--a\0b\n--c"])
 def test_what_is_no_text(tmp_path, content):
     (tmp_path / "a").write_bytes(content)

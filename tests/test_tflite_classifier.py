@@ -172,7 +172,7 @@ def test_logits_are_no_probabilities(tmp_path, images):
     assert "where probabilities are expected" in complaint(path, images)
 
 
-@pytest.mark.parametrize("text", ["a\nb c\nd", "\ufeffa\nb c\nd\n", "a\r\nb c \r\nd\r\n\r\n"])
+@pytest.mark.parametrize("text", ["a\nb c\nd", "\ufeffa\nb c\nd\n", "a\r\nb c \r\nd\r\n\r\n", "a\rb c\rd\r"])
 def test_label_lines_of_any_editor(text):
     assert label_lines(text) == ("a", "b c", "d")
 

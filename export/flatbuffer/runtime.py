@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from shufflenet_tf.tflite_metadata import source_of
+
 # Kernels for a model: XNNPACK's, for operators that its delegate takes; LiteRT's built-in kernels, so that every operator runs
 # as the file defines it; or the reference kernels, which are slow and simple.
 XNNPACK = OpResolverType.AUTO
@@ -32,7 +34,7 @@ def interpreter(
     Raises:
       ValueError, RuntimeError: the runtime refuses the model.
     """
-    source = {"model_content": model} if isinstance(model, bytes) else {"model_path": os.fspath(model)}
+    source = {"model_content": model} if isinstance(model, bytes) else source_of(os.fspath(model))
     result = Interpreter(
         **source,
         num_threads=threads,

@@ -26,7 +26,12 @@ try:
 except OSError:
     measurable = False
 try:
-    interpreter = Interpreter(model_path=sys.argv[1], num_threads=int(sys.argv[2]))
+    try:
+        sys.argv[1].encode()
+        source = {"model_path": sys.argv[1]}
+    except UnicodeEncodeError:  # LiteRT refuses such paths
+        source = {"model_content": open(sys.argv[1], "rb").read()}
+    interpreter = Interpreter(**source, num_threads=int(sys.argv[2]))
     interpreter.allocate_tensors()
     for _ in range(2):
         interpreter.invoke()

@@ -13,7 +13,7 @@ from export.measure.layer_noise import LayerNoise, layer_noise, matching_layers
 from shufflenet_tf import imagenet
 from shufflenet_tf.data import Source, Split
 from shufflenet_tf.data.pipeline import evaluation_images
-from shufflenet_tf.errors import UserError
+from shufflenet_tf.errors import UserError, printable
 from shufflenet_tf.tflite_classifier import LiteClassifier
 
 BATCH = 32
@@ -41,7 +41,7 @@ def verify(
       UserError: there is no image or no file, a file is missing or damaged, or its classes or size differ from the reference.
     """
     bundle = reference if isinstance(reference, st.Bundle) else st.load(reference)
-    name = getattr(reference.model, "name", "the original") if bundle is reference else os.fspath(reference)
+    name = getattr(reference.model, "name", "the original") if bundle is reference else printable(os.fspath(reference))
     paths = [os.fspath(path) for path in candidates]
     if not paths:
         raise UserError("There is nothing to verify: give one or more .tflite files.")

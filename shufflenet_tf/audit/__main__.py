@@ -25,8 +25,7 @@ from shufflenet_tf.audit.page import write_page
 from shufflenet_tf.audit.records import KINDS, Audit
 from shufflenet_tf.audit.run import audit_photos
 from shufflenet_tf.audit.table import write_table
-from shufflenet_tf.data.labels import printable
-from shufflenet_tf.errors import UserError
+from shufflenet_tf.errors import UserError, printable
 from shufflenet_tf.files import check_writable
 
 FLAGS = cli.flag_values()

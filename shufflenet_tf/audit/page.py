@@ -12,7 +12,7 @@ from PIL import Image
 from shufflenet_tf.audit import records
 from shufflenet_tf.audit.records import Audit, Finding
 from shufflenet_tf.data import decode
-from shufflenet_tf.data.labels import printable
+from shufflenet_tf.errors import printable
 from shufflenet_tf.files import atomic_path
 
 MOST = 36  # photos that are shown of a kind; the CSV file has all

@@ -4,7 +4,7 @@ import csv
 import os
 
 from shufflenet_tf.audit.records import Audit
-from shufflenet_tf.data.labels import printable
+from shufflenet_tf.errors import printable
 from shufflenet_tf.files import atomic_path
 
 COLUMNS = ("kind", "photo", "class", "side", "score", "text", "other_photo", "other_class")

@@ -14,9 +14,8 @@ import tensorflow as tf
 from shufflenet_tf.data import decode, pillow_files
 from shufflenet_tf.data.alignment import SIDE
 from shufflenet_tf.data.fingerprints import fingerprint
-from shufflenet_tf.data.labels import printable
 from shufflenet_tf.data.source import Split
-from shufflenet_tf.errors import UserError
+from shufflenet_tf.errors import UserError, printable
 
 _THREADS = min(8, os.cpu_count() or 1)
 _PROGRESS_SECONDS = 5

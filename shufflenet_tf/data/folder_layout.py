@@ -5,9 +5,9 @@ import os
 import pathlib
 from collections.abc import Callable, Collection
 
-from shufflenet_tf.data.labels import name_of, normalize, printable
+from shufflenet_tf.data.labels import name_of, normalize
 from shufflenet_tf.data.photos import entries, folders, is_photo, say_ignored, walk
-from shufflenet_tf.errors import UserError
+from shufflenet_tf.errors import UserError, printable
 
 NONE = "_none"  # a folder of photos of none of the classes
 _TEST_NAMES = ("test", "val", "validation", "valid")

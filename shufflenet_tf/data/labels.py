@@ -3,7 +3,7 @@
 import os
 import unicodedata
 
-from shufflenet_tf.errors import UserError
+from shufflenet_tf.errors import UserError, printable
 
 # Invisible marks that copying from a properties window leaves at the ends: byte order, direction, joiners.
 _INVISIBLE = "\ufeff\u200b\u200e\u200f\u061c\u2060\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -40,12 +40,3 @@ def name_of(file: str) -> str:
         return os.fsencode(file).decode()
     except UnicodeError:
         return file
-
-
-def printable(name: str) -> str:
-    """Returns a file's name as text that can be encoded: bytes that are not UTF-8 become backslash escapes."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace") if _escaped(name) else name
-
-
-def _escaped(name: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in name)

@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from shufflenet_tf.data import decode, pillow_files
-from shufflenet_tf.data.labels import printable
-from shufflenet_tf.errors import UserError
+from shufflenet_tf.errors import UserError, printable
 from shufflenet_tf.preprocessing import Preprocessing
 
 # Extensions of photos, including those that can't be read, because users who have such photos want to know that.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from shufflenet_tf.data import copies
 from shufflenet_tf.data.checked_photos import CheckedPhoto
-from shufflenet_tf.data.labels import printable
+from shufflenet_tf.errors import printable
 
 Classes = dict[str, list[CheckedPhoto]]
 _NAMED = 3  # photos that a line names

@@ -24,6 +24,8 @@ _OTHER_FILES = {
     b"version https://git-lfs": "is a Git LFS pointer and not the file itself: run git lfs pull.",
     b"<": "is a web page or other text, not a checkpoint: download the file itself.",
     b"\x1f\x8b": "is compressed: unpack it with gunzip and give the file inside.",
+    **dict.fromkeys((b"\xff\xd8\xff", b"\x89PNG", b"GIF8"), "is an image and no checkpoint: give the model's file."),
+    b"GGUF": "is a GGUF file, which none of these networks comes in: give the checkpoint that it came from.",
     b"\x89HDF": "is an HDF5 file: give the .keras file or the checkpoint that it came from.",
 }
 # Classes whose widths identify the registered network; for others, the file's configuration does.

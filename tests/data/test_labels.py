@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from shufflenet_tf.data.labels import name_of, normalize, printable
-from shufflenet_tf.errors import UserError
+from shufflenet_tf.data.labels import name_of, normalize
+from shufflenet_tf.errors import UserError, printable
 
 
 @pytest.mark.parametrize(

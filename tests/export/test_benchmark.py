@@ -1,6 +1,9 @@
 """What the benchmark says of .tflite files, and of files that it can't measure."""
 
 import csv
+import os
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from export.measure.benchmarking import benchmark
 from export.measure.file_names import short_names
 from export.measure.timing import take_turns
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.tflite_classifier import LiteClassifier
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +155,16 @@ def test_a_crash_of_the_interpreter_is_told(folder, monkeypatch):
 def test_names_are_short_where_they_are_distinct():
     assert short_names(["a/x.tflite", "b/x.tflite", "b/y.tflite"]) == ["a/x.tflite", "b/x.tflite", "y.tflite"]
     assert short_names(["a/x.tflite", "a/x.tflite"]) == ["x.tflite", "x.tflite"]
+
+
+def test_a_folder_whose_name_is_no_text(folder, tmp_path, capsys):
+    """LiteRT refuses its path, and matplotlib can't draw it."""
+    odd = pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xb2\xe2"))
+    shutil.copytree(folder, odd)
+    assert run(odd / "float.tflite", odd / "int8.tflite", odd / "\udcff.tflite", "--runs=1") == 2
+    (odd / "float.tflite").rename(odd / "\udcff.tflite")
+    assert run(odd / "\udcff.tflite", odd / "int8.tflite", "--runs=1", f"--plot={tmp_path}/plot.png") == 0
+    assert r"\xff.tflite" in capsys.readouterr().out and LiteClassifier(odd / "int8.tflite").output_shape == (1, 5)
 
 
 def test_cpu_time_is_of_one_thread(folder):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -181,6 +182,14 @@ def test_json_markdown_and_picture(report, tmp_path):
     assert (tmp_path / "verify.png").read_bytes().startswith(b"\x89PNG")
     text = agreement_table.text(report)
     assert "| int8.tflite |" in text and "dB" in text and "90.00%" in text
+
+
+def test_a_reference_whose_name_is_no_text(bundle, folder, tmp_path, monkeypatch):
+    """matplotlib can't draw it."""
+    monkeypatch.setattr(st, "load", lambda path: bundle)
+    found = verify(os.fsdecode(b"/\xb2\xe2"), [folder / "float.tflite"], [(images(2), None)])
+    agreement_table.write(found, tmp_path)
+    assert json.loads((tmp_path / "verify.json").read_text(encoding="utf-8"))["model"] == r"/\xb2\xe2"
 
 
 def test_without_labels_there_is_agreement_but_no_accuracy(bundle, folder, tmp_path):

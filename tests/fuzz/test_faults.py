@@ -12,7 +12,7 @@ import pytest
 
 from shufflenet_tf.cli import run_and_report
 from shufflenet_tf.data import photos
-from shufflenet_tf.errors import UserError
+from shufflenet_tf.errors import UserError, printable
 from shufflenet_tf.files import atomic_path, check_writable, write_text
 
 
@@ -38,6 +38,29 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     write(path, 3)
     with np.load(path) as arrays:
         assert (arrays["a"] == 3).all()
+
+
+def test_two_processes_that_write_one_file_never_mix_their_halves(tmp_path):
+    """The same command, given twice by mistake."""
+    path = tmp_path / "checkpoint.npz"
+    with pytest.raises(OSError, match="Another process is writing the same file"), atomic_path(path) as first:
+        first.write_bytes(b"half of the first")
+        with atomic_path(path) as second:
+            second.write_bytes(b"half of the second")
+            assert first != second
+            second.write_bytes(b"the whole second")
+    assert path.read_bytes() == b"the whole second" and os.listdir(tmp_path) == ["checkpoint.npz"]
+
+
+def test_what_a_killed_process_has_left_is_removed_by_the_next_one(tmp_path):
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "a[1].npz") as temporary:
+        temporary.write_bytes(b"half")
+        left = temporary.rename(temporary.with_name(temporary.name.replace("tmp", "tmp0")))  # as if it had been killed
+        raise KeyboardInterrupt
+    assert left.exists()
+    with atomic_path(tmp_path / "a[1].npz") as temporary:
+        temporary.write_bytes(b"whole")
+    assert os.listdir(tmp_path) == ["a[1].npz"]
 
 
 @pytest.mark.parametrize("failing", range(3))
@@ -117,3 +140,5 @@ def test_an_output_folder_whose_name_is_no_text_is_refused(tmp_path):
 
 def test_control_characters_of_names_are_escaped():
     assert str(UserError("no file a\nb\x1b[2J\u2028")) == r"no file a\nb\x1b[2J\u2028"
+    assert str(UserError(os.fsdecode("no file é\n".encode() + b"\xff"))) == r"no file é\n\xff"
+    assert printable("梨 \ud800") == r"梨 \ud800"

@@ -271,6 +271,8 @@ def test_whole_models_and_quantized_ones_are_named(save, tmp_path, state):
         (b"<!DOCTYPE html><html>", "web page"),
         (b"\x1f\x8b\x08\0", "gunzip"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"\xff\xd8\xff\xe0", "an image"),
+        (b"GGUF\3", "GGUF"),
         (json.dumps({"metadata": {}, "weight_map": {"a": "1-of-2.safetensors", "b": "2"}}).encode(), "in 2 parts"),
         (pickle.dumps({"conv1": [1.0]}), "torch.save did not write"),
         (bytes(257) + b"ustar" + bytes(300), "tar archive"),
