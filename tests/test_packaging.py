@@ -31,7 +31,7 @@ import shufflenet_tf as st
 
 assert "tensorflow" not in sys.modules, "it waits until it is needed"
 photos, photo = sys.argv[1:]
-small = {"image_size": 32, "batch_size": 8, "steps": 2, "tensorboard": False, "saved_model": False}
+small = {"image_size": 32, "batch_size": 8, "steps": 2, "learning_rate": 0.001, "tensorboard": False, "saved_model": False}
 trained = st.train(photos, network="shufflenet_v2_0.5x", output="run", **small)
 assert trained.model.output_shape == (None, 3) and trained.labels == ("blue", "green", "red")
 

@@ -101,6 +101,9 @@ class Trainer(tf.keras.Model):
         logits = tf.cast(self.logits(images, training=False), tf.float32)
         return self._update(_cross_entropy(labels, logits, 0.0), labels, logits)
 
+    def _maybe_symbolic_build(self, *args, **kwargs):
+        """Leaves out a step of Keras 3: all is built, and it would add the replicas' shares of a batch, of unequal size."""
+
     def _scaled(self, loss):
         """Scales the loss where 16-bit floats need it; the names of that differ between the generations."""
         scale = getattr(self.optimizer, "get_scaled_loss" if LEGACY_KERAS else "scale_loss", None)
