@@ -56,9 +56,11 @@ def fold(
             raise UserError(f"Class {label} has one usable image: it needs at least two, one to train and one to test on")
         first = {photo: os.path.relpath(original.get(photo.path, photo.path), folder) for photo in photos}
         order = sorted(set(first.values()), key=lambda name: _rank(name, key))
-        chosen = set(order[number - 1 :: folds])
-        staying[label] = [photo for photo in photos if first[photo] not in chosen]
-        aside[label] = [photo for photo in photos if first[photo] in chosen]
+        names = set(order[number - 1 :: folds])
+        # Copies of one picture alone are divided too: else there would be a fold without any of them to train on.
+        chosen = {photo for photo in photos if first[photo] in names} if len(order) > 1 else set(photos[number - 1 :: folds])
+        staying[label] = [photo for photo in photos if photo not in chosen]
+        aside[label] = [photo for photo in photos if photo in chosen]
     return staying, aside
 
 

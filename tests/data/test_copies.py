@@ -130,3 +130,17 @@ def test_a_division_keeps_copies_on_one_side(tmp_path):
     assert said[0].startswith("35 photos are copies, kept on the side of their originals: a/01.jpg of a/00.jpg, ")
     assert said[1].startswith("c: all test photos are copies of training photos and are kept")
     assert opened(tmp_path, validation=0.2)[0] == names
+
+
+def test_folds_keep_copies_together(tmp_path):
+    for label, first in (("a", 0), ("b", 100)):
+        write(tmp_path / label, **{f"{i:02}": first + i // 2 for i in range(8)})  # four pictures, each twice
+    write(tmp_path / "c", **{f"{i:02}": 200 for i in range(4)})  # one picture alone
+    tested = []
+    for number in (1, 2):
+        names, _ = opened(tmp_path, fold=(number, 2))
+        pictures = {side: {(file[0], int(file[2:4]) // 2) for file in files if file[0] != "c"} for side, files in names.items()}
+        assert not pictures["train"] & pictures["test"]
+        assert sum(file[0] == "c" for file in names["train"]) == 2
+        tested += names["test"]
+    assert len(tested) == len(set(tested)) == 20
