@@ -18,3 +18,7 @@ def sampled(short: Callable[..., bool], *values: Iterable) -> list:
     """Returns all combinations of the values as parameters; those that `short` is false for are long tests."""
     combinations = itertools.product(*values)
     return [pytest.param(*c, marks=() if short(*c) else pytest.mark.long) for c in combinations]
+
+
+# TensorFlow asks the processor whether it has 16-bit arithmetic, and then oneDNN, which has none below such a limit.
+LIMITED = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in ("SSE41", "AVX", "AVX2", "AVX2_VNNI")
