@@ -12,7 +12,7 @@ help: ## List these commands
 	@echo "Each command first makes a virtual environment in .venv, once; PYTHON=python3.12 chooses its Python."
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/installed ## Train ShuffleNetV2 on drawn signs, some four minutes; leaves model and pictures in runs/v2
+demo: .venv/installed ## Train ShuffleNetV2 on drawn signs, two to four minutes; leaves model and pictures in runs/v2
 	@$(RUN) train_main.py --flagfile=v2.flags
 
 photos: .venv/installed ## Train on your own photos, PHOTOS=PATH/<class>/*.jpg, and export for phones; FLAGS="--minutes=10 ..." adds flags
@@ -27,7 +27,7 @@ android: .venv/installed ## Make the Android app from what was trained, or MODEL
 
 install: .venv/installed ## Only make the virtual environment, to use as .venv/bin/python
 
-test: .venv/installed ## Run the tests under both Keras generations, but for the long ones; some 14 minutes on two cores
+test: .venv/installed ## Run the tests under both Keras generations, but for the long ones; some 8 minutes on two cores
 	@$(RUN) $(PYTEST) -m "not long"
 	@TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m "both_generations and not long" $(BOTH)
 
