@@ -143,7 +143,7 @@ def _rates(photos: Photos) -> dict[str, Any]:
     batch = _batch(photos)["batch_size"]
     common = {"schedule": "cosine", "label_smoothing": 0.1}
     if photos.trained:
-        # A slower backbone was worse. A classifier fitted first and smaller images at the beginning showed no gain in one trial.
+        # A slower backbone was worse. A classifier fitted first and smaller first images showed no gain in one trial.
         return {**common, "learning_rate": 0.05 * batch / 32, "weight_decay": 4e-5, "warmup_steps": 20, "ema": 0.98}
     rate = {"learning_rate": 0.08 * batch / 32, "weight_decay": 1e-3, "warmup_steps": 50}
     return {**common, **rate, "first_size": 0.5, "ema": 0.99}
