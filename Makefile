@@ -5,6 +5,8 @@ SHELL := bash
 PYTHON ?= python3
 PYTEST := -m pytest -n 2 --dist=worksteal
 RUN := .venv/bin/python
+# Benchmarks that need photos of yours, or an accelerator.
+ELSEWHERE := benchmarks/audit.py benchmarks/unknown.py benchmarks/train_gpu.py benchmarks/train_gpu_torch.py
 # Only these are collected under tf_keras, as reading all files takes a while.
 BOTH = $(shell grep -rl both_generations tests --include="test_*.py")
 
@@ -48,7 +50,7 @@ lint: .venv/installed ## Check format and style; repair with .venv/bin/ruff form
 	@$(RUN) -m ruff check .
 
 benchmark: .venv/installed ## Measure every speed that the README states; needs an otherwise idle machine; PEERS=a Python with others' engines
-	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit 1; done
+	@for script in $(filter-out $(ELSEWHERE),$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) "$$script" || exit 1; done
 	@echo "== benchmarks/peers"; $(RUN) -m benchmarks.peers $(if $(PEERS),--peers_python="$(PEERS)")
 
 fuzz: .venv/installed ## Feed 20,000 damaged files to all that reads files; FUZZ_SEED=7 and FUZZ_SECONDS=600 choose others
