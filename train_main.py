@@ -32,6 +32,7 @@ from absl import flags
 import shufflenet_tf as st
 from shufflenet_tf import cli, options
 from shufflenet_tf.data.augment import Augmentation
+from shufflenet_tf.distribution import keras_choice
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.training.settings import RunOptions, Settings
 
@@ -66,18 +67,23 @@ options.define(FLAGS, Augmentation)
 
 cli.heading(FLAGS, "Machine")
 options.define(FLAGS, Settings, ("seed",))
-options.define(FLAGS, RunOptions, ("deterministic", "strategy", "mixed_precision"))
+options.define(FLAGS, RunOptions, ("deterministic", "strategy", "tpu", "cluster_timeout"))
+options.define(FLAGS, Settings, ("sync_batch_norm",))
+options.define(FLAGS, RunOptions, ("mixed_precision",))
+options.define(FLAGS, Settings, ("xla",))
 
 
 def main(arguments: list[str]) -> None:
     cli.refuse_arguments(arguments)
+    keras_choice.start_again_if_needed(FLAGS.strategy)
     if FLAGS.export:
         _check_export()
     given = options.given(FLAGS, RunOptions) | options.given(FLAGS, Settings) | options.given(FLAGS, Augmentation)
     if FLAGS.choose:  # what isn't given is left open
         given = {name: value for name, value in given.items() if FLAGS[name].present}
     open_size = FLAGS.choose and not FLAGS["image_size"].present
-    st.train(FLAGS.dataset, image_size=None if open_size else FLAGS.image_size, **given)
+    if st.train(FLAGS.dataset, image_size=None if open_size else FLAGS.image_size, **given) is None:
+        return  # the chief of the cluster writes the results
     folder = pathlib.Path(FLAGS.output)
     print(f"\n{_files(folder)}")
     model = _export(folder) if FLAGS.export else None

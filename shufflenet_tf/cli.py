@@ -11,7 +11,7 @@ A program has flags that are separate from absl's global ones, and a `run` that 
     def run(argv: Sequence[str] | None = None) -> int:
         return cli.run("classify", __doc__, FLAGS, main, argv)
 
-Exit statuses: 0, 1 after a failure, 2 after a usage error, 130 after Ctrl-C.
+Exit statuses: 0, 1 after a failure, 2 after a usage error, 75 to be started again, 130 after Ctrl-C.
 """
 
 import contextlib
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     pass
 
 STATUS_FAILED, STATUS_USAGE, STATUS_INTERRUPTED = 1, 2, 130
+STATUS_RESTART = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on from a checkpoint
 _WIDTH, _INDENT = 110, 24
 
 

@@ -36,6 +36,13 @@ class FusedBatchNormalization(tf.keras.layers.BatchNormalization):
 BatchNorm = tf.keras.layers.BatchNormalization if LEGACY_KERAS else register(FusedBatchNormalization)
 
 
+def synchronize(model: tf.keras.Model) -> None:
+    """Has the batch normalizations of `model` take the statistics of the whole batch, over all devices, in training."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.synchronized, layer.fused = True, False  # tf_keras's fused kernel knows one device only
+
+
 def grouped_convolution(x: tf.Tensor, kernel: tf.Tensor, strides, padding: str) -> tf.Tensor:
     """Convolves `x` [N, H, W, C] with `kernel` [kh, kw, C / groups, filters] as one native operation, in every mode.
 

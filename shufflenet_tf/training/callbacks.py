@@ -2,17 +2,22 @@
 
 import math
 import pathlib
+import threading
 import time
 
 import numpy as np
 import tensorflow as tf
 
+from shufflenet_tf.distribution.strategy import Distribution
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.training import checkpoint
+from shufflenet_tf.training.preemption import Preempted
 from shufflenet_tf.training.schedules import Schedule
 from shufflenet_tf.weights import canonical
+from shufflenet_tf.weights.canonical import named_variables
 
 BEST = "best.npz"
+_AGREE = 10  # steps between two questions whether any worker was asked to stop
 _COLUMNS = ("epoch", "step", "learning_rate", "loss", "top1", "top5", "val_loss", "val_top1", "val_top5", "seconds")
 
 
@@ -34,6 +39,11 @@ class Keeper(tf.keras.callbacks.Callback):
       metrics: of the interrupted epoch, restored when it goes on.
       patience: evaluations without a better one after which it ends; 0: any number.
       deadline: when it ends after an epoch, by `time.monotonic`; None: never.
+      distribution: over workers, of whom the chief alone writes; None: there is one.
+      asked: set when the run is to stop at a checkpoint.
+
+    Raises:
+      Preempted: it was asked to stop, and the checkpoint is written.
     """
 
     def __init__(
@@ -46,34 +56,47 @@ class Keeper(tf.keras.callbacks.Callback):
         metrics: dict[str, np.ndarray] | None = None,
         patience: int = 0,
         deadline: float | None = None,
+        distribution: Distribution | None = None,
+        asked: threading.Event | None = None,
     ):
         super().__init__()
+        self.distribution, self.asked = distribution or Distribution(), asked or threading.Event()
         self.folder, self.progress, self.schedule = folder, progress, schedule
         self.checkpoint_steps, self.steps_per_epoch, self._metrics = checkpoint_steps, steps_per_epoch, metrics
         self.patience, self.deadline = patience, deadline
-        self._epoch_start = time.monotonic()
+        self._epoch_start, self._first_step = time.monotonic(), progress.step
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_start = time.monotonic()
+        self._epoch_start, self._first_step = time.monotonic(), self.progress.step
         if self._metrics:
             checkpoint.restore_metrics(self.model, self._metrics)
             self._metrics = None
 
     def on_train_batch_end(self, batch, logs=None):
-        self.progress.step += 1
-        step = self.progress.step
+        before = self.progress.step
+        step = self.progress.step = self._first_step + batch + 1  # on a TPU, one call takes several steps
         self._stop_if_lost(logs["loss"])
         if step >= self.schedule.steps:
             self.model.stop_training = True
-        elif step % self.checkpoint_steps == 0 and step % self.steps_per_epoch:
-            self._save()
+        elif step % self.steps_per_epoch:  # at the end of an epoch, its evaluation comes first
+            if step // self.checkpoint_steps > before // self.checkpoint_steps:
+                self._save()
+            if self.distribution.cluster is None or step // _AGREE > before // _AGREE:
+                self._stop_if_asked()
 
     def _save(self):
-        for variable in self.model.network.weights:
+        state = self.distribution.read(self.model.state())
+        for name, array in state.items():
             # A finite loss may have made weights that are none: the last good checkpoint is not given up for them.
-            if not np.isfinite(np.asarray(variable)).all():
+            if name.startswith("weights/") and not np.isfinite(array).all():
                 self._stop_if_lost(math.nan)
-        checkpoint.save(self.model.state(), self.progress, self.folder)
+        if self.distribution.is_chief:
+            checkpoint.save(state, self.progress, self.folder)
+
+    def _stop_if_asked(self):
+        if self.distribution.any(self.asked.is_set()):
+            self._save()
+            raise Preempted(f"Stopped by SIGTERM at step {self.progress.step}: the same command goes on from there.")
 
     def _stop_if_lost(self, loss):
         """Raises Diverged for a `loss` that is no number: what is saved from then on would be lost too."""
@@ -101,16 +124,25 @@ class Keeper(tf.keras.callbacks.Callback):
         }
         row["learning_rate"] = float(self.schedule(self.progress.step - 1))
         self.progress.history = [old for old in self.progress.history if old["epoch"] <= epoch] + [row]
-        checkpoint.write_history(self.progress, _COLUMNS, self.folder)
+        if self.distribution.is_chief:
+            checkpoint.write_history(self.progress, _COLUMNS, self.folder)
         if self._is_best(row):
             self.progress.best, self.progress.best_loss = row.get("val_top1", -1.0), row.get("val_loss", math.inf)
             self.progress.best_epoch = row["epoch"]
-            with self.model.averaged_weights():
-                canonical.save(self.model.network, self.folder / BEST)
+            self._save_best()
         if self.progress.step < self.schedule.steps and (why := self._reason_to_stop(row["epoch"])):
             self.progress.stopped, self.model.stop_training = why, True
             print(f"The training ends at epoch {row['epoch']}: {why}.", flush=True)
         self._save()
+        if self.progress.step < self.schedule.steps and not self.progress.stopped:
+            self._stop_if_asked()
+
+    def _save_best(self):
+        network = self.model.network
+        with self.model.averaged_weights():
+            arrays = self.distribution.read(named_variables(network))
+        if self.distribution.is_chief:
+            canonical.save(network, self.folder / BEST, arrays)
 
     def _reason_to_stop(self, epoch: int) -> str:
         """Returns why no other epoch follows this one, or nothing."""

@@ -76,6 +76,7 @@ def resume(
     steps: int,
     say: Callable[[str], None],
     fixed: Collection[str] | None = None,
+    read: Callable[[pathlib.Path], Progress | None] = read_progress,
 ) -> Progress:
     """Returns where the run in `folder` stands, or the beginning of one.
 
@@ -85,12 +86,13 @@ def resume(
       steps: of the whole run.
       say: called with each line about a run that goes on.
       fixed: keys of `run` that may not have changed; None: all of them.
+      read: returns what `read_progress` does.
 
     Raises:
       UserError: the folder holds another run, or its file can't be read.
     """
     run = json.loads(json.dumps(run))
-    progress = read_progress(folder)
+    progress = read(folder)
     if progress is None:
         return Progress(run=run)
     changed = [key for key in run if progress.run.get(key) != run[key]]
@@ -122,11 +124,8 @@ def write_history(progress: Progress, columns: Sequence[str], folder: pathlib.Pa
         writer.writerows(progress.history)
 
 
-def restore(state: Mapping[str, Any], folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """Sets the variables of a run, by name, to the saved state.
-
-    Returns:
-      The saved state by name.
+def read_state(state: Mapping[str, Any], folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Returns the saved state of a run, by name, for the variables `state`.
 
     Raises:
       UserError: the file is damaged or of another network.
@@ -136,7 +135,12 @@ def restore(state: Mapping[str, Any], folder: pathlib.Path) -> dict[str, np.ndar
         for name, variable in state.items():
             if name not in file or file[name].shape != tuple(variable.shape):
                 raise UserError(f"{path} does not fit this run at {name}: {REMEDY}")
-        arrays = {name: file[name] for name in state}
+        return {name: file[name] for name in state}
+
+
+def restore(state: Mapping[str, Any], folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Sets the variables of a run, by name, to the saved state, and returns it; see `read_state`."""
+    arrays = read_state(state, folder)
     for name, variable in state.items():
         variable.assign(arrays[name])
     return arrays

@@ -15,10 +15,12 @@ import tensorflow as tf
 from shufflenet_tf import complexity, loading, options
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
+from shufflenet_tf.distribution.strategy import open_distribution
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import ImageClassifier
+from shufflenet_tf.models.kernels import synchronize
 from shufflenet_tf.origin import origin
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.seeds import fold
@@ -30,7 +32,7 @@ from shufflenet_tf.training.plan import Plan, Size, settle
 from shufflenet_tf.training.report import write_report
 from shufflenet_tf.training.settings import RunOptions, Settings
 from shufflenet_tf.training.transfer import transfer
-from shufflenet_tf.weights import published
+from shufflenet_tf.weights import canonical, published
 
 FLAGS = "run.flags"  # of a finished run: the flags that give it again
 # For the report and the export, of --minutes: this part of them, up to so many seconds.
@@ -46,7 +48,7 @@ def train(
     epochs: float | None = None,
     output: str | os.PathLike = RunOptions.output,
     **others: Any,
-) -> loading.Bundle:
+) -> loading.Bundle | None:
     """Trains a network on a dataset and writes the run's files; the same call continues a run that was interrupted.
 
     Args:
@@ -65,30 +67,38 @@ def train(
 
     Returns:
       The network with the weights that did best on the validation images (with validation=0: the last ones), its labels
-      and its preprocessing.
+      and its preprocessing; None in a worker of a cluster that is not the chief.
 
     Raises:
       UserError: an unknown name, an option out of range, images that can't be used, a folder that can't be written or that
         holds a run of another network or other labels, or a loss that is no longer a number.
+      Preempted, LostWorker: the same call goes on from a checkpoint.
     """
     began = time.monotonic()
     given = others | {"weights": weights and os.fspath(weights), "output": os.fspath(output)}
     given |= {key: value for key, value in {"network": network, "epochs": epochs}.items() if value is not None}
-    folder = _folder(RunOptions(**options.split(given, RunOptions, Settings, Augmentation)[0]))
-    plan = settle(dataset, image_size, given)
+    run_options = RunOptions(**options.split(given, RunOptions, Settings, Augmentation)[0])
+    distribution = open_distribution(run_options, {**given, "dataset": dataset, "image_size": image_size})
+    folder = _folder(run_options) if distribution.is_chief else pathlib.Path(run_options.output)
+    with distribution.watched(), distribution.chief_first():
+        plan = settle(dataset, image_size, given)
     source, settings, run_options, checkpoint = plan.source, plan.settings, plan.run, plan.checkpoint
+    distribution.check(plan)
     _set_seed(settings.seed, run_options.deterministic, plan.augmentation)
     arguments = _network_arguments(plan)
-    strategy = tf.distribute.MirroredStrategy() if run_options.strategy == "mirrored" else None
-    with strategy.scope() if strategy else contextlib.nullcontext(), _precision(run_options.mixed_precision):
+    with distribution.scope(), _precision(run_options.mixed_precision):
         model = registry.create_model(**arguments)
+    if settings.sync_batch_norm:
+        synchronize(model)
     settings = _start(model, checkpoint, settings).for_images(source.train.size, source.name)
     print(f"{_summary(model, source)}\n{settings.steps:,} steps of {settings.batch_size} images, into {folder}", flush=True)
     seconds = settings.minutes * 60
     deadline = began + max(seconds * (1 - _RESERVED_PART), seconds - _RESERVED_SECONDS) if seconds else None
-    progress = fit(model, source, settings, plan.augmentation, folder, strategy, deadline)
-    if run_options.mixed_precision != "none":
-        model = _in_float32(model, arguments)
+    progress = fit(model, source, settings, plan.augmentation, folder, distribution, deadline)
+    if not distribution.is_chief:
+        return None
+    if distribution.cluster or settings.sync_batch_norm or run_options.mixed_precision != "none":
+        model = _plain(arguments, folder)
     rest = (settings.batch_size, run_options.saved_model, run_options.coverage)
     started_from = origin(checkpoint, run_options.weights)
     print(f"\n{write_report(model, source, progress, folder, *rest, started_from)}")
@@ -170,10 +180,10 @@ def _precision(kind: str):
         tf.keras.mixed_precision.set_global_policy("float32")
 
 
-def _in_float32(model: ImageClassifier, arguments: dict[str, Any]) -> ImageClassifier:
-    """Returns the network with its weights, which are 32-bit anyway, and 32-bit activations."""
+def _plain(arguments: dict[str, Any], folder: pathlib.Path) -> ImageClassifier:
+    """Returns the network with the best weights of a run, 32-bit activations, and no strategy."""
     plain = registry.create_model(**arguments)
-    plain.set_weights(model.get_weights())
+    canonical.load(plain, folder / BEST)
     return plain
 
 

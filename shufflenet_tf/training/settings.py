@@ -62,6 +62,10 @@ class Settings:
     unlabelled: str | None = option(
         None, "Distillation: folder of photos without labels, from which the teacher's answers are learnt."
     )
+    sync_batch_norm: bool = option(
+        False, "Normalize by the statistics of the whole batch, not of each device's part of it, with several devices."
+    )
+    xla: bool = option(False, "Compile the training step with XLA.")
     seed: int = option(0, "Seed of weights, order and augmentation; one above 2**32 - 1 counts by its remainder.", 0)
     tensorboard: bool = option(True, "Write event files for TensorBoard.")
     weights: str = ""
@@ -124,7 +128,15 @@ class RunOptions:
     output: str = option("runs/latest", "Folder of the run; an interrupted run in it goes on.")
     overwrite: bool = option(False, "Remove what --output holds of an earlier run and start afresh.")
     deterministic: bool = option(False, "Equal weights to the last bit for equal flags, also after an interruption.")
-    strategy: str = option("none", "mirrored: all GPUs of this machine.", choices=["none", "mirrored"])
+    strategy: str = option(
+        "none",
+        "mirrored: all GPUs of this machine; multi_worker: the workers of TF_CONFIG or of a SLURM step; tpu: see --tpu.",
+        choices=["none", "mirrored", "multi_worker", "tpu"],
+    )
+    tpu: str = option("local", "With --strategy=tpu: name of the TPU, or local on a TPU virtual machine.")
+    cluster_timeout: float = option(
+        300.0, "With --strategy=multi_worker: seconds for which workers wait for each other at the start.", 1
+    )
     mixed_precision: str = option("none", "Type of the activations in training.", choices=["none", "float16", "bfloat16"])
     coverage: float = option(
         0.95, 'Share of the validation images that is to be answered; to the rest, the answer is "not sure"; 1: all.', 0.5, 1

@@ -48,7 +48,9 @@ class Trainer(tf.keras.Model):
         self.weight_decay, self.label_smoothing, self.ema = weight_decay, label_smoothing, ema
         self.rates = layer_rates(network, backbone_rate, layer_decay)
         self.decayed = [v for v in network.trainable_weights if "kernel" in v.name.split("/")[-1]]
-        self.averages = [tf.Variable(v, trainable=False) for v in network.weights] if ema else []
+        # Each device updates its own; they are averaged where they are read, as a device's moving statistics are its own.
+        own = {"synchronization": tf.VariableSynchronization.ON_READ, "aggregation": tf.VariableAggregation.MEAN}
+        self.averages = [tf.Variable(v, trainable=False, **own) for v in network.weights] if ema else []
         self.tracked = [
             tf.keras.metrics.Mean(name="loss"),
             tf.keras.metrics.CategoricalAccuracy(name="top1"),
@@ -97,9 +99,10 @@ class Trainer(tf.keras.Model):
         return losses if self.teacher is None else self.teacher.blend(losses, labels, logits, images)
 
     def test_step(self, data):
-        images, labels = data
+        images, labels, *weights = data  # with several workers, the last batch is filled up with images of weight 0
         logits = tf.cast(self.logits(images, training=False), tf.float32)
-        return self._update(_cross_entropy(labels, logits, 0.0), labels, logits)
+        weights = weights[0] if weights else None
+        return self._update(_cross_entropy(labels, logits, 0.0), labels, logits, weights, weights)
 
     def _maybe_symbolic_build(self, *args, **kwargs):
         """Leaves out a step of Keras 3: all is built, and it would add the replicas' shares of a batch, of unequal size."""
@@ -116,10 +119,10 @@ class Trainer(tf.keras.Model):
         for average, variable in zip(self.averages, self.network.weights, strict=True):
             average.assign_sub((1 - decay) * (average - tf.convert_to_tensor(variable)))
 
-    def _update(self, losses, labels, logits, weights=None):
+    def _update(self, losses, labels, logits, weights=None, loss_weights=None):
         """Counts a batch into the running figures; images of weight 0, which have no label, only into the loss."""
         loss, *accuracies = self.tracked
-        loss.update_state(losses)
+        loss.update_state(losses, loss_weights)
         for accuracy in accuracies:
             accuracy.update_state(labels, logits, weights)
         return {metric.name: metric.result() for metric in self.tracked}

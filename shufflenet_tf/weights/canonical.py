@@ -104,7 +104,14 @@ def config(model: tf.keras.Model) -> dict[str, Any]:
     return {"class": type(model).__name__, "network": getattr(model, "network", None), **model.get_config()}
 
 
-def save(model: tf.keras.Model, path: str | os.PathLike) -> None:
-    """Writes the variables and the configuration of `model` to a canonical .npz file."""
+def save(model: tf.keras.Model, path: str | os.PathLike, values: Mapping[str, np.ndarray] | None = None) -> None:
+    """Writes the variables and the configuration of `model` to a canonical .npz file.
+
+    Args:
+      model: whose class and configuration are written.
+      path: of the file.
+      values: of its variables, by canonical name, where they have been read already; None: they are read.
+    """
+    values = arrays(model) if values is None else values
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{CONFIG: np.array(json.dumps(config(model)))}, **arrays(model))
+        np.savez(file, **{CONFIG: np.array(json.dumps(config(model)))}, **values)

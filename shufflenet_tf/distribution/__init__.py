@@ -1,0 +1,1 @@
+"""Training on many machines: which ones there are, whether they agree, and TensorFlow's strategies behind one interface."""
