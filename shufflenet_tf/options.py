@@ -10,7 +10,12 @@ from shufflenet_tf.errors import UserError
 
 
 def option(
-    default: Any, help: str, low: float | None = None, high: float | None = None, choices: Sequence[str] | None = None
+    default: Any,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] | None = None,
+    word: str | None = None,
 ) -> Any:
     """Returns a field of a dataclass.
 
@@ -19,8 +24,9 @@ def option(
       help: a sentence for --help.
       low, high: inclusive bounds of a number.
       choices: allowed texts.
+      word: a text that is allowed instead of a number.
     """
-    metadata = {"help": help, "low": low, "high": high, "choices": choices}
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "word": word}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -32,7 +38,7 @@ def check(record: Any) -> None:
     """
     for field in dataclasses.fields(record):
         value, bounds = getattr(record, field.name), field.metadata
-        if not bounds:
+        if not bounds or (bounds["word"] is not None and value == bounds["word"]):
             continue
         low, high, choices = bounds["low"], bounds["high"], bounds["choices"]
         if (low is not None and not value >= low) or (high is not None and not value <= high):
@@ -63,10 +69,33 @@ def define(values: flags.FlagValues, record: type, names: Sequence[str] | None =
             flags.DEFINE_bool(field.name, default, m["help"], flag_values=values)
         elif isinstance(field.default, int):
             flags.DEFINE_integer(field.name, default, m["help"], m["low"], m["high"], flag_values=values)
+        elif m["word"] is not None:
+            parser = _NumberOrWord(m["word"], m["low"], m["high"])
+            flags.DEFINE(parser, field.name, default, m["help"], flag_values=values, serializer=flags.ArgumentSerializer())
         elif isinstance(field.default, float):
             flags.DEFINE_float(field.name, default, m["help"], m["low"], m["high"], flag_values=values)
         else:
             flags.DEFINE_string(field.name, default, m["help"], flag_values=values)
+
+
+class _NumberOrWord(flags.ArgumentParser):
+    """Parses a number within bounds, or one word."""
+
+    def __init__(self, word: str, low: float | None, high: float | None):
+        self.word, self.number = word, flags.FloatParser(low, high)
+        self.syntactic_help = f"{self.number.syntactic_help} or {word}"
+
+    def parse(self, argument: str | float) -> str | float:
+        if argument == self.word:
+            return argument
+        try:
+            float(argument)
+        except ValueError:
+            raise ValueError(f"it is neither a number nor {self.word}") from None
+        return self.number.parse(argument)
+
+    def flag_type(self) -> str:
+        return f"float or {self.word}"
 
 
 def given(values: flags.FlagValues, record: type) -> dict[str, Any]:

@@ -96,7 +96,8 @@ def _addresses(job: str, given: Any) -> list[str]:
     """Returns the addresses of a job: a list, or a dict by index, as TensorFlow takes them too."""
     if isinstance(given, dict):
         given = [given[key] for key in sorted(given, key=lambda key: _integer(key) or 0)]
-    for address in given if isinstance(given, list) else [given]:
+    given = given if isinstance(given, list) else [given]
+    for address in given:
         host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
         if not host or (_integer(port) or 0) not in range(1, 65536):
             raise UserError(f"TF_CONFIG has {address!r} among the addresses of {job}: give host:port, such as host1:12345.")

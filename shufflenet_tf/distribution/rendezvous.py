@@ -21,6 +21,7 @@ from shufflenet_tf.errors import UserError
 _MOST = 1 << 16  # bytes of a message
 _PATIENCE = 5  # seconds for a line of a worker that has connected
 _PAUSE = 0.2  # seconds between two attempts to reach the chief
+_FAREWELL = 2  # seconds for which the chief tells late workers what is wrong
 _LAST_WORDS = 10  # seconds for which a worker waits for the chief's answer after its own time is over
 
 
@@ -73,19 +74,17 @@ def _gather(cluster: Cluster, flags: dict[str, Any], timeout: float) -> None:
         stack.callback(accepting.join)  # before the socket is closed
         stack.callback(done.set)
         connections, waiting, problem = [], {}, ""
-        while not problem and len(waiting) < len(cluster.workers) - 1:
+        while len(waiting) < len(cluster.workers) - 1:
             try:
                 connection, message = arrivals.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                problem = _missing(cluster, waiting, timeout)
+                problem = problem or _missing(cluster, waiting, timeout)
                 break
             connections.append(stack.enter_context(connection))
-            index = message["index"]
-            if index == 0 or (index in waiting and not _has_left(waiting[index])):
-                problem = f"Two processes say that they are worker {index}: give each its own index in TF_CONFIG."
-            else:
-                problem = _problem(cluster, flags, message)
-            waiting[index] = connection
+            problem = problem or _problem(cluster, flags, message, waiting)
+            if problem:  # those who come soon are told too
+                deadline = min(deadline, time.monotonic() + _FAREWELL)
+            waiting[message["index"]] = connection
         for connection in connections:
             with contextlib.suppress(OSError):  # that worker has ended; TensorFlow will miss it
                 connection.sendall(json.dumps({"problem": problem}).encode() + b"\n")
@@ -139,7 +138,9 @@ def _read(connection: socket.socket) -> dict[str, Any]:
     return message if isinstance(message, dict) else {}
 
 
-def _problem(cluster: Cluster, flags: dict[str, Any], message: dict[str, Any]) -> str:
+def _problem(
+    cluster: Cluster, flags: dict[str, Any], message: dict[str, Any], waiting: Mapping[int, socket.socket]
+) -> str:
     """Returns why a worker that has reported can't take part, or nothing."""
     index, theirs = message["index"], message.get("flags")
     if message["workers"] != list(cluster.workers):
@@ -147,6 +148,8 @@ def _problem(cluster: Cluster, flags: dict[str, Any], message: dict[str, Any]) -
             f"Worker {index} was given the workers {', '.join(map(str, message['workers']))}, and the chief "
             f"{', '.join(cluster.workers)}: give all of them the same cluster in TF_CONFIG."
         )
+    if index == 0 or (index in waiting and not _has_left(waiting[index])):
+        return f"Two processes say that they are worker {index}: give each its own index in TF_CONFIG."
     if isinstance(theirs, dict) and theirs != flags:
         name = sorted(key for key in {*theirs, *flags} if theirs.get(key) != flags.get(key))[0]
         return (

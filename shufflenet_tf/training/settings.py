@@ -10,6 +10,8 @@ from shufflenet_tf.training import schedules
 from shufflenet_tf.training.transfer import FREEZE
 from shufflenet_tf.wiring import WIRINGS
 
+AUTO = "auto"
+PAPER_RATE, PAPER_BATCH = 0.5, 1024  # both papers, section 4 and appendix
 NETWORK = "shufflenet_v2_1.0x"  # where nothing else says which
 
 
@@ -35,7 +37,9 @@ class Settings:
     )
     checkpoint_steps: int = option(500, "Steps between two checkpoints.", 1)
     schedule: str = option("linear", "Decay of the learning rate; linear to zero is the papers'.", choices=schedules.KINDS)
-    learning_rate: float = option(0.1, "Its highest value; the papers take 0.5 for batches of 1024.", 1e-8, 100)
+    learning_rate: float | str = option(
+        0.1, "Its highest value; auto: the papers' 0.5 for batches of 1024, in proportion to --batch_size.", 1e-8, 100, word=AUTO
+    )
     warmup_steps: int = option(0, "Steps in which the learning rate rises from zero.", 0)
     momentum: float = option(0.9, "Momentum of SGD, Nesterov's.", 0, 0.9999)
     weight_decay: float = option(4e-5, "Weight decay of convolutions and dense layers.", 0, 1)
@@ -83,9 +87,17 @@ class Settings:
             raise UserError(
                 f"{name} has {images} training images, fewer than a batch of {self.batch_size}: give a smaller --batch_size."
             )
+        if self.learning_rate == AUTO:
+            return self._with_rate().for_images(images, name)
         # Whole epochs as the evaluation counts them, so that the last one is complete.
         per_epoch = self.steps_per_epoch or max(1, images // self.batch_size)
         return self.shortened(self.steps or max(1, round(self.epochs * per_epoch)))
+
+    def _with_rate(self) -> "Settings":
+        """Returns these settings with a learning rate in proportion to the batch (Goyal et al. 2017, section 2.1)."""
+        rate = PAPER_RATE * self.batch_size / PAPER_BATCH
+        print(f"The learning rate is {rate:g}: {PAPER_RATE} for {PAPER_BATCH} images, in proportion to {self.batch_size}.")
+        return dataclasses.replace(self, learning_rate=rate)
 
     def shortened(self, steps: int) -> "Settings":
         """Returns these settings for so many steps; a warm-up that would take them all takes half of them."""
