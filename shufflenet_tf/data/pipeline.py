@@ -22,7 +22,6 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     sides: Callable[[tf.Tensor], tf.Tensor] | None = None,
-    shard=None,
 ) -> tf.data.Dataset:
     """Returns an endless stream of training batches, one epoch flowing into the next.
 
@@ -50,8 +49,6 @@ def training_batches(
     examples = _shuffled(split, seed, start_step * batch_size)
     batches = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
     batches = batches.enumerate(start_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
-    if shard and shard.count > 1:
-        batches = batches.map(lambda a, b: (a[shard.index::shard.count], b[shard.index::shard.count]))
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -136,19 +133,10 @@ def evaluation_images(split: Split, preprocessing: Preprocessing, size: tuple[in
 
 
 def evaluation_batches(
-    split: Split, preprocessing: Preprocessing, size: tuple[int, int], batch_size: int, classes: int, shard=None
+    split: Split, preprocessing: Preprocessing, size: tuple[int, int], batch_size: int, classes: int
 ) -> tf.data.Dataset:
     """Returns all examples once in file order: (images float32 [n, height, width, 3], one-hot labels [n, classes])."""
     batches = evaluation_images(split, preprocessing, size).batch(batch_size)
-    if shard and shard.count > 1:
-        def cut(images, labels):
-            pad = batch_size - tf.shape(images)[0]
-            w = tf.concat([tf.ones(tf.shape(images)[0]), tf.zeros(pad)], 0)
-            images = tf.pad(preprocessing.normalize(images), [[0, pad], [0, 0], [0, 0], [0, 0]])
-            labels = tf.pad(tf.one_hot(labels, classes), [[0, pad], [0, 0]])
-            images.set_shape([batch_size, *size, 3]); labels.set_shape([batch_size, classes]); w.set_shape([batch_size])
-            return images[shard.index::shard.count], labels[shard.index::shard.count], w[shard.index::shard.count]
-        return batches.map(cut)
     return batches.map(
         lambda images, labels: (preprocessing.normalize(images), tf.one_hot(labels, classes)),
         num_parallel_calls=tf.data.AUTOTUNE,

@@ -7,14 +7,6 @@ import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
-class Shard:
-    """The part of each global batch that a worker takes: its rows `index`, `index` + `count`, `index` + 2 `count`, ..."""
-
-    index: int = 0
-    count: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
 class Split:
     """Encoded examples: dicts of scalars `image` (string, a file's content), `label` (int64), `orientation` (int32, EXIF 1-8),
     and `position` (int64, in file order) where examples can be missing.
