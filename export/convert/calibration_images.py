@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 import shufflenet_tf as st
-from shufflenet_tf.data import Split, open_source, photos
+from shufflenet_tf.data import open_source, photos
 from shufflenet_tf.data.decode import UndecodableError
 from shufflenet_tf.data.pipeline import evaluation_images
 from shufflenet_tf.errors import UserError
@@ -32,8 +32,7 @@ def read_calibration_images(spec: str, bundle: st.Bundle, count: int, data_dir: 
         source = open_source(spec, data_dir=data_dir)
         if source.train.size < count:
             raise UserError(_too_few(spec, source.train.size, count))
-        drawn = Split(source.train.size, lambda _: source.train.examples(0))
-        dataset = evaluation_images(drawn, bundle.preprocessing, bundle.size).take(count)
+        dataset = evaluation_images(source.train.drawn(), bundle.preprocessing, bundle.size).take(count)
         return [image for image, _ in dataset.as_numpy_iterator()]
     images = []
     for path in random.permutation(np.array(photos.find(spec), object)):

@@ -87,7 +87,7 @@ def batches(source: Source | Split, bundle: st.Bundle, images: int = 0) -> Itera
             f"{name} has {split.size:,} test images, but {images or 'some'} were requested: give fewer, or more images."
         )
     classes = _class_indices(source.labels, bundle) if isinstance(source, Source) else None
-    drawn = Split(split.size, lambda _: split.examples(0)) if images else split
+    drawn = split.drawn() if images else split
     dataset = evaluation_images(drawn, bundle.preprocessing, bundle.size).take(images or split.size).batch(BATCH)
     for pixels, targets in dataset.as_numpy_iterator():
         if isinstance(source, Source):

@@ -62,6 +62,6 @@ def pixel_batches(
       batch_size: N, except for the last batch.
       count: number of photos, drawn at random with a fixed seed; 0: all, in order.
     """
-    drawn = Split(split.size, lambda _: split.examples(0)) if count else split
+    drawn = split.drawn() if count else split
     images = evaluation_images(drawn, contract, size).take(count or split.size)
     yield from images.batch(batch_size).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()

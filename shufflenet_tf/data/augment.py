@@ -11,6 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from shufflenet_tf import options
+from shufflenet_tf.data.source import ALONE, Shard
 from shufflenet_tf.options import option
 from shufflenet_tf.preprocessing import Preprocessing
 
@@ -105,7 +106,12 @@ def mirror(image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def jitter_and_normalize(
-    images: tf.Tensor, mirrored: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation, preprocessing: Preprocessing
+    images: tf.Tensor,
+    mirrored: tf.Tensor,
+    seed: tf.Tensor,
+    augmentation: Augmentation,
+    preprocessing: Preprocessing,
+    shard: Shard = ALONE,
 ) -> tf.Tensor:
     """Applies colour jitter, lighting and normalisation to a batch.
 
@@ -115,6 +121,7 @@ def jitter_and_normalize(
       seed: int64 [2].
       augmentation: its `jitter` and `lighting`.
       preprocessing: of the network that is trained.
+      shard: which rows of the global batch these are.
 
     Returns:
       The network's input, float32 [N, H, W, 3].
@@ -126,7 +133,7 @@ def jitter_and_normalize(
         # As a product, the mean takes half of the time of `reduce_mean`.
         means = tf.matmul(tf.fill((n, 1, height * width), 1 / tf.cast(height * width, tf.float32)), pixels)[:, 0]
         means = tf.where(mirrored[:, None], means[:, ::-1], means)
-        matrix, offset = _colour_map(means, seed, augmentation)
+        matrix, offset = _colour_map(means, seed, augmentation, shard)
     factor, shift = preprocessing.affine()
     matrix, offset = factor[:, None] * matrix, factor * offset + shift
     if preprocessing.channel_order == "bgr":
@@ -138,21 +145,23 @@ def jitter_and_normalize(
     return tf.reshape(rows, (n, height, width, 3))
 
 
-def _colour_map(means: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tuple[tf.Tensor, tf.Tensor]:
+def _colour_map(means: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation, shard: Shard) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns one affine map of colours an image, [N, 3, 3] and [N, 3], given the images' mean colours [N, 3]."""
     n = tf.shape(means)[0]
     order_seed, factor_seed, light_seed = tf.unstack(tf.random.split(seed, 3))
     low, high = 1 - augmentation.jitter, 1 + augmentation.jitter
-    brightness, contrast, saturation = tf.unstack(tf.random.stateless_uniform((3, n, 1), factor_seed, low, high))
+    drawn = n * shard.count  # for the global batch
+    factors = shard.rows(tf.random.stateless_uniform((3, drawn, 1), factor_seed, low, high), axis=1)
+    brightness, contrast, saturation = tf.unstack(factors)
     luma = tf.constant(_LUMA)
     identity = tf.eye(3, batch_shape=[n])
     grey = tf.broadcast_to(luma, (n, 3, 3))  # every row gives the grey of the colour
     saturate = saturation[..., None] * identity + (1 - saturation[..., None]) * grey
-    noise = tf.random.stateless_normal((n, 3), light_seed, stddev=augmentation.lighting)
+    noise = shard.rows(tf.random.stateless_normal((drawn, 3), light_seed, stddev=augmentation.lighting))
     light = tf.matmul(noise * _PCA_STD, tf.constant(_PCA_DIRECTIONS), transpose_b=True)
     factors = tf.stack([brightness[..., None] * identity, contrast[..., None] * identity, saturate, identity], 1)
 
-    order = tf.argsort(tf.random.stateless_uniform((n, 4), order_seed))
+    order = tf.argsort(shard.rows(tf.random.stateless_uniform((drawn, 4), order_seed)))
     matrix, offset = identity, tf.zeros((n, 3))
     for step in range(4):
         chosen = tf.one_hot(order[:, step], 4)  # (N, 4): brightness, contrast, saturation, lighting

@@ -104,10 +104,11 @@ def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: C
         orientation.set_shape([])
         return {"image": image, "label": labels[index], "orientation": orientation, "position": index}
 
-    def examples(seed: tf.Tensor | int | None) -> tf.data.Dataset:
+    def examples(seed: tf.Tensor | int | None, wanted: tf.Tensor | None = None) -> tf.data.Dataset:
         order = tf.range(len(photos), dtype=tf.int64)
         if seed is not None:  # unlike Dataset.shuffle, this depends on nothing else, such as the global seed
             order = tf.random.experimental.stateless_shuffle(order, tf.stack([tf.cast(seed, tf.int64), 0]))
+        order = order if wanted is None else tf.boolean_mask(order, wanted)
         read_ones = tf.data.Dataset.from_tensor_slices(order).map(read, tf.data.AUTOTUNE, deterministic=True)
         return read_ones.filter(lambda example: tf.not_equal(example["image"], ""))
 

@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from shufflenet_tf.data import augment, mixing
 from shufflenet_tf.data.decode import decode, decode_window
-from shufflenet_tf.data.source import Split
+from shufflenet_tf.data.source import ALONE, Shard, Split
 from shufflenet_tf.data.trivial_augment import trivial_augment
+from shufflenet_tf.errors import UserError
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.seeds import fold
 
@@ -22,8 +23,12 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     sides: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    shard: Shard = ALONE,
 ) -> tf.data.Dataset:
     """Returns an endless stream of training batches, one epoch flowing into the next.
+
+    Row r of batch k is example k * batch_size + r of this stream. Each worker gets its rows, bit-equal, whatever the number
+    of workers, and reads no more than these; see `Shard`. (Photos that vanish meanwhile move the others up.)
 
     Batch k is a function of `seed` and k alone (unless keras-cv's layer is used), so that a run that starts anew
     at step k continues exactly.
@@ -33,21 +38,31 @@ def training_batches(
       preprocessing: of the network.
       augmentation: what happens to an image.
       size: (height, width) of the network's input, pixels.
-      batch_size: images a batch.
+      batch_size: images a batch, over all workers; a multiple of `shard.count`.
       classes: number of classes.
       seed: of order and augmentation.
       start_step: number of batches to leave out.
       sides: step, int64 -> (height, width) of its images, int32 [2]; None: always `size`.
+      shard: the rows of each batch that are wanted.
 
     Returns:
-      Dataset of (images float32 [batch_size, height, width, 3], labels float32 [batch_size, classes], one-hot before they are
-      mixed; an example without a label, -1, has zeros).
+      Dataset of (images float32 [n, height, width, 3], labels float32 [n, classes], one-hot before they are mixed; an example
+      without a label, -1, has zeros), where n = batch_size / shard.count.
+
+    Raises:
+      UserError: MixUp or CutMix is wanted, and a worker has an odd number of images.
     """
+    rows = batch_size // shard.count
+    if shard.count > 1 and rows % 2 and (augmentation.mixup or augmentation.cutmix):
+        raise UserError(
+            f"MixUp and CutMix pair the images of a worker, and each has {rows} of {batch_size}, an odd number: "
+            f"give a --batch_size that is a multiple of {2 * shard.count}."
+        )
     seed = fold(seed)
     read = _reader(preprocessing, augmentation, size, batch_size, seed, sides)
-    finish = _finisher(preprocessing, augmentation, classes, seed)
-    examples = _shuffled(split, seed, start_step * batch_size)
-    batches = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
+    finish = _finisher(preprocessing, augmentation, classes, seed, shard)
+    examples = _shuffled(split, seed, start_step * batch_size, shard)
+    batches = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(rows, drop_remainder=True)
     batches = batches.enumerate(start_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE)
 
@@ -85,7 +100,9 @@ def _reader(
     return read
 
 
-def _finisher(preprocessing: Preprocessing, augmentation: augment.Augmentation, classes: int, seed: int) -> Callable:
+def _finisher(
+    preprocessing: Preprocessing, augmentation: augment.Augmentation, classes: int, seed: int, shard: Shard
+) -> Callable:
     """Returns what is done to a batch: (step, what `_reader` gives) -> (images, labels)."""
     randomize = augment.rand_augment(augmentation)
 
@@ -93,38 +110,52 @@ def _finisher(preprocessing: Preprocessing, augmentation: augment.Augmentation, 
         images, mirrored, labels = batch
         images = tf.ensure_shape(randomize(images), images.shape) if randomize else images
         batch_seed = tf.stack([tf.constant(~seed, tf.int64), step])
-        images = augment.jitter_and_normalize(images, mirrored, batch_seed, augmentation, preprocessing)
+        images = augment.jitter_and_normalize(images, mirrored, batch_seed, augmentation, preprocessing, shard)
         labels = tf.one_hot(labels, classes)
         erase_seed, mix_seed = tf.unstack(tf.random.split(batch_seed, 5)[3:])  # the first three are the colours'
         if augmentation.erase:
-            images = mixing.erase(images, erase_seed, augmentation.erase)
+            images = mixing.erase(images, erase_seed, augmentation.erase, shard)
         if augmentation.mixup or augmentation.cutmix:
-            images, labels = mixing.mix(images, labels, mix_seed, augmentation.mixup, augmentation.cutmix)
+            images, labels = mixing.mix(images, labels, mix_seed, augmentation.mixup, augmentation.cutmix, shard)
         return images, labels
 
     return finish
 
 
-def _shuffled(split: Split, seed: int, start: int) -> tf.data.Dataset:
-    """Returns (index, example) of all epochs from example `start` on, each epoch in an order of its own."""
-    start_epoch, start_example = divmod(start, split.size)
-    epochs = tf.data.Dataset.range(start_epoch, tf.int64.max)
-    # A prime apart, the epochs' seeds don't meet those of another run's next ones.
-    examples = epochs.flat_map(lambda epoch: split.examples(seed * 1_000_003 + epoch)).skip(start_example)
-    return examples.enumerate(start)
+def _shuffled(split: Split, seed: int, start: int, shard: Shard) -> tf.data.Dataset:
+    """Returns (index, example) of a shard of all epochs from example `start` on, each epoch in an order of its own.
+
+    The index counts the examples of all workers.
+    """
+    first_epoch, start_example = divmod(start, split.size)
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        wanted = None
+        if start_example or shard.count > 1:
+            index = number * split.size + tf.range(split.size, dtype=tf.int64)
+            wanted = (index >= start) & (index % shard.count == shard.index)
+        # A prime apart, the epochs' seeds don't meet those of another run's next ones.
+        return split.examples(seed * 1_000_003 + number, wanted)
+
+    examples = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch).enumerate()
+    return examples.map(lambda place, example: (start + place * shard.count + shard.index, example))
 
 
-def numbered_evaluation_images(split: Split, preprocessing: Preprocessing, size: tuple[int, int]) -> tf.data.Dataset:
+def numbered_evaluation_images(
+    split: Split, preprocessing: Preprocessing, size: tuple[int, int], shard: Shard = ALONE
+) -> tf.data.Dataset:
     """Returns (position int64, image uint8 [height, width, 3], label int64) of each example, resized and centre-cropped.
 
-    Positions are those in file order, also where examples are missing by now.
+    Positions are those in file order, also where examples are missing by now. A shard has those of its positions.
     """
 
-    def read(index, example):
+    def read(place, example):
         image = preprocessing.resize_and_crop(decode(example["image"], example["orientation"]), size)
-        return example.get("position", index), tf.ensure_shape(image, (*size, 3)), example["label"]
+        position = example.get("position", place * shard.count + shard.index)
+        return position, tf.ensure_shape(image, (*size, 3)), example["label"]
 
-    return split.examples(None).enumerate().map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    wanted = None if shard.count == 1 else tf.range(split.size) % shard.count == shard.index
+    return split.examples(None, wanted).enumerate().map(read, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def evaluation_images(split: Split, preprocessing: Preprocessing, size: tuple[int, int]) -> tf.data.Dataset:
@@ -133,11 +164,38 @@ def evaluation_images(split: Split, preprocessing: Preprocessing, size: tuple[in
 
 
 def evaluation_batches(
-    split: Split, preprocessing: Preprocessing, size: tuple[int, int], batch_size: int, classes: int
+    split: Split,
+    preprocessing: Preprocessing,
+    size: tuple[int, int],
+    batch_size: int,
+    classes: int,
+    shard: Shard = ALONE,
 ) -> tf.data.Dataset:
-    """Returns all examples once in file order: (images float32 [n, height, width, 3], one-hot labels [n, classes])."""
-    batches = evaluation_images(split, preprocessing, size).batch(batch_size)
-    return batches.map(
-        lambda images, labels: (preprocessing.normalize(images), tf.one_hot(labels, classes)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    ).prefetch(tf.data.AUTOTUNE)
+    """Returns all examples once in file order, each of them by one of the workers.
+
+    Args:
+      split: the examples.
+      preprocessing: of the network.
+      size: (height, width) of the network's input, pixels.
+      batch_size: images a batch, over all workers.
+      classes: number of classes.
+      shard: the worker's positions; see `Shard`.
+
+    Returns:
+      Dataset of (images float32 [n, height, width, 3], one-hot labels [n, classes]). Of several workers, each gets as many
+      batches of the same size n, filled up with black images, and the weights [n] as a third element: 1, or 0 of a black one.
+    """
+
+    def finish(images, labels, *weights):
+        return preprocessing.normalize(images), tf.one_hot(labels, classes), *weights
+
+    images = numbered_evaluation_images(split, preprocessing, size, shard)
+    if shard.count == 1:
+        batches = images.map(lambda _, image, label: (image, label)).batch(batch_size)
+    else:
+        rows = -(-batch_size // shard.count)
+        filling = tf.data.Dataset.from_tensors((tf.zeros((*size, 3), tf.uint8), tf.constant(-1, tf.int64), 0.0)).repeat()
+        counted = images.map(lambda _, image, label: (image, label, 1.0)).concatenate(filling)
+        most = -(-split.size // shard.count)  # images of a worker
+        batches = counted.batch(rows, drop_remainder=True).take(-(-most // rows))
+    return batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

@@ -5,6 +5,23 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+_ALWAYS = ("image", "label", "orientation")  # what every source gives of an example
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The part of each global batch that a worker takes: its rows `index`, `index` + `count`, `index` + 2 `count`, ..."""
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, values: tf.Tensor, axis: int = 0) -> tf.Tensor:
+        """Returns this worker's part of what was drawn for a global batch, whose images are along `axis`."""
+        return values if self.count == 1 else values[(slice(None),) * axis + (slice(self.index, None, self.count),)]
+
+
+ALONE = Shard()  # the part of an only worker: all
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -13,13 +30,34 @@ class Split:
 
     Attributes:
       size: number of examples; fewer come where photos vanish afterwards.
-      examples: seed (an int or a scalar int64 tensor; None: file order) -> dataset of each example exactly once.
+      examples: (seed, wanted) -> dataset of each example exactly once, in an order that the seed decides (an int or a scalar
+        int64 tensor; None: file order). `wanted`, bool [size], says at which places of this order examples are wanted; the
+        others are left out, and where they are files of their own, not read. Without it, all are wanted.
       files: the path of each example, in file order; empty where examples aren't files of their own.
     """
 
     size: int
-    examples: Callable[[tf.Tensor | int | None], tf.data.Dataset]
+    examples: Callable[..., tf.data.Dataset]
     files: tuple[str, ...] = ()
+
+    def drawn(self, most: int | None = None) -> "Split":
+        """Returns `most` examples (None: all), drawn at random with a fixed seed, in a fixed random order."""
+        count = self.size if most is None else min(most, self.size)
+
+        def examples(_, wanted: tf.Tensor | None = None) -> tf.data.Dataset:
+            if wanted is None:
+                wanted = None if count == self.size else tf.ones(count, tf.bool)
+            return self.examples(0, None if wanted is None else tf.pad(wanted, [(0, self.size - count)]))
+
+        return Split(count, examples)
+
+
+def pick(examples: tf.data.Dataset, wanted: tf.Tensor | None) -> tf.data.Dataset:
+    """Returns the examples at the places where `wanted`, bool [size], is true; None: all."""
+    if wanted is None:
+        return examples
+    marked = tf.data.Dataset.zip((tf.data.Dataset.from_tensor_slices(wanted), examples))
+    return marked.filter(lambda mark, _: mark).map(lambda _, example: example)
 
 
 def class_counts(split: Split, classes: int) -> list[int]:
@@ -35,13 +73,18 @@ def _joined(labelled: Split, unlabelled: Split) -> Split:
     """Returns the examples of both, in one order; those of the second have the label -1."""
     sides = tf.concat([tf.zeros(labelled.size, tf.int64), tf.ones(unlabelled.size, tf.int64)], 0)
 
-    def examples(seed: tf.Tensor | int | None) -> tf.data.Dataset:
+    def examples(seed: tf.Tensor | int | None, wanted: tf.Tensor | None = None) -> tf.data.Dataset:
         order = sides
         if seed is not None:
             order = tf.random.experimental.stateless_shuffle(sides, tf.stack([tf.cast(seed, tf.int64), 1]))
-        without = unlabelled.examples(seed).map(lambda example: {**example, "label": tf.constant(-1, tf.int64)})
+        of_side = [None if wanted is None else tf.boolean_mask(wanted, order == side) for side in (0, 1)]
+        order = order if wanted is None else tf.boolean_mask(order, wanted)
+        with_label = labelled.examples(seed, of_side[0]).map(lambda example: {key: example[key] for key in _ALWAYS})
+        without = unlabelled.examples(seed, of_side[1]).map(
+            lambda example: {key: example[key] for key in _ALWAYS} | {"label": tf.constant(-1, tf.int64)}
+        )
         return tf.data.Dataset.choose_from_datasets(
-            [labelled.examples(seed), without], tf.data.Dataset.from_tensor_slices(order), stop_on_empty_dataset=False
+            [with_label, without], tf.data.Dataset.from_tensor_slices(order), stop_on_empty_dataset=False
         )
 
     return Split(labelled.size + unlabelled.size, examples, labelled.files + unlabelled.files)

@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from shufflenet_tf.data import orientation
+from shufflenet_tf.data import orientation, record_parts
 from shufflenet_tf.data.labels import normalize
-from shufflenet_tf.data.source import Source, Split
+from shufflenet_tf.data.record_parts import Parts, Piece
+from shufflenet_tf.data.source import Source, Split, pick
 from shufflenet_tf.errors import UserError
 
 # In examples, which are files of about 100 kB in ImageNet; TFDS shuffled the whole dataset when it was prepared.
@@ -16,6 +17,8 @@ SHUFFLE_BUFFER = 8192
 _TEST_SPLITS = ("test", "validation", "val")
 _LOOKED_AT = 20_000  # maximum number of examples of a split whose labels are checked
 _MEMORY = 1 << 29  # bytes of encoded images that are kept in memory instead of being read in each epoch
+
+_TFRECORD = tfds.core.file_adapters.FileFormat.TFRECORD
 
 
 def open_tfds(name: str, data_dir: str | None = None, validation: float = 0.0) -> Source:
@@ -118,38 +121,36 @@ def _count_labelled(values: tf.data.Dataset, classes: int) -> int:
 
 def _split(builder: tfds.core.DatasetBuilder, name: str, image: str, label: str, classes: int | None) -> Split:
     """Returns a split of a builder. `classes`: leaves out examples whose label is not below this number; None: keeps all."""
-    info = builder.info.splits[name]
-    raw = builder.as_dataset(
-        split=name,
-        shuffle_files=False,
-        decoders={image: tfds.decode.SkipDecoding()},
-        read_config=tfds.ReadConfig(try_autocache=False),
-    )
-    size = info.num_examples
+    info, whole = builder.info.splits[name], builder.info.splits[name.split("[")[0]]
+    size = info.num_examples if classes is None else _count_labelled(_label_values(builder, name, label), classes)
+    decoders = {image: tfds.decode.SkipDecoding()}
+
+    def essential(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        content = example[image]
+        return {"image": content, "label": tf.cast(example[label], tf.int64), "orientation": orientation.read(content)}
+
+    is_small = size * whole.num_bytes / max(1, whole.num_examples) < _MEMORY
+    parts = record_parts.parts_for(len(info.file_instructions))
+    if not is_small and parts > 1 and classes is None and builder.info.file_format == _TFRECORD:
+        pieces = [Piece(str(file.filename), file.skip, file.skip + file.take) for file in info.file_instructions]
+        records = Parts(pieces, parts, SHUFFLE_BUFFER).records
+
+        def parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
+            return essential(builder.info.features.deserialize_example(record, decoders=decoders))
+
+        return Split(size, lambda seed, wanted=None: records(seed, wanted).map(parse, num_parallel_calls=tf.data.AUTOTUNE))
+
+    config = tfds.ReadConfig(try_autocache=False)
+    raw = builder.as_dataset(split=name, shuffle_files=False, decoders=decoders, read_config=config)
     if classes is not None:
-        size = _count_labelled(_label_values(builder, name, label), classes)
         raw = raw.filter(lambda example: (example[label] >= 0) & (tf.cast(example[label], tf.int64) < classes))
-    raw = raw.map(
-        lambda example: {
-            "image": example[image],
-            "label": tf.cast(example[label], tf.int64),
-            "orientation": orientation.read(example[image]),
-        },
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    bytes_each = builder.info.splits[name.split("[")[0]].num_bytes / max(
-        1, builder.info.splits[name.split("[")[0]].num_examples
-    )
-    if size * bytes_each < _MEMORY:
+    raw = raw.map(essential, num_parallel_calls=tf.data.AUTOTUNE)
+    if is_small:
         raw = raw.cache()
 
-    def examples(seed: tf.Tensor | int | None) -> tf.data.Dataset:
-        if seed is None:
-            return raw
-        if not tf.executing_eagerly():
-            # Else the order would depend on the global seed too, and TensorFlow fails on a global seed of 0 with a tensor.
-            tf.random.set_seed(1)
-        return raw.shuffle(min(size, SHUFFLE_BUFFER), seed=seed, reshuffle_each_iteration=False)
+    def examples(seed: tf.Tensor | int | None, wanted: tf.Tensor | None = None) -> tf.data.Dataset:
+        ordered = raw if seed is None else record_parts.shuffle(raw, min(size, SHUFFLE_BUFFER), seed)
+        return pick(ordered, wanted)
 
     return Split(size, examples)
 

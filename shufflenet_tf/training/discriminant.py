@@ -36,8 +36,7 @@ def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> flo
     layer = network.get_layer(CLASSIFIER)
     if not isinstance(layer, tf.keras.layers.Dense):
         return None
-    drawn = Split(min(source.train.size, _MOST), lambda _: source.train.examples(0).take(_MOST))
-    features, classes = features_of(network, drawn, batch_size)
+    features, classes = features_of(network, source.train.drawn(_MOST), batch_size)
     counts = np.bincount(classes, minlength=layer.units)
     if counts.min() < 2:
         return None

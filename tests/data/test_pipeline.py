@@ -6,35 +6,19 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from splits import grey_split
 
 from shufflenet_tf.data import open_source, pipeline
 from shufflenet_tf.data.augment import Augmentation
-from shufflenet_tf.data.source import Split
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.preprocessing import Preprocessing
 
 PLAIN = Augmentation(min_area=1, jitter=0, lighting=0, flip=False)
 
 
-def split(size=10, side=40):
-    """Images of one grey value each, which is 20 times the index and so tells which one it is."""
-    encoded = [tf.io.encode_png(np.full((side, side + 8, 3), 20 * i, np.uint8)).numpy() for i in range(size)]
-    files = tf.constant(encoded)
-
-    def examples(seed):
-        order = tf.range(size)
-        if seed is not None:
-            order = tf.random.experimental.stateless_shuffle(order, tf.stack([tf.cast(seed, tf.int64), 0]))
-        return tf.data.Dataset.from_tensor_slices(order).map(
-            lambda i: {"image": files[i], "label": tf.cast(i % 3, tf.int64), "orientation": 1}
-        )
-
-    return Split(size, examples)
-
-
 def training(steps, augmentation=PLAIN, seed=7, start=0, batch_size=4):
     contract = Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), scale=1)
-    batches = pipeline.training_batches(split(), contract, augmentation, (32, 32), batch_size, 3, seed, start)
+    batches = pipeline.training_batches(grey_split(), contract, augmentation, (32, 32), batch_size, 3, seed, start)
     return [(images.numpy(), labels.numpy()) for images, labels in itertools.islice(batches, steps - start)]
 
 
@@ -81,7 +65,7 @@ def test_the_global_seed_does_not_matter(global_seed):
 
 def test_evaluation_is_in_file_order_and_complete():
     contract = Preprocessing(resize=36, crop=32)
-    batches = list(pipeline.evaluation_batches(split(), contract, (32, 32), 4, 3))
+    batches = list(pipeline.evaluation_batches(grey_split(), contract, (32, 32), 4, 3))
     assert [len(images) for images, _ in batches] == [4, 4, 2]
     expected = contract.normalize(np.arange(10)[:, None, None, None] * np.full((1, 32, 32, 3), 20))
     np.testing.assert_allclose(np.concatenate([images for images, _ in batches]), expected, atol=1e-5)

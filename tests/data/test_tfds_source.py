@@ -1,51 +1,18 @@
 """TensorFlow Datasets: splits without labels are found out, and encoded photos keep their orientation."""
 
-import io
-
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
-from PIL import Image
+from splits import tfds_builder
 
 from shufflenet_tf.data import tfds_source
 from shufflenet_tf.data.decode import decode
 from shufflenet_tf.errors import UserError
 
 
-def photo(number: int, orientation: int) -> io.BytesIO:
-    stored, exif, content = Image.new("RGB", (20, 12), (9 * number, 90, 200)), Image.Exif(), io.BytesIO()
-    exif[0x0112] = orientation
-    stored.save(content, "JPEG", exif=exif)
-    content.seek(0)
-    return content
-
-
 @pytest.fixture
-def source(tmp_path, monkeypatch):
+def source(tmp_path):
     """Opens a data set of the labels {split: [...]}; every second photo is to be turned."""
-
-    def opened(splits: dict[str, list[int]]):
-        class Own(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-            VERSION = tfds.core.Version("1.0.0")
-            pkg_dir_path = type(tfds.core.tfds_path())(tmp_path)
-
-            def _info(self):
-                label = tfds.features.ClassLabel(names=["cat ", "cafe\u0301"])
-                features = tfds.features.FeaturesDict({"image": tfds.features.Image(encoding_format="jpeg"), "label": label})
-                return self.dataset_info_from_configs(features=features, supervised_keys=("image", "label"))
-
-            def _split_generators(self, dl_manager):
-                return {split: self._generate_examples(labels) for split, labels in splits.items()}
-
-            def _generate_examples(self, labels):
-                for number, label in enumerate(labels):
-                    yield number, {"image": photo(number, 6 if number % 2 else 1), "label": label}
-
-        builder = Own(data_dir=tmp_path / "data")
-        builder.download_and_prepare()
-        return tfds_source.from_builder(builder)
-
-    return opened
+    return lambda splits: tfds_source.from_builder(tfds_builder(tmp_path, splits))
 
 
 LABELLED, UNLABELLED = [0, 1] * 6, [-1] * 4

@@ -36,7 +36,7 @@ def split(count: int, seed: int, colours: bool = False) -> Split:
         pixels[np.arange(count), :, :, labels] //= 4
     images = [tf.io.encode_png(image).numpy() for image in pixels]
     columns = {"image": images, "label": labels, "orientation": np.ones(count, np.int32)}
-    return Split(count, lambda _: tf.data.Dataset.from_tensor_slices(columns))
+    return Split(count, lambda *_: tf.data.Dataset.from_tensor_slices(columns))
 
 
 @pytest.fixture(scope="module")
