@@ -170,6 +170,7 @@ def evaluation_batches(
     batch_size: int,
     classes: int,
     shard: Shard = ALONE,
+    filled: bool = False,
 ) -> tf.data.Dataset:
     """Returns all examples once in file order, each of them by one of the workers.
 
@@ -180,6 +181,7 @@ def evaluation_batches(
       batch_size: images a batch, over all workers.
       classes: number of classes.
       shard: the worker's positions; see `Shard`.
+      filled: whether all batches of an only worker have the same size too.
 
     Returns:
       Dataset of (images float32 [n, height, width, 3], one-hot labels [n, classes]). Of several workers, each gets as many
@@ -190,7 +192,7 @@ def evaluation_batches(
         return preprocessing.normalize(images), tf.one_hot(labels, classes), *weights
 
     images = numbered_evaluation_images(split, preprocessing, size, shard)
-    if shard.count == 1:
+    if shard.count == 1 and not filled:
         batches = images.map(lambda _, image, label: (image, label)).batch(batch_size)
     else:
         rows = -(-batch_size // shard.count)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from shufflenet_tf import startup
+from shufflenet_tf.distribution import cluster
 from shufflenet_tf.errors import UserError
 
 NEED_TF_KERAS = ("multi_worker", "tpu")
@@ -29,10 +30,12 @@ def start_again_if_needed(strategy: str) -> None:
     TensorFlow decides between the generations of Keras when it is imported, and the flags are known only then.
 
     Raises:
-      UserError: tf_keras is needed, but another choice was made, or it isn't installed.
+      UserError: tf_keras is needed, but another choice was made, or it isn't installed; or there is no cluster.
     """
     if strategy not in NEED_TF_KERAS or os.environ.get(_CHOICE) or not startup.in_program():
         return check(strategy)
+    if strategy == "multi_worker":
+        cluster.from_environment()  # what is wrong with it is said at once
     if importlib.util.find_spec("tf_keras") is None:
         raise UserError(f"--strategy={strategy} needs tf_keras, which is not installed: pip install tf_keras.")
     print(f"--strategy={strategy} trains under tf_keras: starting again with {_CHOICE}=1.", flush=True)

@@ -138,9 +138,7 @@ def _read(connection: socket.socket) -> dict[str, Any]:
     return message if isinstance(message, dict) else {}
 
 
-def _problem(
-    cluster: Cluster, flags: dict[str, Any], message: dict[str, Any], waiting: Mapping[int, socket.socket]
-) -> str:
+def _problem(cluster: Cluster, flags: dict[str, Any], message: dict[str, Any], waiting: Mapping[int, socket.socket]) -> str:
     """Returns why a worker that has reported can't take part, or nothing."""
     index, theirs = message["index"], message.get("flags")
     if message["workers"] != list(cluster.workers):
@@ -175,7 +173,9 @@ def _report(cluster: Cluster, flags: dict[str, Any], timeout: float) -> None:
     reason = ""
     while time.monotonic() < deadline:
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=max(0.1, deadline - time.monotonic())) as chief:
+            with socket.create_connection(
+                (host.strip("[]"), int(port)), timeout=max(0.1, deadline - time.monotonic())
+            ) as chief:
                 chief.sendall(text)
                 chief.settimeout(max(0.1, deadline - time.monotonic()) + _LAST_WORDS)
                 answer = _read(chief)

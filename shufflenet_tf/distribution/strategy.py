@@ -55,6 +55,11 @@ class Distribution:
         return self.cluster is None or self.cluster.is_chief
 
     @property
+    def is_tpu(self) -> bool:
+        """Whether all shapes have to be known when a step is compiled."""
+        return isinstance(self.strategy, tf.distribute.TPUStrategy)
+
+    @property
     def shard(self) -> Shard:
         """The part of each batch that this process reads."""
         return Shard(self.cluster.index, len(self.cluster.workers)) if self.cluster else Shard()
@@ -66,7 +71,7 @@ class Distribution:
 
     def steps_at_once(self, steps_per_epoch: int) -> int:
         """Returns how many steps TensorFlow runs in one call; on a TPU, the way back to Python takes as long as a step."""
-        return min(_TPU_STEPS, steps_per_epoch) if isinstance(self.strategy, tf.distribute.TPUStrategy) else 1
+        return min(_TPU_STEPS, steps_per_epoch) if self.is_tpu else 1
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Returns the context in which variables are created."""
@@ -139,12 +144,18 @@ class Distribution:
                 f"--batch_size={settings.batch_size} can't be divided among {self.replicas} devices: give a multiple of "
                 f"{self.replicas}, such as {near}."
             )
+        if self.is_tpu and settings.first_size < 1:
+            raise UserError("--first_size can't go with --strategy=tpu, which compiles a step for one size: leave it out.")
         if self.cluster is None:
             return
         for name, given, why in (
             ("minutes", settings.minutes, "the workers' clocks differ: give --epochs or --steps"),
             ("folds", plan.run.folds, "it trains many models: give --strategy=none"),
-            ("classifier_first", settings.classifier_first, "it is made for one machine: leave it out, or give --strategy=none"),
+            (
+                "classifier_first",
+                settings.classifier_first,
+                "it is made for one machine: leave it out, or give --strategy=none",
+            ),
         ):
             if given:
                 raise UserError(f"--{name} can't go with --strategy=multi_worker, as {why}.")
@@ -216,8 +227,7 @@ class Distribution:
         parts = np.split(self.sum(words).view(np.float64), np.cumsum(list(sizes.values()))[:-1])
         dtypes = {name: tf.as_dtype(array.dtype).as_numpy_dtype for name, array in shapes.items()}
         return {
-            name: part.reshape(tuple(shapes[name].shape)).astype(dtypes[name])
-            for name, part in zip(sizes, parts, strict=True)
+            name: part.reshape(tuple(shapes[name].shape)).astype(dtypes[name]) for name, part in zip(sizes, parts, strict=True)
         }
 
 
@@ -279,7 +289,7 @@ def _on_tpu(name: str) -> Distribution:
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return Distribution(tf.distribute.TPUStrategy(resolver))
     except (ValueError, RuntimeError, OSError, KeyError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split()).split(". ")[0][:200]
         raise UserError(
             f"There is no TPU {name!r} ({reason}): give its name with --tpu=NAME or, on a TPU virtual machine, --tpu=local."
         ) from None

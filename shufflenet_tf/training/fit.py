@@ -132,7 +132,8 @@ class _Job:
         if split is None:
             return {}
         rest = (network.preprocessing, network.input_shape[1:3], batch_size, len(self.source.labels))
-        batches = self.distribution.batches(lambda shard: evaluation_batches(split, *rest, shard=shard))
+        filled = self.distribution.is_tpu
+        batches = self.distribution.batches(lambda shard: evaluation_batches(split, *rest, shard, filled))
         # Only a dataset that TensorFlow distributes needs their number.
         return {"validation_data": batches} | (
             {"validation_steps": math.ceil(split.size / batch_size)} if self.distribution.cluster else {}
@@ -216,7 +217,9 @@ def _trainer(job: _Job, schedule: Schedule, prior: np.ndarray | None) -> Trainer
     rates = (settings.backbone_rate, settings.layer_decay)
     trainer = Trainer(network, settings.weight_decay, settings.label_smoothing, settings.ema, *rates, prior, teacher)
     optimizer = tf.keras.optimizers.SGD(schedule, momentum=settings.momentum, nesterov=settings.momentum > 0)
-    trainer.compile(optimizer, jit_compile=settings.xla, steps_per_execution=job.distribution.steps_at_once(job.steps_per_epoch))
+    trainer.compile(
+        optimizer, jit_compile=settings.xla, steps_per_execution=job.distribution.steps_at_once(job.steps_per_epoch)
+    )
     if job.distribution.cluster:  # else the devices' running figures, which are means, would be added up
         trainer.distribute_reduction_method = "first"
     trainer.optimizer.build(network.trainable_variables)

@@ -38,7 +38,11 @@ class Settings:
     checkpoint_steps: int = option(500, "Steps between two checkpoints.", 1)
     schedule: str = option("linear", "Decay of the learning rate; linear to zero is the papers'.", choices=schedules.KINDS)
     learning_rate: float | str = option(
-        0.1, "Its highest value; auto: the papers' 0.5 for batches of 1024, in proportion to --batch_size.", 1e-8, 100, word=AUTO
+        0.1,
+        "Its highest value; auto: the papers' 0.5 for batches of 1024, in proportion to --batch_size.",
+        1e-8,
+        100,
+        word=AUTO,
     )
     warmup_steps: int = option(0, "Steps in which the learning rate rises from zero.", 0)
     momentum: float = option(0.9, "Momentum of SGD, Nesterov's.", 0, 0.9999)

@@ -61,7 +61,9 @@ def test_what_is_wrong_is_one_sentence(variables, sentence):
     assert sentence in str(caught.value)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
+)
 def test_any_json_is_a_cluster_or_a_sentence(value):
     for content in (value, {"cluster": value, "task": value}, {"cluster": {"worker": value}, "task": {"type": "worker"}}):
         try:
@@ -103,7 +105,9 @@ def test_jobs_of_slurm_that_share_a_machine_have_ports_of_their_own():
     assert not {*first} & {*second}
 
 
-@pytest.mark.parametrize("variables", [slurm("n[1-2]", "1", 0), slurm("n1", "1", 1), slurm("n[a-b]", "1(x2)", 0), slurm("n1", "x", 0)])
+@pytest.mark.parametrize(
+    "variables", [slurm("n[1-2]", "1", 0), slurm("n1", "1", 1), slurm("n[a-b]", "1(x2)", 0), slurm("n1", "x", 0)]
+)
 def test_contradictory_variables_of_slurm_are_one_sentence(variables):
     with pytest.raises(UserError, match="set TF_CONFIG"):
         cluster.from_environment(variables)

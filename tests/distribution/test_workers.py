@@ -103,9 +103,7 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.parametrize("while_writing", [False, True])
 def test_a_killed_worker_leaves_no_trace_in_the_weights(undisturbed, worker, while_writing, tmp_path):
     step = random.Random(f"{worker}{while_writing}").randrange(2, 12)
-    status, lines = train(
-        tmp_path, 2, 1, lambda: kill(tmp_path, worker, step, signal.SIGKILL, while_writing), **LENGTH
-    )
+    status, lines = train(tmp_path, 2, 1, lambda: kill(tmp_path, worker, step, signal.SIGKILL, while_writing), **LENGTH)
     assert status == 0, "\n".join(lines)
     assert any(f"Worker {worker} was killed by SIGKILL" in line for line in lines), "\n".join(lines)
     assert history(tmp_path) == history(undisturbed)
@@ -125,7 +123,7 @@ def test_sigterm_of_one_worker_stops_all_at_a_checkpoint(undisturbed, tmp_path):
 
 def test_workers_with_different_flags_end_with_a_sentence(tmp_path):
     command = [sys.executable, "-c", f"import os, runpy, sys; sys.argv[1:] = [{str(tmp_path)!r}, 'strategy=\"multi_worker\"', "]
-    command[-1] += "'seed=' + str('task\": {\"type\": \"worker\", \"index\": 1' in os.environ['TF_CONFIG'] and 1 or 0)]; "
+    command[-1] += '\'seed=\' + str(\'task": {"type": "worker", "index": 1\' in os.environ[\'TF_CONFIG\'] and 1 or 0)]; '
     command[-1] += f"runpy.run_path({str(WORKER)!r}, run_name='__main__')"
     lines = []
     assert Launcher(command, 2, say=lines.append).run() == 2

@@ -1,0 +1,164 @@
+"""What several workers on this machine do: the curve of one, the weights of an undisturbed run after one was killed, the speed.
+
+  python benchmarks/workers.py --measure=curve
+  python benchmarks/workers.py --measure=kills --kills=3
+  python benchmarks/workers.py --measure=speed
+
+curve: V2 0.5x on the tiny drawn dataset with 1, 2 and 3 processes and --sync_batch_norm: largest relative difference of the loss
+  of an epoch, and whether the evaluations agree.
+kills: chief and worker are killed at random moments, every other time while a checkpoint is being written; the weights at the
+  end are compared with those of an undisturbed run, bit by bit.
+speed: images/s of two workers of one core each against twice one worker of one core, in turns.
+"""
+
+import os
+import pathlib
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import shufflenet_tf as st  # noqa: F401  # isort: skip
+import numpy as np
+from absl import flags
+
+from shufflenet_tf import cli
+from shufflenet_tf.distribution.launcher import Launcher
+from shufflenet_tf.training import checkpoint
+
+FLAGS = cli.flag_values()
+flags.DEFINE_enum("measure", "speed", ["curve", "kills", "speed"], "What to measure.", flag_values=FLAGS)
+flags.DEFINE_integer("kills", 3, "Moments at which each of chief and worker is killed.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("rounds", 3, "Rounds of the measurement of speed.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "Seed of the moments.", 0, flag_values=FLAGS)
+flags.DEFINE_string("network", "shufflenet_v2_0.5x", "Registered network.", flag_values=FLAGS)
+
+_SHARED = {"dataset": "shapes/tiny", "seed": 3, "lighting": 0, "jitter": 0.15, "min_area": 0.9, "crop_fraction": 1}
+_SWITCHES = ["--deterministic", "--notensorboard", "--nosaved_model"]
+# Trains as train_main.py does, without the report at the end; each process has a core of its own where there are enough.
+_WORKER = """
+import json, os, pathlib, sys
+config = json.loads(os.environ.get("TF_CONFIG") or '{"task": {"index": 0}}')
+pid = pathlib.Path(os.environ["PIDS"]) / str(config["task"]["index"])
+pid.write_text(str(os.getpid()))
+if os.environ.get("PINNED"):
+    os.sched_setaffinity(0, {config["task"]["index"] % os.cpu_count()})
+import train_main
+from shufflenet_tf.training import run
+run.write_report = lambda *_: ""
+sys.exit(train_main.run(sys.argv))
+"""
+
+
+def main(arguments: list[str]) -> None:
+    cli.refuse_arguments(arguments)
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    with tempfile.TemporaryDirectory() as folder:
+        {"curve": curve, "kills": kills, "speed": speed}[FLAGS.measure](pathlib.Path(folder))
+
+
+def curve(folder: pathlib.Path) -> None:
+    """Compares the histories of 1, 2 and 3 processes."""
+    options = {"image_size": 32, "batch_size": 60, "steps": 12, "steps_per_epoch": 4, "learning_rate": 0.01}
+    histories = {}
+    for workers in (1, 2, 3):
+        train(folder / f"{workers}", workers, options, "--sync_batch_norm")
+        histories[workers] = checkpoint.read_progress(folder / f"{workers}").history
+    for workers in (2, 3):
+        pairs = list(zip(histories[1], histories[workers], strict=True))
+        loss = [abs(new["loss"] / old["loss"] - 1) for old, new in pairs]
+        validation = [abs(new["val_loss"] / old["val_loss"] - 1) for old, new in pairs]
+        right = [(old["val_top1"], new["val_top1"]) for old, new in pairs]
+        print(
+            f"{workers} processes against 1: loss differs by {max(loss):.1e} at most, validation loss by {max(validation):.1e}; "
+            f"validation top-1 {'equal' if all(abs(old - new) < 1e-6 for old, new in right) else f'differs: {right}'}"
+        )
+
+
+def kills(folder: pathlib.Path) -> None:
+    """Kills chief and worker, and compares the weights with those of an undisturbed run."""
+    options = {"image_size": 32, "batch_size": 20, "steps": 40, "steps_per_epoch": 16, "checkpoint_steps": 3}
+    train(folder / "undisturbed", 2, options)
+    whole = arrays(folder / "undisturbed")
+    dice = random.Random(FLAGS.seed)
+    for number in range(FLAGS.kills):
+        for worker in (0, 1):
+            step, writing, output = dice.randrange(1, 36), number % 2 == 1, folder / f"{number}.{worker}"
+            killed = []
+            train(output, 2, options, restarts=1, meanwhile=lambda at=(output, worker, step, writing): killed.append(kill(*at)))
+            equal = all((array == arrays(output)[name]).all() for name, array in whole.items())
+            moment = "while a checkpoint was being written" if writing else "between two checkpoints"
+            print(
+                f"worker {worker} killed after step {killed}, {moment}: weights {'bit-equal' if equal else 'DIFFER'}",
+                flush=True,
+            )
+
+
+def kill(folder: pathlib.Path, worker: int, step: int, while_writing: bool) -> int:
+    """Kills a worker soon after a step and returns the last step that was saved."""
+    while not (folder / checkpoint.NAME).exists() or checkpoint.read_progress(folder).step < step:
+        time.sleep(0.02)
+    while while_writing and not list(folder.glob(".checkpoint.tmp*")):
+        time.sleep(0)
+    saved = checkpoint.read_progress(folder).step
+    os.kill(int((folder / "pids" / str(worker)).read_text()), signal.SIGKILL)
+    return saved
+
+
+def speed(folder: pathlib.Path) -> None:
+    """Times one worker of one core, and two of one core each, in turns."""
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for number in range(FLAGS.rounds):
+        for workers in rates:
+            output = folder / f"{number}.{workers}"
+            options = {"image_size": 64, "batch_size": 64 * workers, "steps": 30, "steps_per_epoch": 10, "validation": 0}
+            train(output, workers, options | {"dataset": "shapes"}, pinned=True)
+            last = checkpoint.read_progress(output).history[1:]  # the first epoch compiles
+            rates[workers].append(sum(64 * workers * 10 for _ in last) / sum(row["seconds"] for row in last))
+        print(f"round {number + 1}: {rates[1][-1]:.1f} and {rates[2][-1]:.1f} images/s", flush=True)
+    ratios = [two / (2 * one) for one, two in zip(rates[1], rates[2], strict=True)]
+    print(
+        f"{FLAGS.network}, 64 px, batch 64 a worker, one core each: {statistics.median(rates[2]):.1f} images/s of two workers, "
+        f"{statistics.median(ratios):.2f} of twice one (rounds: {', '.join(f'{ratio:.2f}' for ratio in ratios)})"
+    )
+
+
+def train(
+    output: pathlib.Path,
+    workers: int,
+    options: dict,
+    *switches: str,
+    restarts: int = 0,
+    pinned: bool = False,
+    meanwhile: Callable[[], None] | None = None,
+) -> None:
+    """Trains with so many workers; one trains without a strategy."""
+    (output / "pids").mkdir(parents=True)
+    os.environ |= {"PIDS": str(output / "pids"), "PINNED": "1" if pinned else ""}
+    given = [f"--{name}={value}" for name, value in (_SHARED | options | {"network": FLAGS.network, "output": output}).items()]
+    given += [*_SWITCHES, *switches, f"--strategy={'multi_worker' if workers > 1 else 'none'}"]
+    lines: list[str] = []
+    if meanwhile:
+        threading.Thread(target=meanwhile, daemon=True).start()
+    launcher = Launcher([sys.executable, "-c", _WORKER, *given], workers, restarts, 1, lines.append)
+    if status := launcher.run():
+        raise SystemExit("\n".join([*lines, f"The training has ended with status {status}."]))
+
+
+def arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Returns the state at the end of a run."""
+    with np.load(folder / checkpoint.NAME) as file:
+        return {name: file[name] for name in file if name != "progress"}
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the measurement and returns its exit status."""
+    return cli.run("workers", __doc__, FLAGS, main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run())
