@@ -4,13 +4,14 @@
   python benchmarks/workers.py --measure=kills --kills=3
   python benchmarks/workers.py --measure=speed
 
-curve: V2 0.5x on the tiny drawn dataset with 1, 2 and 3 processes and --sync_batch_norm: largest relative difference of the loss
-  of an epoch, and whether the evaluations agree.
+curve: V2 0.5x on the tiny drawn dataset with 1, 2 and 3 processes and --sync_batch_norm: the largest relative difference of
+  the loss of an epoch, and whether the evaluations agree.
 kills: chief and worker are killed at random moments, every other time while a checkpoint is being written; the weights at the
   end are compared with those of an undisturbed run, bit by bit.
 speed: images/s of two workers of one core each against twice one worker of one core, in turns.
 """
 
+import functools
 import os
 import pathlib
 import random
@@ -74,7 +75,7 @@ def curve(folder: pathlib.Path) -> None:
         validation = [abs(new["val_loss"] / old["val_loss"] - 1) for old, new in pairs]
         right = [(old["val_top1"], new["val_top1"]) for old, new in pairs]
         print(
-            f"{workers} processes against 1: loss differs by {max(loss):.1e} at most, validation loss by {max(validation):.1e}; "
+            f"{workers} processes and 1: loss differs by {max(loss):.1e} at most, validation loss by {max(validation):.1e}; "
             f"validation top-1 {'equal' if all(abs(old - new) < 1e-6 for old, new in right) else f'differs: {right}'}"
         )
 
@@ -88,25 +89,22 @@ def kills(folder: pathlib.Path) -> None:
     for number in range(FLAGS.kills):
         for worker in (0, 1):
             step, writing, output = dice.randrange(1, 36), number % 2 == 1, folder / f"{number}.{worker}"
-            killed = []
-            train(output, 2, options, restarts=1, meanwhile=lambda at=(output, worker, step, writing): killed.append(kill(*at)))
+            train(output, 2, options, restarts=1, meanwhile=functools.partial(kill, output, worker, step, writing))
             equal = all((array == arrays(output)[name]).all() for name, array in whole.items())
             moment = "while a checkpoint was being written" if writing else "between two checkpoints"
             print(
-                f"worker {worker} killed after step {killed}, {moment}: weights {'bit-equal' if equal else 'DIFFER'}",
+                f"worker {worker} killed after step {step}, {moment}: weights {'bit-equal' if equal else 'DIFFER'}",
                 flush=True,
             )
 
 
-def kill(folder: pathlib.Path, worker: int, step: int, while_writing: bool) -> int:
-    """Kills a worker soon after a step and returns the last step that was saved."""
+def kill(folder: pathlib.Path, worker: int, step: int, while_writing: bool) -> None:
+    """Kills a worker when a step has been saved."""
     while not (folder / checkpoint.NAME).exists() or checkpoint.read_progress(folder).step < step:
         time.sleep(0.02)
     while while_writing and not list(folder.glob(".checkpoint.tmp*")):
         time.sleep(0)
-    saved = checkpoint.read_progress(folder).step
     os.kill(int((folder / "pids" / str(worker)).read_text()), signal.SIGKILL)
-    return saved
 
 
 def speed(folder: pathlib.Path) -> None:

@@ -67,6 +67,10 @@ def check(module: str, arguments: list[str]) -> None:
     """Checks flags by the program's own parser, but for values that a reader fills in."""
     path = ROOT / module.removesuffix(".__main__").replace(".", "/")
     path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+    if "--" in arguments:  # what follows are flags of train_main.py
+        split = arguments.index("--")
+        check("train_main", arguments[split + 1 :])
+        arguments = arguments[:split]
     given = [word for word in arguments if word.startswith("-") and word.strip("-")]
     if not re.search(r"^FLAGS = ", (source := path.read_text(encoding="utf-8")), re.MULTILINE):
         for word in given:

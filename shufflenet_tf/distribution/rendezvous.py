@@ -161,8 +161,8 @@ def _missing(cluster: Cluster, waiting: Mapping[int, socket.socket], timeout: fl
     missing = [f"{i} ({address})" for i, address in enumerate(cluster.workers) if i and i not in waiting]
     names = f"worker{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
     return (
-        f"The chief has waited {timeout:g} s for {names}: see whether it runs and reaches {cluster.workers[0]}, or give a larger "
-        "--cluster_timeout."
+        f"The chief has waited {timeout:g} s for {names}: see whether it runs and reaches {cluster.workers[0]}, or give a "
+        "larger --cluster_timeout."
     )
 
 

@@ -13,8 +13,6 @@ from shufflenet_tf.data.source import Shard
 from shufflenet_tf.distribution import cluster as clusters
 from shufflenet_tf.distribution import keras_choice, rendezvous
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.training.plan import Plan
-from shufflenet_tf.training.settings import RunOptions
 
 # What TensorFlow raises in a worker whose peer has ended or was killed.
 _LOST = (
@@ -26,7 +24,6 @@ _LOST = (
     tf.errors.FailedPreconditionError,
 )
 _TPU_STEPS = 50
-_OWN = ("data_dir", "output", "tensorboard")  # may differ between workers
 
 
 class LostWorker(UserError):
@@ -135,34 +132,6 @@ class Distribution:
         if self.is_chief:
             self.wait()
 
-    def check(self, plan: Plan) -> None:
-        """Raises a UserError where a run can't be distributed like this, or the workers see different images."""
-        settings = plan.settings
-        if settings.batch_size % self.replicas:
-            near = max(1, settings.batch_size // self.replicas) * self.replicas
-            raise UserError(
-                f"--batch_size={settings.batch_size} can't be divided among {self.replicas} devices: give a multiple of "
-                f"{self.replicas}, such as {near}."
-            )
-        if self.is_tpu and settings.first_size < 1:
-            raise UserError("--first_size can't go with --strategy=tpu, which compiles a step for one size: leave it out.")
-        if self.cluster is None:
-            return
-        for name, given, why in (
-            ("minutes", settings.minutes, "the workers' clocks differ: give --epochs or --steps"),
-            ("folds", plan.run.folds, "it trains many models: give --strategy=none"),
-            (
-                "classifier_first",
-                settings.classifier_first,
-                "it is made for one machine: leave it out, or give --strategy=none",
-            ),
-        ):
-            if given:
-                raise UserError(f"--{name} can't go with --strategy=multi_worker, as {why}.")
-        self.check_equal(plan.source.train.size, "training images")
-        self.check_equal(plan.source.validation.size if plan.source.validation else 0, "validation images")
-        self.check_equal(len(plan.source.labels), "classes")
-
     def check_equal(self, number: int, what: str) -> None:
         """Raises a UserError in all processes if the `number` of `what` is not the same in all of them."""
         if self.cluster is None:
@@ -192,7 +161,7 @@ class Distribution:
         }
 
     def _synchronize(self, variables: list[Any]) -> list[tf.Tensor]:
-        """Averages (or adds up, for the sums that metrics are) variables that each device has for itself; returns the results."""
+        """Averages variables that each device has for itself (adds them up, where they are sums) and returns the results."""
 
         @tf.function
         def values() -> list[tf.Tensor]:
@@ -241,37 +210,41 @@ def _divided(parts: tuple[tf.Tensor, ...], count: int) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(tuple(tf.reshape(p, (count, -1, *p.shape[1:])) for p in parts))
 
 
-def open_distribution(run: RunOptions, flags: Mapping[str, Any]) -> Distribution:
-    """Returns the distribution of `run.strategy`; a cluster is taken from the environment, see `cluster.from_environment`.
+def open_distribution(
+    kind: str, flags: Mapping[str, Any], timeout: float = 300.0, tpu: str = "local", deterministic: bool = False
+) -> Distribution:
+    """Returns a distribution; that of a cluster is taken from the environment, see `cluster.from_environment`.
 
     It has to be called before TensorFlow computes anything.
 
     Args:
-      run: its strategy, tpu, cluster_timeout and deterministic.
+      kind: none, mirrored, multi_worker or tpu.
       flags: by name; all workers have to have the same.
+      timeout: seconds for which workers wait for each other.
+      tpu: name of the TPU, or "local".
+      deterministic: whether equal runs have to give equal bits.
 
     Raises:
       UserError: the kind needs tf_keras, the environment describes no cluster, the workers don't meet, or there is no TPU.
     """
-    if run.strategy == "none":
+    if kind == "none":
         return Distribution()
-    if run.strategy == "mirrored":
+    if kind == "mirrored":
         return Distribution(tf.distribute.MirroredStrategy())
-    keras_choice.check(run.strategy)
-    return _on_tpu(run.tpu) if run.strategy == "tpu" else _on_workers(run, flags)
+    keras_choice.check(kind)
+    return _on_tpu(tpu) if kind == "tpu" else _on_workers(flags, timeout, deterministic)
 
 
-def _on_workers(run: RunOptions, flags: Mapping[str, Any]) -> Distribution:
+def _on_workers(flags: Mapping[str, Any], timeout: float, deterministic: bool) -> Distribution:
     cluster = clusters.from_environment()
-    flags = {name: value for name, value in flags.items() if name not in _OWN} | {"tensorflow": tf.__version__}
     print(
         f"Worker {cluster.index} of {len(cluster.workers)} at {cluster.address}"
         f"{', the chief, which writes the results' if cluster.is_chief else ''}",
         flush=True,
     )
-    rendezvous.meet(cluster, flags, run.cluster_timeout)
+    rendezvous.meet(cluster, {**flags, "tensorflow": tf.__version__}, timeout)
     os.environ["TF_CONFIG"] = cluster.tf_config()
-    if run.deterministic:  # has to be set before the first operation, and the strategy makes one
+    if deterministic:  # has to be set before the first operation, and the strategy makes one
         tf.config.experimental.enable_op_determinism()
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()

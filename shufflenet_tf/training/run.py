@@ -15,7 +15,7 @@ import tensorflow as tf
 from shufflenet_tf import complexity, loading, options
 from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
-from shufflenet_tf.distribution.strategy import open_distribution
+from shufflenet_tf.distribution.strategy import Distribution
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import atomic_path, check_writable
 from shufflenet_tf.models import registry
@@ -25,7 +25,7 @@ from shufflenet_tf.origin import origin
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.seeds import fold
 from shufflenet_tf.training import checkpoint as checkpoints
-from shufflenet_tf.training import folds
+from shufflenet_tf.training import folds, parallel
 from shufflenet_tf.training.callbacks import BEST
 from shufflenet_tf.training.fit import fit
 from shufflenet_tf.training.plan import Plan, Size, settle
@@ -78,27 +78,15 @@ def train(
     given = others | {"weights": weights and os.fspath(weights), "output": os.fspath(output)}
     given |= {key: value for key, value in {"network": network, "epochs": epochs}.items() if value is not None}
     run_options = RunOptions(**options.split(given, RunOptions, Settings, Augmentation)[0])
-    distribution = open_distribution(run_options, {**given, "dataset": dataset, "image_size": image_size})
+    distribution = parallel.begin(run_options, {**given, "dataset": dataset, "image_size": image_size})
     folder = _folder(run_options) if distribution.is_chief else pathlib.Path(run_options.output)
     with distribution.watched(), distribution.chief_first():
         plan = settle(dataset, image_size, given)
-    source, settings, run_options, checkpoint = plan.source, plan.settings, plan.run, plan.checkpoint
-    distribution.check(plan)
-    _set_seed(settings.seed, run_options.deterministic, plan.augmentation)
-    arguments = _network_arguments(plan)
-    with distribution.scope(), _precision(run_options.mixed_precision):
-        model = registry.create_model(**arguments)
-    if settings.sync_batch_norm:
-        synchronize(model)
-    settings = _start(model, checkpoint, settings).for_images(source.train.size, source.name)
-    print(f"{_summary(model, source)}\n{settings.steps:,} steps of {settings.batch_size} images, into {folder}", flush=True)
-    seconds = settings.minutes * 60
-    deadline = began + max(seconds * (1 - _RESERVED_PART), seconds - _RESERVED_SECONDS) if seconds else None
-    progress = fit(model, source, settings, plan.augmentation, folder, distribution, deadline)
+    parallel.check(distribution, plan)
+    model, progress = _trained(plan, distribution, folder, began)
     if not distribution.is_chief:
         return None
-    if distribution.cluster or settings.sync_batch_norm or run_options.mixed_precision != "none":
-        model = _plain(arguments, folder)
+    source, settings, run_options, checkpoint = plan.source, plan.settings, plan.run, plan.checkpoint
     rest = (settings.batch_size, run_options.saved_model, run_options.coverage)
     started_from = origin(checkpoint, run_options.weights)
     print(f"\n{write_report(model, source, progress, folder, *rest, started_from)}")
@@ -107,6 +95,26 @@ def train(
         alike = {**given, "image_size": image_size, "folds": 0, "saved_model": False}
         print(f"\n{folds.cross_validate(functools.partial(train, dataset, **alike), folder, run_options.folds)}")
     return loading.Bundle(model, tuple(source.labels), model.preprocessing)
+
+
+def _trained(
+    plan: Plan, distribution: Distribution, folder: pathlib.Path, began: float
+) -> tuple[ImageClassifier, checkpoints.Progress]:
+    """Creates and trains the network; `began` is when the run did, by `time.monotonic`."""
+    source, run = plan.source, plan.run
+    _set_seed(plan.settings.seed, run.deterministic, plan.augmentation)
+    arguments = _network_arguments(plan)
+    with distribution.scope(), _precision(run.mixed_precision):
+        model = registry.create_model(**arguments)
+    if plan.settings.sync_batch_norm:
+        synchronize(model)
+    settings = _start(model, plan.checkpoint, plan.settings).for_images(source.train.size, source.name)
+    print(f"{_summary(model, source)}\n{settings.steps:,} steps of {settings.batch_size} images, into {folder}", flush=True)
+    seconds = settings.minutes * 60
+    deadline = began + max(seconds * (1 - _RESERVED_PART), seconds - _RESERVED_SECONDS) if seconds else None
+    progress = fit(model, source, settings, plan.augmentation, folder, distribution, deadline)
+    is_plain = not (distribution.cluster or settings.sync_batch_norm) and run.mixed_precision == "none"
+    return model if is_plain or not distribution.is_chief else _plain(arguments, folder), progress
 
 
 def _network_arguments(plan: Plan) -> dict[str, Any]:

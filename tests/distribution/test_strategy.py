@@ -16,6 +16,7 @@ from shufflenet_tf.distribution.cluster import Cluster
 from shufflenet_tf.distribution.strategy import Distribution, LostWorker
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.kernels import LEGACY_KERAS
+from shufflenet_tf.training import parallel
 from shufflenet_tf.training.settings import RunOptions, Settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -76,7 +77,7 @@ def test_what_does_not_go_with_workers_is_refused(given, sentence):
     run = RunOptions(folds=given.pop("folds", 0))
     plan = SimpleNamespace(settings=Settings(**given), run=run, source=None)
     with pytest.raises(UserError, match=sentence):
-        Distribution(SimpleNamespace(num_replicas_in_sync=2), CLUSTER).check(plan)
+        parallel.check(Distribution(SimpleNamespace(num_replicas_in_sync=2), CLUSTER), plan)
 
 
 def test_workers_with_other_images_are_named():
@@ -103,7 +104,7 @@ def test_a_machine_without_tpu_says_so():
     if not LEGACY_KERAS:
         pytest.skip("Keras 3 is refused before")
     with pytest.raises(UserError, match=r"There is no TPU 'local' \(.*\): give its name with --tpu=NAME"):
-        strategy.open_distribution(RunOptions(strategy="tpu"), {})
+        strategy.open_distribution("tpu", {})
 
 
 def test_devices_of_a_worker_take_equal_parts_of_its_batch():

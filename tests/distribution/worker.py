@@ -21,10 +21,10 @@ from splits import noisy_split  # noqa: E402
 from shufflenet_tf import options  # noqa: E402
 from shufflenet_tf.data.augment import Augmentation  # noqa: E402
 from shufflenet_tf.data.source import Source  # noqa: E402
-from shufflenet_tf.distribution.strategy import open_distribution  # noqa: E402
 from shufflenet_tf.errors import UserError  # noqa: E402
 from shufflenet_tf.models import v1  # noqa: E402
 from shufflenet_tf.models.kernels import synchronize  # noqa: E402
+from shufflenet_tf.training import parallel  # noqa: E402
 from shufflenet_tf.training.fit import fit  # noqa: E402
 from shufflenet_tf.training.settings import RunOptions, Settings  # noqa: E402
 
@@ -34,7 +34,7 @@ v1.REPEATS = (1, 1, 1)  # for speed: every process traces the network anew
 def main(folder: pathlib.Path, given: dict) -> None:
     run, given = options.split(given, RunOptions, Settings)
     tf.keras.utils.set_random_seed(1)
-    distribution = open_distribution(RunOptions(**run, deterministic=True), given)
+    distribution = parallel.begin(RunOptions(**run, deterministic=True), given)
     tf.config.experimental.enable_op_determinism()
     settings = Settings(**{"batch_size": 12, "steps": 8, "steps_per_epoch": 4, "tensorboard": False} | given)
     source = Source("noise", tuple("abc"), noisy_split(50, 1), noisy_split(1, 2), validation=noisy_split(23, 3))
