@@ -96,6 +96,7 @@ class Keeper(tf.keras.callbacks.Callback):
     def _stop_if_asked(self):
         if self.distribution.any(self.asked.is_set()):
             self._save()
+            self.distribution.wait()  # a launcher may end the chief as soon as another worker has ended
             raise Preempted(f"Stopped by SIGTERM at step {self.progress.step}: the same command goes on from there.")
 
     def _stop_if_lost(self, loss):

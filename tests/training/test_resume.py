@@ -58,7 +58,7 @@ def step_of(output: pathlib.Path) -> int:
 
 
 @pytest.mark.long
-def test_a_run_that_is_killed_three_times_ends_with_equal_weights(tmp_path):
+def test_a_run_that_is_killed_and_stopped_ends_with_equal_weights(tmp_path):
     photos = write_photos(tmp_path / "photos")
     uninterrupted = start(photos, tmp_path / "whole")
     output = tmp_path / "killed"
@@ -66,14 +66,17 @@ def test_a_run_that_is_killed_three_times_ends_with_equal_weights(tmp_path):
     for writing in (True, False, True):
         reached = step_of(output)
         process = start(photos, output)
-        # A checkpoint later than the last one, then: in the middle of writing the next one, or somewhere between.
+        # A checkpoint later than the last one, then: killed in the middle of writing the next one, or asked to stop anywhere.
         wait_until(process, lambda reached=reached: step_of(output) > reached)
         if writing:
             wait_until(process, lambda: any(output.glob(".checkpoint.*")))
         else:
             time.sleep(dice.random() * 0.3)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.send_signal(signal.SIGKILL if writing else signal.SIGTERM)
+        status = process.wait()
+        if not writing:
+            assert status == 75
+            assert f"Stopped by SIGTERM at step {step_of(output)}: the same command goes on" in process.stdout.read()
         assert reached < step_of(output) <= 30
     final = start(photos, output)
     assert final.wait(240) == 0, final.stdout.read()
