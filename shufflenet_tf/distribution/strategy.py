@@ -13,6 +13,7 @@ from shufflenet_tf.data.source import Shard
 from shufflenet_tf.distribution import cluster as clusters
 from shufflenet_tf.distribution import keras_choice, rendezvous
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.tensorflow_errors import reason
 
 # What TensorFlow raises in a worker whose peer has ended or was killed.
 _LOST = (
@@ -113,10 +114,9 @@ class Distribution:
         except _LOST as error:
             if self.cluster is None:
                 raise
-            reason = str(error).strip().splitlines()[0][:200]
             raise LostWorker(
-                f"Worker {self.cluster.index} has lost another one ({reason}): the same command on all of them goes on from "
-                "the last checkpoint."
+                f"Worker {self.cluster.index} has lost another one ({reason(error)[:200].rstrip('.')}): the same command on all "
+                "of them goes on from the last checkpoint."
             ) from error
 
     def wait(self) -> None:
@@ -249,8 +249,7 @@ def _on_workers(flags: Mapping[str, Any], timeout: float, deterministic: bool) -
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, tf.errors.OpError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"TensorFlow's workers can't be connected at {cluster.address}: {reason}") from None
+        raise UserError(f"TensorFlow's workers can't be connected at {cluster.address}: {reason(error)}") from None
     return Distribution(strategy, cluster)
 
 
@@ -262,7 +261,7 @@ def _on_tpu(name: str) -> Distribution:
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return Distribution(tf.distribute.TPUStrategy(resolver))
     except (ValueError, RuntimeError, OSError, KeyError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split()).split(". ")[0][:200]
+        why = " ".join(str(error).split()).split(". ")[0][:200]
         raise UserError(
-            f"There is no TPU {name!r} ({reason}): give its name with --tpu=NAME or, on a TPU virtual machine, --tpu=local."
+            f"There is no TPU {name!r} ({why}): give its name with --tpu=NAME or, on a TPU virtual machine, --tpu=local."
         ) from None
