@@ -8,14 +8,16 @@ certain answers from them.
 import numpy as np
 import tensorflow as tf
 
+from shufflenet_tf.certainty import Certainty
 from shufflenet_tf.data import Source, Split
 from shufflenet_tf.data.pipeline import evaluation_batches
 from shufflenet_tf.evaluation.calibration import SMALLEST, at_temperature, fit_temperature, softmax
 from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
 
-SHRINKAGE = 0.1  # of the covariance, towards a multiple of the identity
+SHRINKAGE = 0.2  # of the covariance, towards a multiple of the identity
 _CLEARLY = 2.0  # standard errors of the mean difference
 _MOST = 20_000  # training photos, which tell enough
+_VIEWS = 2  # of a photo: as it is, and mirrored
 Weights = list[np.ndarray]
 
 
@@ -34,20 +36,34 @@ def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> flo
       The shrinkage of the covariance; None: the classifier is as it was.
     """
     layer = network.get_layer(CLASSIFIER)
-    if not isinstance(layer, tf.keras.layers.Dense):
-        return None
-    drawn = Split(min(source.train.size, _MOST), lambda _: source.train.examples(0).take(_MOST))
-    features, classes = features_of(network, drawn, batch_size)
-    counts = np.bincount(classes, minlength=layer.units)
-    if counts.min() < 2:
+    trained = layer.get_weights()
+    if not recompute(network, source.train, batch_size):
         return None
     seen, targets = features_of(network, source.validation, batch_size)
-    weights = _discriminants(features, classes, SHRINKAGE, layer.use_bias)
-    worse = _losses(_logits(seen, weights), targets) - _losses(_logits(seen, layer.get_weights()), targets)
+    worse = _losses(_logits(seen, layer.get_weights()), targets) - _losses(_logits(seen, trained), targets)
     if worse.mean() > _CLEARLY * worse.std() / np.sqrt(len(worse)):
+        layer.set_weights(trained)
+        network.certainty = None
         return None
-    layer.set_weights(weights)
     return SHRINKAGE
+
+
+def recompute(network: ImageClassifier, split: Split, batch_size: int = 64) -> bool:
+    """Replaces the weights of the classifier by linear discriminants of the photos of `split` and of their mirror images.
+
+    Returns:
+      Whether it did: the classifier must be a dense layer, and every class needs two photos. `network.certainty` says so too.
+    """
+    layer = network.get_layer(CLASSIFIER)
+    if not isinstance(layer, tf.keras.layers.Dense):
+        return False
+    drawn = Split(min(split.size, _MOST), lambda _: split.examples(0).take(_MOST))
+    features, classes = features_of(network, drawn, batch_size, mirrored=True)
+    if np.bincount(classes, minlength=layer.units).min() < 2 * _VIEWS:
+        return False
+    layer.set_weights(_discriminants(features, classes, SHRINKAGE, layer.use_bias))
+    network.certainty = Certainty(shrinkage=SHRINKAGE)
+    return True
 
 
 def _losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -57,13 +73,18 @@ def _losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(probabilities[np.arange(len(targets)), targets], SMALLEST))
 
 
-def features_of(network: ImageClassifier, split: Split, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what the classifier is fed, float64 [N, D], and class indices [N]."""
+def features_of(
+    network: ImageClassifier, split: Split, batch_size: int = 64, mirrored: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what the classifier is fed, float64 [N, D], and class indices [N]; if `mirrored`, of the mirror images too."""
     body = tf.keras.Model(network.input, network.get_layer(CLASSIFIER).input)
     infer = tf.function(body, reduce_retracing=True)
     size, classes = network.input_shape[1:3], network.output_shape[-1]
     batches = evaluation_batches(split, network.preprocessing, size, batch_size, classes)
-    pairs = [(infer(images, training=False).numpy(), labels.numpy().argmax(-1)) for images, labels in batches]
+    views = (lambda images: images, lambda images: images[:, :, ::-1])[: _VIEWS if mirrored else 1]
+    pairs = [
+        (infer(view(images), training=False).numpy(), labels.numpy().argmax(-1)) for images, labels in batches for view in views
+    ]
     features, targets = zip(*pairs, strict=True)
     return np.concatenate(features).astype(np.float64), np.concatenate(targets)
 

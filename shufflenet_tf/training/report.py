@@ -59,6 +59,7 @@ def write_report(
         "model": network.name,
         "dataset": source.name,
         "dataset_spec": source.spec,
+        "keep_copies": source.keep_copies,
         "input_shape": list(network.input_shape[1:]),
         "parameters": complexity.parameters(network),
         "multiply_adds": complexity.multiply_adds(network),

@@ -8,7 +8,7 @@ import shufflenet_tf as st
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models import v2
 from shufflenet_tf.training.trainer import Trainer
-from shufflenet_tf.training.transfer import freeze, transfer
+from shufflenet_tf.training.transfer import freeze, interpolate, transfer
 from shufflenet_tf.weights import canonical, published
 
 pytestmark = pytest.mark.both_generations
@@ -47,6 +47,18 @@ def test_classifier_is_kept_for_the_same_classes_only(trained, labels):
 def test_another_network_is_refused(trained):
     with pytest.raises(UserError, match=r"trained.keras has conv1/W of shape"):
         transfer(st.create_model("shufflenet_v1_0.25x_g3", input_shape=(32, 32, 3), classes=3), trained)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.25, 1.0])
+def test_layers_move_back_towards_their_first_weights_and_the_classifier_stays(trained, part):
+    model = network(["x", "y"])
+    transfer(model, trained)
+    for variable in model.weights:
+        variable.assign_add(tf.ones_like(variable))
+    interpolate(model, trained, part)
+    for name, array in canonical.arrays(model).items():
+        expected = 1 if name.startswith("linear/") else trained.arrays[name] + part
+        np.testing.assert_allclose(array, np.broadcast_to(expected, array.shape), rtol=1e-6)
 
 
 def test_no_stage_4_to_freeze():
