@@ -38,7 +38,7 @@ def calibrate(network: ImageClassifier, source: Source, coverage: float, batch_s
       What was found; None: there are fewer than 20 validation photos, and the network stays as it is.
     """
     known, network.certainty = network.certainty, None
-    if source.validation is None or source.validation.size < FEWEST:
+    if not is_measurable(source):
         return None
     shrinkage = known.shrinkage if known and known.shrinkage else refit(network, source, batch_size)
     probabilities, targets = predict(network, source.validation, batch_size)
@@ -51,6 +51,11 @@ def calibrate(network: ImageClassifier, source: Source, coverage: float, batch_s
         threshold = choose_threshold(scores, coverage, None if unknown is None else unknown.max(axis=1))
     network.certainty = Certainty(temperature, threshold, coverage if coverage < 1 else None, len(targets), shrinkage)
     return network.certainty
+
+
+def is_measurable(source: Source) -> bool:
+    """Returns whether there are enough validation photos to decide by."""
+    return source.validation is not None and source.validation.size >= FEWEST
 
 
 def divide_logits(network: ImageClassifier, temperature: float) -> None:

@@ -48,8 +48,8 @@ def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> flo
     return SHRINKAGE
 
 
-def recompute(network: ImageClassifier, split: Split, batch_size: int = 64) -> bool:
-    """Replaces the weights of the classifier by linear discriminants of the photos of `split` and of their mirror images.
+def recompute(network: ImageClassifier, split: Split, batch_size: int = 64, mirrored: bool = True) -> bool:
+    """Replaces the weights of the classifier by linear discriminants of the photos of `split`, and of their mirror images.
 
     Returns:
       Whether it did: the classifier must be a dense layer, and every class needs two photos. `network.certainty` says so too.
@@ -58,12 +58,18 @@ def recompute(network: ImageClassifier, split: Split, batch_size: int = 64) -> b
     if not isinstance(layer, tf.keras.layers.Dense):
         return False
     drawn = Split(min(split.size, _MOST), lambda _: split.examples(0).take(_MOST))
-    features, classes = features_of(network, drawn, batch_size, mirrored=True)
-    if np.bincount(classes, minlength=layer.units).min() < 2 * _VIEWS:
+    features, classes = features_of(network, drawn, batch_size, mirrored)
+    if np.bincount(classes, minlength=layer.units).min() < (2 * _VIEWS if mirrored else 2):
         return False
     layer.set_weights(_discriminants(features, classes, SHRINKAGE, layer.use_bias))
     network.certainty = Certainty(shrinkage=SHRINKAGE)
     return True
+
+
+def validation_losses(network: ImageClassifier, split: Split, batch_size: int = 64) -> np.ndarray:
+    """Returns the cross entropy of each photo of `split`, nats [N], once the logits are calibrated on these photos."""
+    features, targets = features_of(network, split, batch_size)
+    return _losses(_logits(features, network.get_layer(CLASSIFIER).get_weights()), targets)
 
 
 def _losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -22,15 +22,14 @@ from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.origin import origin
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.seeds import fold
+from shufflenet_tf.training import certainty, folds, interpolation
 from shufflenet_tf.training import checkpoint as checkpoints
-from shufflenet_tf.training import folds
 from shufflenet_tf.training.callbacks import BEST
-from shufflenet_tf.training.discriminant import recompute
 from shufflenet_tf.training.fit import fit
 from shufflenet_tf.training.plan import Plan, Size, settle
 from shufflenet_tf.training.report import write_report
 from shufflenet_tf.training.settings import RunOptions, Settings
-from shufflenet_tf.training.transfer import interpolate, transfer
+from shufflenet_tf.training.transfer import transfer
 from shufflenet_tf.weights import published
 
 FLAGS = "run.flags"  # of a finished run: the flags that give it again
@@ -90,11 +89,14 @@ def train(
     progress = fit(model, source, settings, plan.augmentation, folder, strategy, deadline)
     if run_options.mixed_precision != "none":
         model = _in_float32(model, arguments)
-    if checkpoint is not None and settings.interpolation < 1:
-        _interpolate(model, checkpoint, source, settings)
+    part = 1.0
+    if checkpoint is not None and settings.interpolate and certainty.is_measurable(source):
+        losses = interpolation.settle(model, checkpoint.arrays, source, settings.batch_size)
+        part = next(iter(losses), 1.0)
+        print(f"\n{interpolation.sentence(losses)}." if losses else "", flush=True)
     rest = (settings.batch_size, run_options.saved_model, run_options.coverage)
     started_from = origin(checkpoint, run_options.weights)
-    print(f"\n{write_report(model, source, progress, folder, *rest, started_from)}")
+    print(f"\n{write_report(model, source, progress, folder, *rest, started_from, part)}")
     _write_flags(plan, progress, folder)
     if run_options.folds:
         alike = {**given, "image_size": image_size, "folds": 0, "saved_model": False}
@@ -141,14 +143,6 @@ def _start(model: ImageClassifier, checkpoint: published.Checkpoint | None, sett
     if settings.classifier_first:
         raise UserError("--classifier_first would fit a classifier to random layers: give --weights too.")
     return settings
-
-
-def _interpolate(model: ImageClassifier, checkpoint: published.Checkpoint, source: Source, settings: Settings) -> None:
-    """Moves trained layers back towards their first weights, if the classifier can be recomputed for that."""
-    trained = model.get_weights()
-    interpolate(model, checkpoint, settings.interpolation)
-    if not recompute(model, source.train, settings.batch_size):
-        model.set_weights(trained)
 
 
 def _write_flags(plan: Plan, progress: checkpoints.Progress, folder: pathlib.Path) -> None:

@@ -1,4 +1,4 @@
-"""Fine-tuning: trained weights into a network for other classes, which layers go on learning, and how far they may go."""
+"""Fine-tuning: trained weights into a network for other classes, and which of its layers go on learning."""
 
 import numpy as np
 import tensorflow as tf
@@ -33,24 +33,6 @@ def transfer(network: ImageClassifier, checkpoint: Checkpoint) -> bool:
         arrays |= {name: np.zeros(v.shape, np.float32) for name, v in variables.items() if name.startswith(top)}
     canonical.assign(network, arrays, checkpoint.path)
     return not fits
-
-
-def interpolate(network: ImageClassifier, checkpoint: Checkpoint, part: float) -> None:
-    """Moves all layers but the classifier back towards the weights that the training started with.
-
-    Fine-tuned on a few photos, layers forget what they knew of other photos. Between both weights, networks are often as good
-    on photos like the training photos, and better on others (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
-    The classifier fits the features no longer: recompute it.
-
-    Args:
-      network: fine-tuned.
-      checkpoint: the weights that the training started with.
-      part: of the way from these to the network's weights that is left, 0 to 1.
-    """
-    for name, variable in canonical.named_variables(network).items():
-        if not name.startswith(f"{CLASSIFIER}/"):
-            start = checkpoint.arrays[name]
-            variable.assign(start + part * (np.array(variable) - start))
 
 
 def freeze(network: tf.keras.Model, kind: str) -> None:

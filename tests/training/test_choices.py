@@ -30,7 +30,7 @@ def test_the_choice_is_one_that_training_accepts(counts, trained):
 def test_a_trained_network_sees_larger_photos_than_it_is_trained_on_unless_milliseconds_count():
     chosen = choose(Photos(USUAL, True))[0]
     assert chosen["image_size"] * chosen["first_size"] < 224 < chosen["image_size"] and not chosen["growth"]
-    assert 0 < chosen["interpolation"] < 1 and "interpolation" not in choose(Photos(USUAL, False))[0]
+    assert chosen["interpolate"] and "interpolate" not in choose(Photos(USUAL, False))[0]
     assert choose(Photos(USUAL, True), "20ms")[0]["image_size"] == 224
 
 
