@@ -40,7 +40,7 @@ def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> flo
     if not recompute(network, source.train, batch_size):
         return None
     seen, targets = features_of(network, source.validation, batch_size)
-    worse = _losses(_logits(seen, layer.get_weights()), targets) - _losses(_logits(seen, trained), targets)
+    worse = cross_entropies(_logits(seen, layer.get_weights()), targets) - cross_entropies(_logits(seen, trained), targets)
     if worse.mean() > _CLEARLY * worse.std() / np.sqrt(len(worse)):
         layer.set_weights(trained)
         network.certainty = None
@@ -61,7 +61,7 @@ def recompute(network: ImageClassifier, split: Split, batch_size: int = 64, mirr
     features, classes = features_of(network, drawn, batch_size, mirrored)
     if np.bincount(classes, minlength=layer.units).min() < (2 * _VIEWS if mirrored else 2):
         return False
-    layer.set_weights(_discriminants(features, classes, SHRINKAGE, layer.use_bias))
+    layer.set_weights(discriminants(features, classes, SHRINKAGE, layer.use_bias))
     network.certainty = Certainty(shrinkage=SHRINKAGE)
     return True
 
@@ -69,10 +69,10 @@ def recompute(network: ImageClassifier, split: Split, batch_size: int = 64, mirr
 def validation_losses(network: ImageClassifier, split: Split, batch_size: int = 64) -> np.ndarray:
     """Returns the cross entropy of each photo of `split`, nats [N], once the logits are calibrated on these photos."""
     features, targets = features_of(network, split, batch_size)
-    return _losses(_logits(features, network.get_layer(CLASSIFIER).get_weights()), targets)
+    return cross_entropies(_logits(features, network.get_layer(CLASSIFIER).get_weights()), targets)
 
 
-def _losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def cross_entropies(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Returns the cross entropy of each photo, nats, once the logits are calibrated."""
     probabilities = softmax(logits)
     probabilities = at_temperature(probabilities, fit_temperature(probabilities, targets))
@@ -99,10 +99,16 @@ def _logits(features: np.ndarray, weights: Weights) -> np.ndarray:
     return features @ weights[0] + (weights[1] if len(weights) > 1 else 0)
 
 
-def _discriminants(features: np.ndarray, classes: np.ndarray, shrinkage: float, use_bias: bool) -> Weights:
+def discriminants(features: np.ndarray, classes: np.ndarray, shrinkage: float, use_bias: bool) -> Weights:
     """Returns a kernel [D, C], and a bias [C]: how far features lie from their mean in the direction of each class.
 
     Directions and lengths are those of features whose covariance within the classes is the identity.
+
+    Args:
+      features: float64 [N, D].
+      classes: int [N], at least two of each.
+      shrinkage: of the covariance, towards a multiple of the identity, 0 to 1.
+      use_bias: whether there is a bias; without, the list has the kernel alone.
     """
     means = np.stack([features[classes == index].mean(axis=0) for index in range(classes.max() + 1)])
     middle, within = features.mean(axis=0), features - means[classes]

@@ -1,9 +1,9 @@
 """How far fine-tuning may take the layers from the weights that it started with: as far as validation photos say.
 
-Fine-tuned on a few photos, layers forget what they knew of other photos, such as those that come from other places. Between both
-weights, networks are often as good on photos like the training photos, and better on others (Wortsman et al. 2022, "Robust
-fine-tuning of zero-shot models"). Validation photos are like the training photos. So the smallest change is taken that is not
-clearly worse on them than the best one (the rule of one standard error, Breiman et al. 1984).
+Fine-tuned on a few photos, layers forget what they knew of other photos, such as those of other places. Between both weights,
+networks are often as good on photos like the training photos, and better on others (Wortsman et al. 2022, "Robust fine-tuning
+of zero-shot models"). Validation photos are like the training photos. So the smallest change is taken that is not clearly worse
+on them than the best one (the rule of one standard error, Breiman et al. 1984).
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _MOST = 4_000  # training photos, which tell enough to compare by
 def settle(
     network: ImageClassifier, first: Mapping[str, np.ndarray], source: Source, batch_size: int = 64
 ) -> dict[float, float]:
-    """Moves all layers but the classifier back towards their first weights where validation photos don't clearly speak against it.
+    """Moves all layers but the classifier back towards their first weights, unless validation photos clearly speak against it.
 
     The classifier is recomputed for that, see `discriminant`; where the trained weights are kept, it is kept too.
 
@@ -86,5 +86,5 @@ def sentence(losses: Mapping[float, float]) -> str:
     """Returns what `settle` did, for a terminal."""
     taken = next(iter(losses))
     each = ", ".join(f"{loss:.3f} at {part:.0%}" for part, loss in sorted(losses.items()))
-    where = {0.0: "at their first weights", 1.0: "at their trained weights"}.get(taken, f"{taken:.0%} of the way to these")
-    return f"Layers between their first (0%) and trained (100%) weights: loss on the validation photos {each}; they are left {where}"
+    where = {0.0: "their first weights", 1.0: "their trained weights"}.get(taken, f"{taken:.0%} of the way")
+    return f"Layers from their first (0%) to their trained (100%) weights: loss on the validation photos {each}; taken: {where}"
