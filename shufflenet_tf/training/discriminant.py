@@ -5,6 +5,8 @@ the means of the classes and their common covariance, depend less on single phot
 certain answers from them.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -15,10 +17,11 @@ from shufflenet_tf.evaluation.calibration import SMALLEST, at_temperature, fit_t
 from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
 
 SHRINKAGE = 0.2  # of the covariance, towards a multiple of the identity
-_CLEARLY = 2.0  # standard errors of the mean difference
+CLEARLY = 2.0  # standard errors of the mean difference
 _MOST = 20_000  # training photos, which tell enough
 _VIEWS = 2  # of a photo: as it is, and mirrored
 Weights = list[np.ndarray]
+Body = Callable[..., tf.Tensor]
 
 
 def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> float | None:
@@ -35,20 +38,22 @@ def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> flo
     Returns:
       The shrinkage of the covariance; None: the classifier is as it was.
     """
-    layer = network.get_layer(CLASSIFIER)
+    layer, body = network.get_layer(CLASSIFIER), body_of(network)
     trained = layer.get_weights()
-    if not recompute(network, source.train, batch_size):
+    if not recompute(network, source.train, batch_size, body=body):
         return None
-    seen, targets = features_of(network, source.validation, batch_size)
+    seen, targets = features_of(network, source.validation, batch_size, body=body)
     worse = cross_entropies(_logits(seen, layer.get_weights()), targets) - cross_entropies(_logits(seen, trained), targets)
-    if worse.mean() > _CLEARLY * worse.std() / np.sqrt(len(worse)):
+    if worse.mean() > CLEARLY * worse.std() / np.sqrt(len(worse)):
         layer.set_weights(trained)
         network.certainty = None
         return None
     return SHRINKAGE
 
 
-def recompute(network: ImageClassifier, split: Split, batch_size: int = 64, mirrored: bool = True) -> bool:
+def recompute(
+    network: ImageClassifier, split: Split, batch_size: int = 64, mirrored: bool = True, body: Body | None = None
+) -> bool:
     """Replaces the weights of the classifier by linear discriminants of the photos of `split`, and of their mirror images.
 
     Returns:
@@ -58,7 +63,7 @@ def recompute(network: ImageClassifier, split: Split, batch_size: int = 64, mirr
     if not isinstance(layer, tf.keras.layers.Dense):
         return False
     drawn = Split(min(split.size, _MOST), lambda _: split.examples(0).take(_MOST))
-    features, classes = features_of(network, drawn, batch_size, mirrored)
+    features, classes = features_of(network, drawn, batch_size, mirrored, body)
     if np.bincount(classes, minlength=layer.units).min() < (2 * _VIEWS if mirrored else 2):
         return False
     layer.set_weights(discriminants(features, classes, SHRINKAGE, layer.use_bias))
@@ -66,9 +71,9 @@ def recompute(network: ImageClassifier, split: Split, batch_size: int = 64, mirr
     return True
 
 
-def validation_losses(network: ImageClassifier, split: Split, batch_size: int = 64) -> np.ndarray:
+def validation_losses(network: ImageClassifier, split: Split, batch_size: int = 64, body: Body | None = None) -> np.ndarray:
     """Returns the cross entropy of each photo of `split`, nats [N], once the logits are calibrated on these photos."""
-    features, targets = features_of(network, split, batch_size)
+    features, targets = features_of(network, split, batch_size, body=body)
     return cross_entropies(_logits(features, network.get_layer(CLASSIFIER).get_weights()), targets)
 
 
@@ -79,12 +84,24 @@ def cross_entropies(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(probabilities[np.arange(len(targets)), targets], SMALLEST))
 
 
+def body_of(network: ImageClassifier) -> Body:
+    """Returns the layers below the classifier as a function, which is traced once and follows the network's weights."""
+    return tf.function(tf.keras.Model(network.input, network.get_layer(CLASSIFIER).input), reduce_retracing=True)
+
+
 def features_of(
-    network: ImageClassifier, split: Split, batch_size: int = 64, mirrored: bool = False
+    network: ImageClassifier, split: Split, batch_size: int = 64, mirrored: bool = False, body: Body | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what the classifier is fed, float64 [N, D], and class indices [N]; if `mirrored`, of the mirror images too."""
-    body = tf.keras.Model(network.input, network.get_layer(CLASSIFIER).input)
-    infer = tf.function(body, reduce_retracing=True)
+    """Returns what the classifier is fed, float64 [N, D], and class indices [N].
+
+    Args:
+      network: with a classifier.
+      split: labelled images.
+      batch_size: of the evaluation.
+      mirrored: whether to add the features of the mirror images.
+      body: of the network, from `body_of`; None: a new one.
+    """
+    infer = body or body_of(network)
     size, classes = network.input_shape[1:3], network.output_shape[-1]
     batches = evaluation_batches(split, network.preprocessing, size, batch_size, classes)
     views = (lambda images: images, lambda images: images[:, :, ::-1])[: _VIEWS if mirrored else 1]

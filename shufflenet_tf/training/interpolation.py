@@ -2,8 +2,8 @@
 
 Fine-tuned on a few photos, layers forget what they knew of other photos, such as those of other places. Between both weights,
 networks are often as good on photos like the training photos, and better on others (Wortsman et al. 2022, "Robust fine-tuning
-of zero-shot models"). Validation photos are like the training photos. So the smallest change is taken that is not clearly worse
-on them than the best one (the rule of one standard error, Breiman et al. 1984).
+of zero-shot models"). Validation photos are like the training photos and favour what was trained on these. So the smallest
+change is taken that is not clearly worse on them than the best one.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,6 @@ from shufflenet_tf.training import discriminant
 from shufflenet_tf.weights import canonical
 
 PARTS = (0.0, 0.5, 1.0)  # of the way from the first weights to the trained ones
-_CLEARLY = 1.0  # standard errors of the mean difference
 _MOST = 4_000  # training photos, which tell enough to compare by
 
 
@@ -41,20 +40,21 @@ def settle(
     if not isinstance(network.get_layer(CLASSIFIER), tf.keras.layers.Dense):
         return {}
     trained = canonical.arrays(network)
-    as_trained = discriminant.validation_losses(network, source.validation, batch_size)
+    body = discriminant.body_of(network)
+    as_trained = discriminant.validation_losses(network, source.validation, batch_size, body)
     drawn = Split(min(source.train.size, _MOST), lambda _: source.train.examples(0).take(_MOST))
     losses: dict[float, np.ndarray] = {}
     for part in PARTS:
         interpolate(network, first, trained, part)
-        if not discriminant.recompute(network, drawn, batch_size, mirrored=False):
+        if not discriminant.recompute(network, drawn, batch_size, mirrored=False, body=body):
             canonical.assign(network, trained)
             return {}
-        losses[part] = discriminant.validation_losses(network, source.validation, batch_size)
+        losses[part] = discriminant.validation_losses(network, source.validation, batch_size, body)
     losses[1.0] = min(losses[1.0], as_trained, key=np.mean)  # `refit` decides between these classifiers
     taken = chosen(losses)
     interpolate(network, first, trained, taken)
     if taken < 1:
-        discriminant.recompute(network, source.train, batch_size)
+        discriminant.recompute(network, source.train, batch_size, body=body)
     else:
         canonical.assign(network, trained)
         network.certainty = None
@@ -68,7 +68,7 @@ def chosen(losses: Mapping[float, np.ndarray]) -> float:
 
     def clearly_worse(part: float) -> bool:
         worse = losses[part] - best
-        return worse.mean() > _CLEARLY * worse.std() / np.sqrt(len(worse))
+        return worse.mean() > discriminant.CLEARLY * worse.std() / np.sqrt(len(worse))
 
     return min(part for part in losses if not clearly_worse(part))
 

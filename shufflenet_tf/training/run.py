@@ -89,11 +89,7 @@ def train(
     progress = fit(model, source, settings, plan.augmentation, folder, strategy, deadline)
     if run_options.mixed_precision != "none":
         model = _in_float32(model, arguments)
-    part = 1.0
-    if checkpoint is not None and settings.interpolate and certainty.is_measurable(source):
-        losses = interpolation.settle(model, checkpoint.arrays, source, settings.batch_size)
-        part = next(iter(losses), 1.0)
-        print(f"\n{interpolation.sentence(losses)}." if losses else "", flush=True)
+    part = _settle_layers(model, checkpoint, source, settings)
     rest = (settings.batch_size, run_options.saved_model, run_options.coverage)
     started_from = origin(checkpoint, run_options.weights)
     print(f"\n{write_report(model, source, progress, folder, *rest, started_from, part)}")
@@ -143,6 +139,18 @@ def _start(model: ImageClassifier, checkpoint: published.Checkpoint | None, sett
     if settings.classifier_first:
         raise UserError("--classifier_first would fit a classifier to random layers: give --weights too.")
     return settings
+
+
+def _settle_layers(
+    model: ImageClassifier, checkpoint: published.Checkpoint | None, source: Source, settings: Settings
+) -> float:
+    """Has --interpolate done, if it can be; returns the part of the way from the first weights to the trained ones."""
+    if checkpoint is None or not settings.interpolate or not certainty.is_measurable(source):
+        return 1.0
+    losses = interpolation.settle(model, checkpoint.arrays, source, settings.batch_size)
+    if losses:
+        print(f"\n{interpolation.sentence(losses)}.", flush=True)
+    return next(iter(losses), 1.0)
 
 
 def _write_flags(plan: Plan, progress: checkpoints.Progress, folder: pathlib.Path) -> None:
