@@ -6,7 +6,7 @@ PYTHON ?= python3
 PYTEST := -m pytest -n 2 --dist=worksteal
 RUN := .venv/bin/python
 # Benchmarks that need photos of yours, or an accelerator.
-ELSEWHERE := benchmarks/audit.py benchmarks/unknown.py benchmarks/train_gpu.py benchmarks/train_gpu_torch.py
+ELSEWHERE := benchmarks/audit.py benchmarks/discriminants.py benchmarks/unknown.py benchmarks/train_gpu.py benchmarks/train_gpu_torch.py
 # Only these are collected under tf_keras, as reading all files takes a while.
 BOTH = $(shell grep -rl both_generations tests --include="test_*.py")
 

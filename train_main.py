@@ -40,7 +40,7 @@ FLAGS = cli.flag_values()
 cli.heading(FLAGS, "Network")
 options.define(FLAGS, RunOptions, ("choose", "budget", "network", "weights"))
 cli.define_alias(FLAGS, "model", "network")
-options.define(FLAGS, Settings, ("freeze", "classifier_first", "backbone_rate", "layer_decay"))
+options.define(FLAGS, Settings, ("freeze", "classifier_first", "backbone_rate", "layer_decay", "interpolate"))
 options.define(FLAGS, RunOptions, ("wiring",))
 flags.DEFINE_list("image_size", ["224"], "Input in pixels: one side, or height,width; at least 32.", flag_values=FLAGS)
 options.define(FLAGS, RunOptions, ("preprocessing", "crop_fraction"))
@@ -128,9 +128,16 @@ Everything is in {folder}: {", ".join(name for name in names if (folder / name).
 
 def _next_steps(folder: pathlib.Path, exported: pathlib.Path | None) -> list[tuple[str, str]]:
     photos = FLAGS.dataset.removeprefix("folder:")
-    photos = shlex.quote(photos) if os.path.isdir(photos) else "PHOTO.jpg"
+    is_folder = os.path.isdir(photos)
+    photos = shlex.quote(photos) if is_folder else "PHOTO.jpg"
     model = shlex.quote(str(exported or folder))
     steps = [("classify photos", f"python -m shufflenet_tf.classify --model={model} {photos}")]
+    if is_folder:
+        # Weights of ImageNet see more wrong labels than the model, which has learnt them.
+        trained = FLAGS.weights not in (None, "", "none")
+        judge = f"--weights={shlex.quote(FLAGS.weights)}" if trained else f"--model={shlex.quote(str(folder))}"
+        audit = f"python -m shufflenet_tf.audit {photos} {judge} --output={shlex.quote(str(folder / 'audit'))}"
+        steps.append(("look at doubtful photos", audit))
     if not exported:
         steps.append(("export for phones", f"python -m export.tflite --model={model}"))
     if pathlib.Path("android_demo").is_dir():  # in a checkout

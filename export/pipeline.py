@@ -7,6 +7,7 @@
 """
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 import tempfile
@@ -31,10 +32,10 @@ from export.ptq import mixed_precision
 from export.report import export_report
 from export.report.layer_table import NoiseRow, layer_rows
 from export.report.records import ExportedModel, ExportResults, Figures
-from shufflenet_tf.data import open_source
+from shufflenet_tf.data import Source, open_source
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
-from shufflenet_tf.loading import training_dataset
+from shufflenet_tf.loading import training_dataset, training_division
 from shufflenet_tf.options import check, option, split
 from shufflenet_tf.weights import hub
 
@@ -232,8 +233,11 @@ def export_files(
     bundle = st.load(path)
     if not isinstance(bundle.model, st.ImageClassifier):
         raise UserError(f"{path} is already a .tflite file: give the original model, or run export.optimize on the file.")
-    calibration, held_out = _calibration(bundle, path, settings, say)
-    images = list(_test_batches(bundle, settings.test or training_dataset(path), calibration, settings))
+    # Once for calibration and test: photos are checked whenever they are opened.
+    opened = functools.cache(lambda spec: open_source(spec, data_dir=settings.data_dir, **training_division(path, spec)))
+    calibration, held_out = _calibration(bundle, path, settings, opened, say)
+    tested = settings.test or training_dataset(path)
+    images = list(_test_batches(bundle, opened(tested) if tested else None, calibration, settings.test_images))
     check_writable(folder)
     say(f"Converting {bundle.model.name} to {', '.join(settings.kinds)}, and optimizing")
     precisions = [Precision(k, settings.int8_output, calibration if k in CALIBRATED else ()) for k in settings.kinds]
@@ -258,7 +262,7 @@ def beside(path: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def _calibration(
-    bundle: st.Bundle, path: pathlib.Path, settings: ExportSettings, say: Callable[[str], None]
+    bundle: st.Bundle, path: pathlib.Path, settings: ExportSettings, opened: Callable[[str], Source], say: Callable[[str], None]
 ) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
     """Returns calibration images and held-out images for measuring the drop; both are empty if no kind needs any."""
     needing = [kind for kind in settings.kinds if kind in CALIBRATED]
@@ -268,22 +272,19 @@ def _calibration(
     if spec is None:
         raise UserError(f"{needing[0]} needs images to calibrate the ranges of activations: give --calibration=FOLDER.")
     say(f"Reading {settings.calibration_images} images from {spec}")
-    images = read_calibration_images(spec, bundle, settings.calibration_images, settings.data_dir)
+    images = read_calibration_images(spec, bundle, settings.calibration_images, opened)
     if settings.max_drop is None:
         return images, []
     held_out, images = np.split(np.stack(images), [len(images) // _HELD_OUT])
     return images, held_out
 
 
-def _test_batches(
-    bundle: st.Bundle, spec: str | None, calibration: Sequence[np.ndarray], settings: ExportSettings
-) -> Iterator[Batch]:
+def _test_batches(bundle: st.Bundle, source: Source | None, calibration: Sequence[np.ndarray], count: int) -> Iterator[Batch]:
     """Yields test images: from the dataset, else the calibration images, else noise."""
-    if spec is not None:
-        source = open_source(spec, data_dir=settings.data_dir)
-        yield from batches(source, bundle, min(settings.test_images, source.test.size))
+    if source is not None:
+        yield from batches(source, bundle, min(count, source.test.size))
     elif len(calibration):
-        yield np.stack(calibration[: settings.test_images]), None
+        yield np.stack(calibration[:count]), None
     else:
         yield np.random.default_rng(0).integers(0, 256, (16, *bundle.size, 3), np.uint8), None
 

@@ -22,6 +22,7 @@ from shufflenet_tf import cli
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
+from shufflenet_tf.loading import training_division
 
 FLAGS = cli.flag_values()
 cli.define_model(FLAGS, "The original: a run's folder, or a .keras, .npz or .pth file.")
@@ -39,7 +40,7 @@ def main(paths: list[str]) -> None:
     if FLAGS.output:
         check_writable(FLAGS.output)
     bundle = st.load(FLAGS.model)
-    source = open_source(FLAGS.dataset, data_dir=FLAGS.data_dir)
+    source = open_source(FLAGS.dataset, data_dir=FLAGS.data_dir, **training_division(FLAGS.model, FLAGS.dataset))
     verification = verify(bundle, paths, batches(source, bundle, FLAGS.images), FLAGS.threads)
     verification = dataclasses.replace(verification, name=FLAGS.model)
     print(agreement_table.text(verification))

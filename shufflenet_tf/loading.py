@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import zipfile
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -98,12 +99,28 @@ def training_dataset(path: str | os.PathLike) -> str | None:
     Args:
       path: folder of the run, or a file in it.
     """
+    return _metrics(path).get("dataset_spec") or None
+
+
+def training_division(path: str | os.PathLike, dataset: str) -> dict[str, bool]:
+    """Returns the options with which `open_source` divides `dataset` as a run did; of another dataset than the run's: none.
+
+    Args:
+      path: folder of the run, or a file in it.
+      dataset: as --dataset takes it.
+    """
+    metrics = _metrics(path)
+    return {"keep_copies": True} if metrics.get("keep_copies") and metrics.get("dataset_spec") == dataset else {}
+
+
+def _metrics(path: str | os.PathLike) -> dict[str, Any]:
+    """Returns metrics.json of a run, or nothing if it can't be read."""
     path = pathlib.Path(path)
     try:
         metrics = json.loads(((path if path.is_dir() else path.parent) / METRICS).read_text(encoding="utf-8"))
-        return metrics.get("dataset_spec") or None
-    except (OSError, ValueError, AttributeError):
-        return None
+    except (OSError, ValueError):
+        return {}
+    return metrics if isinstance(metrics, dict) else {}
 
 
 def _file(path: str | os.PathLike) -> pathlib.Path:

@@ -122,6 +122,12 @@ def held_back() -> Iterator[None]:
             os.close(saved)
 
 
+def litert_held_back() -> contextlib.AbstractContextManager[None]:
+    """Suppresses what LiteRT announces when it opens a file, such as its delegate, unless TensorFlow's messages are wanted."""
+    wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")
+    return contextlib.nullcontext() if wanted else held_back()
+
+
 class _Hook(importlib.abc.MetaPathFinder):
     """Finds TensorFlow, Keras and our own modules as Python does, and wraps their loaders in `_Loader`.
 

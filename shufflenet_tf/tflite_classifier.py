@@ -1,6 +1,5 @@
 """A .tflite image classifier behind one call: uint8 RGB images in, probabilities out, labels from within the file."""
 
-import contextlib
 import json
 import os
 import re
@@ -201,8 +200,7 @@ def _interpreter(path: str, threads: int) -> Any:
     except ModuleNotFoundError:
         raise UserError("A .tflite file needs LiteRT, which is not installed; run `pip install ai-edge-litert`.") from None
     reason = ""
-    wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")
-    with contextlib.nullcontext() if wanted else startup.held_back():  # LiteRT announces its delegate
+    with startup.litert_held_back():
         try:
             interpreter = Interpreter(**source_of(path), num_threads=threads)
             interpreter.allocate_tensors()

@@ -1,17 +1,20 @@
 """Reads the photos that calibrate the ranges of int8 activations."""
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 
 import shufflenet_tf as st
-from shufflenet_tf.data import open_source, photos
+from shufflenet_tf.data import Source, open_source, photos
 from shufflenet_tf.data.decode import UndecodableError
 from shufflenet_tf.data.pipeline import evaluation_images
 from shufflenet_tf.errors import UserError
 
 
-def read_calibration_images(spec: str, bundle: st.Bundle, count: int, data_dir: str | None = None) -> list[np.ndarray]:
+def read_calibration_images(
+    spec: str, bundle: st.Bundle, count: int, opened: Callable[[str], Source] = open_source
+) -> list[np.ndarray]:
     """Reads calibration images, drawn at random with a fixed seed.
 
     Args:
@@ -19,7 +22,7 @@ def read_calibration_images(spec: str, bundle: st.Bundle, count: int, data_dir: 
         training part is used.
       bundle: the model; gives the size and the preprocessing.
       count: number of images.
-      data_dir: folder of the prepared TensorFlow Datasets.
+      opened: opens a dataset.
 
     Returns:
       uint8 [height, width, 3] each.
@@ -29,7 +32,7 @@ def read_calibration_images(spec: str, bundle: st.Bundle, count: int, data_dir: 
     """
     random = np.random.default_rng(0)
     if not os.path.isdir(spec):
-        source = open_source(spec, data_dir=data_dir)
+        source = opened(spec)
         if source.train.size < count:
             raise UserError(_too_few(spec, source.train.size, count))
         dataset = evaluation_images(source.train.drawn(), bundle.preprocessing, bundle.size).take(count)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from shufflenet_tf import startup
 from shufflenet_tf.tflite_metadata import source_of
 
 # Kernels for a model: XNNPACK's, for operators that its delegate takes; LiteRT's built-in kernels, so that every operator runs
@@ -35,15 +36,16 @@ def interpreter(
       ValueError, RuntimeError: the runtime refuses the model.
     """
     source = {"model_content": model} if isinstance(model, bytes) else source_of(os.fspath(model))
-    result = Interpreter(
-        **source,
-        num_threads=threads,
-        experimental_op_resolver_type=kernels,
-        experimental_preserve_all_tensors=keep_tensors,
-    )
-    for tensor, shape in (input_shapes or {}).items():
-        result.resize_tensor_input(tensor, shape)
-    result.allocate_tensors()
+    with startup.litert_held_back():
+        result = Interpreter(
+            **source,
+            num_threads=threads,
+            experimental_op_resolver_type=kernels,
+            experimental_preserve_all_tensors=keep_tensors,
+        )
+        for tensor, shape in (input_shapes or {}).items():
+            result.resize_tensor_input(tensor, shape)
+        result.allocate_tensors()
     return result
 
 

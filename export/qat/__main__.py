@@ -36,7 +36,7 @@ from shufflenet_tf.data import Source
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.files import check_writable
-from shufflenet_tf.loading import training_dataset
+from shufflenet_tf.loading import training_dataset, training_division
 from shufflenet_tf.training import checkpoint
 
 FLAGS = cli.flag_values()
@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> None:
     check_writable(folder)
     if FLAGS.overwrite:
         (folder / checkpoint.NAME).unlink(missing_ok=True)
-    source = pixel_source.open_photos(spec, FLAGS.data_dir)
+    source = pixel_source.open_photos(spec, FLAGS.data_dir, **training_division(path, spec))
     settings = _settings(bundle, source)
     teacher = "the float network" if settings.distill else "the float network and labels"
     say(

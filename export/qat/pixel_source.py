@@ -18,7 +18,7 @@ from shufflenet_tf.preprocessing import Preprocessing
 TEST_FRACTION = 0.2
 
 
-def open_photos(spec: str, data_dir: str | None = None, seed: int = 0) -> Source:
+def open_photos(spec: str, data_dir: str | None = None, seed: int = 0, **divided: bool) -> Source:
     """Opens a dataset; labels are optional.
 
     Args:
@@ -26,6 +26,7 @@ def open_photos(spec: str, data_dir: str | None = None, seed: int = 0) -> Source
         folder:PATH, tfds:NAME, shapes.
       data_dir: folder of the prepared TensorFlow Datasets.
       seed: seed of the split of a folder into training and test photos.
+      **divided: options of `open_source`, see `loading.training_division`.
 
     Returns:
       The dataset; without labels if `spec` is a plain folder.
@@ -34,7 +35,7 @@ def open_photos(spec: str, data_dir: str | None = None, seed: int = 0) -> Source
       UserError: the folder or dataset does not exist, or has fewer than two photos.
     """
     if not os.path.isdir(spec):
-        return open_source(spec, data_dir=data_dir, seed=seed)
+        return open_source(spec, data_dir=data_dir, seed=seed, **divided)
     files = [os.fspath(path) for path in photo_files.find(spec)]
     usable = list(check_photos(files, False, print).values())
     if len(usable) < 2:

@@ -43,7 +43,7 @@ def open_source(
     if not 0 <= validation < 1:
         raise UserError(f"validation is {validation}, but a share from 0 to below 1 was expected: give 0.1, for example.")
     options = {"seed": seed, "strict": strict, "validation": validation, "fold": fold, "keep_copies": keep_copies}
-    return dataclasses.replace(_opened(spec, data_dir, options), spec=spec)
+    return dataclasses.replace(_opened(spec, data_dir, options), spec=spec, keep_copies=keep_copies)
 
 
 def _opened(spec: str, data_dir: str | None, options: dict[str, Any]) -> Source:

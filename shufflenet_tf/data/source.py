@@ -98,7 +98,7 @@ class Source:
       name: for people.
       labels: of the classes, in order.
       train, test: the images to train on, and those for the figures that are reported at the end.
-      spec: what `open_source` opened it by.
+      spec, keep_copies: what `open_source` opened it by.
       unlabelled: photos that only a teacher's answers are learnt from; None: there are none.
       validation: part of the training images, which `train` then lacks, to choose the best epoch on; None: none was wanted.
       none: images of none of the classes, whose labels mean nothing; None: there are none.
@@ -109,6 +109,7 @@ class Source:
     train: Split
     test: Split
     spec: str = ""
+    keep_copies: bool = False
     validation: Split | None = None
     none: Split | None = None
     unlabelled: Split | None = None

@@ -25,8 +25,8 @@ _FEWEST_UNKNOWN = 10
 def calibrate(network: ImageClassifier, source: Source, coverage: float, batch_size: int = 64) -> Certainty | None:
     """Divides the logits of `network` by a temperature, chooses the threshold of sure answers, and leaves both in it.
 
-    First, the classifier is recomputed where that is better; see `discriminant`. Its weights are divided, so that whatever is
-    made of the network is calibrated too.
+    First, the classifier is recomputed where that is better, unless it just was; see `discriminant`. Its weights are divided,
+    so that whatever is made of the network is calibrated too.
 
     Args:
       network: trained; its `certainty` is set.
@@ -37,10 +37,10 @@ def calibrate(network: ImageClassifier, source: Source, coverage: float, batch_s
     Returns:
       What was found; None: there are fewer than 20 validation photos, and the network stays as it is.
     """
-    network.certainty = None
-    if source.validation is None or source.validation.size < FEWEST:
+    known, network.certainty = network.certainty, None
+    if not is_measurable(source):
         return None
-    shrinkage = refit(network, source, batch_size)
+    shrinkage = known.shrinkage if known and known.shrinkage else refit(network, source, batch_size)
     probabilities, targets = predict(network, source.validation, batch_size)
     temperature = fit_temperature(probabilities, targets)
     divide_logits(network, temperature)
@@ -51,6 +51,11 @@ def calibrate(network: ImageClassifier, source: Source, coverage: float, batch_s
         threshold = choose_threshold(scores, coverage, None if unknown is None else unknown.max(axis=1))
     network.certainty = Certainty(temperature, threshold, coverage if coverage < 1 else None, len(targets), shrinkage)
     return network.certainty
+
+
+def is_measurable(source: Source) -> bool:
+    """Returns whether there are enough validation photos to decide by."""
+    return source.validation is not None and source.validation.size >= FEWEST
 
 
 def divide_logits(network: ImageClassifier, temperature: float) -> None:

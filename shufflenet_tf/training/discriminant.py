@@ -5,18 +5,23 @@ the means of the classes and their common covariance, depend less on single phot
 certain answers from them.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
+from shufflenet_tf.certainty import Certainty
 from shufflenet_tf.data import Source, Split
 from shufflenet_tf.data.pipeline import evaluation_batches
 from shufflenet_tf.evaluation.calibration import SMALLEST, at_temperature, fit_temperature, softmax
 from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
 
-SHRINKAGE = 0.1  # of the covariance, towards a multiple of the identity
-_CLEARLY = 2.0  # standard errors of the mean difference
+SHRINKAGE = 0.2  # of the covariance, towards a multiple of the identity
+CLEARLY = 2.0  # standard errors of the mean difference
 _MOST = 20_000  # training photos, which tell enough
+_VIEWS = 2  # of a photo: as it is, and mirrored
 Weights = list[np.ndarray]
+Body = Callable[..., tf.Tensor]
 
 
 def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> float | None:
@@ -33,36 +38,76 @@ def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> flo
     Returns:
       The shrinkage of the covariance; None: the classifier is as it was.
     """
-    layer = network.get_layer(CLASSIFIER)
-    if not isinstance(layer, tf.keras.layers.Dense):
+    layer, body = network.get_layer(CLASSIFIER), body_of(network)
+    trained = layer.get_weights()
+    if not recompute(network, source.train, batch_size, body=body):
         return None
-    features, classes = features_of(network, source.train.drawn(_MOST), batch_size)
-    counts = np.bincount(classes, minlength=layer.units)
-    if counts.min() < 2:
+    seen, targets = features_of(network, source.validation, batch_size, body=body)
+    worse = cross_entropies(_logits(seen, layer.get_weights()), targets) - cross_entropies(_logits(seen, trained), targets)
+    if worse.mean() > CLEARLY * worse.std() / np.sqrt(len(worse)):
+        layer.set_weights(trained)
+        network.certainty = None
         return None
-    seen, targets = features_of(network, source.validation, batch_size)
-    weights = _discriminants(features, classes, SHRINKAGE, layer.use_bias)
-    worse = _losses(_logits(seen, weights), targets) - _losses(_logits(seen, layer.get_weights()), targets)
-    if worse.mean() > _CLEARLY * worse.std() / np.sqrt(len(worse)):
-        return None
-    layer.set_weights(weights)
     return SHRINKAGE
 
 
-def _losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def recompute(
+    network: ImageClassifier, split: Split, batch_size: int = 64, mirrored: bool = True, body: Body | None = None
+) -> bool:
+    """Replaces the weights of the classifier by linear discriminants of the photos of `split`, and of their mirror images.
+
+    Returns:
+      Whether it did: the classifier must be a dense layer, and every class needs two photos. `network.certainty` says so too.
+    """
+    layer = network.get_layer(CLASSIFIER)
+    if not isinstance(layer, tf.keras.layers.Dense):
+        return False
+    drawn = split.drawn(_MOST)
+    features, classes = features_of(network, drawn, batch_size, mirrored, body)
+    if np.bincount(classes, minlength=layer.units).min() < (2 * _VIEWS if mirrored else 2):
+        return False
+    layer.set_weights(discriminants(features, classes, SHRINKAGE, layer.use_bias))
+    network.certainty = Certainty(shrinkage=SHRINKAGE)
+    return True
+
+
+def validation_losses(network: ImageClassifier, split: Split, batch_size: int = 64, body: Body | None = None) -> np.ndarray:
+    """Returns the cross entropy of each photo of `split`, nats [N], once the logits are calibrated on these photos."""
+    features, targets = features_of(network, split, batch_size, body=body)
+    return cross_entropies(_logits(features, network.get_layer(CLASSIFIER).get_weights()), targets)
+
+
+def cross_entropies(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Returns the cross entropy of each photo, nats, once the logits are calibrated."""
     probabilities = softmax(logits)
     probabilities = at_temperature(probabilities, fit_temperature(probabilities, targets))
     return -np.log(np.maximum(probabilities[np.arange(len(targets)), targets], SMALLEST))
 
 
-def features_of(network: ImageClassifier, split: Split, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what the classifier is fed, float64 [N, D], and class indices [N]."""
-    body = tf.keras.Model(network.input, network.get_layer(CLASSIFIER).input)
-    infer = tf.function(body, reduce_retracing=True)
+def body_of(network: ImageClassifier) -> Body:
+    """Returns the layers below the classifier as a function, which is traced once and follows the network's weights."""
+    return tf.function(tf.keras.Model(network.input, network.get_layer(CLASSIFIER).input), reduce_retracing=True)
+
+
+def features_of(
+    network: ImageClassifier, split: Split, batch_size: int = 64, mirrored: bool = False, body: Body | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what the classifier is fed, float64 [N, D], and class indices [N].
+
+    Args:
+      network: with a classifier.
+      split: labelled images.
+      batch_size: of the evaluation.
+      mirrored: whether to add the features of the mirror images.
+      body: of the network, from `body_of`; None: a new one.
+    """
+    infer = body or body_of(network)
     size, classes = network.input_shape[1:3], network.output_shape[-1]
     batches = evaluation_batches(split, network.preprocessing, size, batch_size, classes)
-    pairs = [(infer(images, training=False).numpy(), labels.numpy().argmax(-1)) for images, labels in batches]
+    views = (lambda images: images, lambda images: images[:, :, ::-1])[: _VIEWS if mirrored else 1]
+    pairs = [
+        (infer(view(images), training=False).numpy(), labels.numpy().argmax(-1)) for images, labels in batches for view in views
+    ]
     features, targets = zip(*pairs, strict=True)
     return np.concatenate(features).astype(np.float64), np.concatenate(targets)
 
@@ -71,10 +116,16 @@ def _logits(features: np.ndarray, weights: Weights) -> np.ndarray:
     return features @ weights[0] + (weights[1] if len(weights) > 1 else 0)
 
 
-def _discriminants(features: np.ndarray, classes: np.ndarray, shrinkage: float, use_bias: bool) -> Weights:
+def discriminants(features: np.ndarray, classes: np.ndarray, shrinkage: float, use_bias: bool) -> Weights:
     """Returns a kernel [D, C], and a bias [C]: how far features lie from their mean in the direction of each class.
 
     Directions and lengths are those of features whose covariance within the classes is the identity.
+
+    Args:
+      features: float64 [N, D].
+      classes: int [N], at least two of each.
+      shrinkage: of the covariance, towards a multiple of the identity, 0 to 1.
+      use_bias: whether there is a bias; without, the list has the kernel alone.
     """
     means = np.stack([features[classes == index].mean(axis=0) for index in range(classes.max() + 1)])
     middle, within = features.mean(axis=0), features - means[classes]

@@ -25,6 +25,7 @@ def write_report(
     saved_model: bool = True,
     coverage: float = RunOptions.coverage,
     started_from: Mapping[str, str] | None = None,
+    part: float = 1.0,
 ) -> str:
     """Calibrates `network`, evaluates it on the test images, and writes everything that a finished run leaves in `folder`.
 
@@ -40,6 +41,7 @@ def write_report(
       saved_model: whether to write the SavedModel too.
       coverage: see `certainty.calibrate`.
       started_from: see `origin.origin`.
+      part: of the way from these weights to the trained ones; see `interpolation`.
 
     Returns:
       The figures on the test images, for a terminal.
@@ -59,12 +61,14 @@ def write_report(
         "model": network.name,
         "dataset": source.name,
         "dataset_spec": source.spec,
+        "keep_copies": source.keep_copies,
         "input_shape": list(network.input_shape[1:]),
         "parameters": complexity.parameters(network),
         "multiply_adds": complexity.multiply_adds(network),
         "steps": progress.step,
         "weights": kept(progress),
         "epoch": progress.best_epoch,
+        "interpolation": part,
         origin.KEY: started_from,
         "training_images": source.train.size,
         "validation_images": source.validation.size if source.validation else 0,

@@ -24,8 +24,8 @@ from shufflenet_tf.models.kernels import synchronize
 from shufflenet_tf.origin import origin
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.seeds import fold
+from shufflenet_tf.training import certainty, folds, interpolation, parallel
 from shufflenet_tf.training import checkpoint as checkpoints
-from shufflenet_tf.training import folds, parallel
 from shufflenet_tf.training.callbacks import BEST
 from shufflenet_tf.training.fit import fit
 from shufflenet_tf.training.plan import Plan, Size, settle
@@ -87,9 +87,10 @@ def train(
     if not distribution.is_chief:
         return None
     source, settings, run_options, checkpoint = plan.source, plan.settings, plan.run, plan.checkpoint
+    part = _settle_layers(model, checkpoint, source, settings)
     rest = (settings.batch_size, run_options.saved_model, run_options.coverage)
     started_from = origin(checkpoint, run_options.weights)
-    print(f"\n{write_report(model, source, progress, folder, *rest, started_from)}")
+    print(f"\n{write_report(model, source, progress, folder, *rest, started_from, part)}")
     _write_flags(plan, progress, folder)
     if run_options.folds:
         alike = {**given, "image_size": image_size, "folds": 0, "saved_model": False}
@@ -156,6 +157,18 @@ def _start(model: ImageClassifier, checkpoint: published.Checkpoint | None, sett
     if settings.classifier_first:
         raise UserError("--classifier_first would fit a classifier to random layers: give --weights too.")
     return settings
+
+
+def _settle_layers(
+    model: ImageClassifier, checkpoint: published.Checkpoint | None, source: Source, settings: Settings
+) -> float:
+    """Has --interpolate done, if it can be; returns the part of the way from the first weights to the trained ones."""
+    if checkpoint is None or not settings.interpolate or not certainty.is_measurable(source):
+        return 1.0
+    losses = interpolation.settle(model, checkpoint.arrays, source, settings.batch_size)
+    if losses:
+        print(f"\n{interpolation.sentence(losses)}.", flush=True)
+    return next(iter(losses), 1.0)
 
 
 def _write_flags(plan: Plan, progress: checkpoints.Progress, folder: pathlib.Path) -> None:

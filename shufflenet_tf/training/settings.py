@@ -54,6 +54,11 @@ class Settings:
     )
     backbone_rate: float = option(1.0, "Factor on the learning rate of all layers but the classifier.", 0, 1)
     layer_decay: float = option(1.0, "Factor on the learning rate from each stage to the one below it.", 0, 1)
+    interpolate: bool = option(
+        False,
+        "Fine-tuning: in the end, move all layers but the classifier back towards their first weights, as far as that is not "
+        "clearly worse on the validation images; it is often better for photos that are unlike the training photos.",
+    )
     classifier_first: bool = option(
         False, "Fit a new classifier to the features of the trained layers first, then train all layers."
     )

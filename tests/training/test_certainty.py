@@ -119,7 +119,7 @@ def test_a_file_from_before(tmp_path):
 
 
 @pytest.mark.parametrize("wiring", ["tensorpack", "megvii"])  # with and without a bias
-def test_a_classifier_that_is_no_good_is_recomputed(wiring):
+def test_a_classifier_that_is_no_good_is_recomputed(wiring, monkeypatch):
     """Photos of three colours, and a classifier of random weights."""
     model = st.create_model("shufflenet_v2_0.5x", input_shape=(SIDE, SIDE, 3), classes=3, labels=LABELS, wiring=wiring)
     assert model.get_layer("linear").use_bias == (wiring == "tensorpack")
@@ -130,8 +130,19 @@ def test_a_classifier_that_is_no_good_is_recomputed(wiring):
     assert certainty.shrinkage == discriminant.SHRINKAGE
     assert np.mean(probabilities.argmax(axis=1) == targets) > 0.9
     weights = model.get_layer("linear").get_weights()
+    monkeypatch.setattr(discriminant, "features_of", lambda *_, **__: pytest.fail("recomputed twice"))
+    assert calibrate(model, source, 0.9).shrinkage == discriminant.SHRINKAGE
+    monkeypatch.undo()
+    model.get_layer("linear").set_weights(weights)
     assert discriminant.refit(model, Source("few", LABELS, split(1, 0), split(1, 0), validation=split(30, 2))) is None
     assert all(map(np.array_equal, weights, model.get_layer("linear").get_weights()))
+
+
+def test_a_classifier_can_be_recomputed_without_validation_photos():
+    model = st.create_model("shufflenet_v2_0.5x", input_shape=(SIDE, SIDE, 3), classes=3, labels=LABELS)
+    assert discriminant.recompute(model, split(30, 6, colours=True))
+    probabilities, targets = predict(model, split(30, 7, colours=True))
+    assert np.mean(probabilities.argmax(axis=1) == targets) > 0.9
 
 
 @pytest.mark.parametrize("name", ["squeezenet_1.1", "shufflenet_v1_0.25x_g3"])

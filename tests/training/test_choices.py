@@ -27,6 +27,13 @@ def test_the_choice_is_one_that_training_accepts(counts, trained):
     assert 0 <= settled.warmup_steps < settled.steps and 1 <= settled.batch_size <= sum(counts)
 
 
+def test_a_trained_network_sees_larger_photos_than_it_is_trained_on_unless_milliseconds_count():
+    chosen = choose(Photos(USUAL, True))[0]
+    assert chosen["image_size"] * chosen["first_size"] < 224 < chosen["image_size"] and not chosen["growth"]
+    assert chosen["interpolate"] and "interpolate" not in choose(Photos(USUAL, False))[0]
+    assert choose(Photos(USUAL, True), "20ms")[0]["image_size"] == 224
+
+
 def test_few_photos_are_seen_more_often_and_in_smaller_batches():
     few, many = (choose(Photos(counts, True))[0] for counts in ([5] * 3, [500] * 10))
     assert few["epochs"] > many["epochs"] and few["batch_size"] < many["batch_size"]

@@ -13,7 +13,7 @@ from PIL import Image
 from tiny_classifier import PIXELS, network
 
 from shufflenet_tf.data.folder import open_folder
-from shufflenet_tf.loading import training_dataset
+from shufflenet_tf.loading import training_dataset, training_division
 from shufflenet_tf.training import report, run_pictures
 from shufflenet_tf.training.checkpoint import Progress
 
@@ -47,7 +47,7 @@ def test_a_photo_that_vanishes_is_left_out_of_figures_and_pictures(tmp_path, sou
     )
     everything = {tf.io.decode_png(e["image"]).numpy().tobytes(): int(e["label"]) for e in source.test.examples(None)}
     name = os.fsdecode(b"folder:\xb2\xe2")  # a folder whose name is no UTF-8
-    source = dataclasses.replace(source, name=name, spec=name)
+    source = dataclasses.replace(source, name=name, spec=name, keep_copies=True)
     folder, examples = tmp_path / "photos" / "test", source.test.examples
 
     def vanishing(seed):
@@ -59,6 +59,8 @@ def test_a_photo_that_vanishes_is_left_out_of_figures_and_pictures(tmp_path, sou
     figures = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
     assert figures["examples"] == 19 and len(os.listdir(folder / "a")) < 4
     assert training_dataset(tmp_path / "run") == name
+    assert training_division(tmp_path / "run", name) == {"keep_copies": True} and not training_division(tmp_path, name)
+    assert not training_division(tmp_path / "run", "folder:other")
     grey = bytes([128]) * 32 * 32 * 3
     assert drawn and all(everything[image] == true for image, true in drawn if image != grey)
     with open(tmp_path / "run" / "mistakes.csv", newline="", encoding="utf-8-sig") as file:

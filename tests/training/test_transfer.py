@@ -5,8 +5,11 @@ import pytest
 import tensorflow as tf
 
 import shufflenet_tf as st
+from shufflenet_tf.data import Source, Split
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models import v2
+from shufflenet_tf.training.certainty import predict
+from shufflenet_tf.training.interpolation import chosen, interpolate, sentence, settle
 from shufflenet_tf.training.trainer import Trainer
 from shufflenet_tf.training.transfer import freeze, transfer
 from shufflenet_tf.weights import canonical, published
@@ -47,6 +50,57 @@ def test_classifier_is_kept_for_the_same_classes_only(trained, labels):
 def test_another_network_is_refused(trained):
     with pytest.raises(UserError, match=r"trained.keras has conv1/W of shape"):
         transfer(st.create_model("shufflenet_v1_0.25x_g3", input_shape=(32, 32, 3), classes=3), trained)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.25, 1.0])
+def test_layers_move_back_towards_their_first_weights_and_the_classifier_stays(trained, part):
+    model = network(["x", "y"])
+    transfer(model, trained)
+    moved = {name: array + 1 for name, array in trained.arrays.items()}
+    interpolate(model, trained.arrays, moved, part)
+    for name, array in canonical.arrays(model).items():
+        expected = 0 if name.startswith("linear/") else trained.arrays[name] + part
+        np.testing.assert_allclose(array, np.broadcast_to(expected, array.shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "losses, part",
+    [
+        ({0: [1, 2, 3], 0.5: [1, 2, 3], 1: [1, 2, 3]}, 0),
+        ({0: [1, 2, 3], 0.5: [0, 1, 2], 1: [0, 1, 2]}, 0.5),
+        ({0: [1, 2, 3], 0.5: [0, 2, 4], 1: [0, 5, 0]}, 0),
+        ({0: [5, 5, 5], 0.5: [3, 3, 3], 1: [1, 1, 2]}, 1),
+    ],
+)
+def test_the_smallest_change_is_taken_that_is_not_clearly_worse(losses, part):
+    assert chosen({key: np.array(values, float) for key, values in losses.items()}) == part
+
+
+def photos(count, seed):
+    """Pictures whose colours tell their classes."""
+    random = np.random.default_rng(seed)
+    labels, pixels = np.arange(count) % 3, random.integers(0, 256, (count, 32, 32, 3), np.uint8)
+    pixels[np.arange(count), :, :, labels] //= 4
+    images = [tf.io.encode_png(image).numpy() for image in pixels]
+    columns = {"image": images, "label": labels, "orientation": np.ones(count, np.int32)}
+    return Split(count, lambda _: tf.data.Dataset.from_tensor_slices(columns))
+
+
+@pytest.mark.parametrize("spoilt", ["trained", "first"])
+def test_layers_that_know_nothing_are_left(spoilt):
+    """Layers that give nothing but zeros are no good; others are taken, with a classifier that knows the classes."""
+    model = network(["ant", "bee", "cat"])
+    arrays = canonical.arrays(model)
+    spoiled = arrays | {name: np.zeros_like(array) for name, array in arrays.items() if name.startswith("conv5/")}
+    canonical.assign(model, spoiled if spoilt == "trained" else arrays)
+    source = Source("colours", ("ant", "bee", "cat"), photos(30, 0), photos(30, 1), validation=photos(30, 2))
+    losses = settle(model, arrays if spoilt == "trained" else spoiled, source)
+    taken = next(iter(losses))
+    assert taken < 1 if spoilt == "trained" else taken > 0
+    assert "loss on the validation photos" in sentence(losses)
+    if taken < 1:
+        probabilities, targets = predict(model, source.test)
+        assert np.mean(probabilities.argmax(-1) == targets) > 0.9 and model.certainty.shrinkage
 
 
 def test_no_stage_4_to_freeze():
