@@ -128,7 +128,7 @@ def jitter_and_normalize(
     """
     n, height, width, _ = shape_of(images)
     # Several pixels at once, as a product with 3x3 matrices leaves most of a vector register empty: half of the time.
-    group = next(size for size in (8, 4, 2, 1) if isinstance(width, int) and width % size == 0 or size == 1)
+    group = next(size for size in (8, 4, 2, 1) if (isinstance(width, int) and width % size == 0) or size == 1)
     pixels = tf.reshape(images, (n, height * width // group, 3 * group))
     matrix, offset = tf.eye(3, batch_shape=[n]), tf.zeros((n, 3))
     if augmentation.jitter or augmentation.lighting:
