@@ -47,7 +47,11 @@ options.define(FLAGS, RunOptions, ("preprocessing", "crop_fraction"))
 
 cli.heading(FLAGS, "Images and results")
 cli.define_dataset(FLAGS, "shapes")
-options.define(FLAGS, RunOptions, ("strict", "keep_copies", "output", "overwrite", "saved_model", "coverage", "folds"))
+options.define(
+    FLAGS,
+    RunOptions,
+    ("cache", "data_service", "strict", "keep_copies", "output", "overwrite", "saved_model", "coverage", "folds"),
+)
 cli.define_alias(FLAGS, "output_dir", "output")
 options.define(FLAGS, Settings, ("tensorboard",))
 flags.DEFINE_bool("export", False, "Go on to the export for phones, and say which file to take.", flag_values=FLAGS)

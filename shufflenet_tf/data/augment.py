@@ -127,11 +127,14 @@ def jitter_and_normalize(
       The network's input, float32 [N, H, W, 3].
     """
     n, height, width, _ = shape_of(images)
-    pixels = tf.reshape(images, (n, height * width, 3))
+    # Several pixels at once, as a product with 3x3 matrices leaves most of a vector register empty: half of the time.
+    group = next(size for size in (8, 4, 2, 1) if (isinstance(width, int) and width % size == 0) or size == 1)
+    pixels = tf.reshape(images, (n, height * width // group, 3 * group))
     matrix, offset = tf.eye(3, batch_shape=[n]), tf.zeros((n, 3))
     if augmentation.jitter or augmentation.lighting:
         # As a product, the mean takes half of the time of `reduce_mean`.
-        means = tf.matmul(tf.fill((n, 1, height * width), 1 / tf.cast(height * width, tf.float32)), pixels)[:, 0]
+        share = tf.fill((n, 1, height * width // group), 1 / tf.cast(height * width, tf.float32))
+        means = tf.reduce_sum(tf.reshape(tf.matmul(share, pixels), (n, group, 3)), 1)
         means = tf.where(mirrored[:, None], means[:, ::-1], means)
         matrix, offset = _colour_map(means, seed, augmentation, shard)
     factor, shift = preprocessing.affine()
@@ -139,7 +142,8 @@ def jitter_and_normalize(
     if preprocessing.channel_order == "bgr":
         matrix, offset = matrix[:, ::-1], offset[:, ::-1]
     matrix = tf.where(mirrored[:, None, None], matrix[:, :, ::-1], matrix)
-    pixels = tf.matmul(pixels, matrix, transpose_b=True)  # (N, H*W, 3) x (N, 3, 3)
+    blocks = tf.reshape(tf.einsum("gh,nij->ngjhi", tf.eye(group), matrix), (n, 3 * group, 3 * group))
+    pixels = tf.matmul(pixels, blocks)  # (N, H*W / group, 3 * group) x (N, 3 * group, 3 * group)
     # Added row by row: TensorFlow is slow at broadcasting over three channels.
     rows = tf.reshape(pixels, (n, height, width * 3)) + tf.tile(offset, (1, width))[:, None]
     return tf.reshape(rows, (n, height, width, 3))

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from shufflenet_tf.data import decode, pillow_files
 from shufflenet_tf.data.alignment import SIDE
+from shufflenet_tf.data.cache import Cache
 from shufflenet_tf.data.fingerprints import fingerprint
 from shufflenet_tf.data.source import Split
 from shufflenet_tf.errors import UserError, printable
@@ -88,21 +89,32 @@ def _stamp(file: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: Callable[[str], None]) -> Split:
+def split_of(
+    classes: Mapping[str, Sequence[CheckedPhoto]],
+    strict: bool,
+    log: Callable[[str], None],
+    cache: Cache | None = None,
+    service: str | None = None,
+) -> Split:
     """Returns the photos of {label: photos}, labels in order, as a split that is read in parallel.
 
     A photo that can't be read any more is left out, and `log` names it once. If `strict`, or if no photo is left, the
     dataset ends with an error that says so.
+
+    Raises:
+      UserError: a tf.data `service` is to read the photos, and can't read all.
     """
     photos = [dataclasses.replace(photo, fingerprint=b"") for group in classes.values() for photo in group]
     labels = tf.constant([index for index, group in enumerate(classes.values()) for _ in group], tf.int64)
-    load = _Loader(photos, strict, log)
+    load = _Loader(photos, strict, log, cache)
 
-    def read(index: tf.Tensor) -> dict[str, tf.Tensor]:
+    def read_here(index: tf.Tensor) -> dict[str, tf.Tensor]:
         image, orientation = tf.numpy_function(load, [index], [tf.string, tf.int32])
         image.set_shape([])
         orientation.set_shape([])
         return {"image": image, "label": labels[index], "orientation": orientation, "position": index}
+
+    read = _portable(photos, labels) if service else read_here
 
     def examples(seed: tf.Tensor | int | None, wanted: tf.Tensor | None = None) -> tf.data.Dataset:
         order = tf.range(len(photos), dtype=tf.int64)
@@ -112,14 +124,32 @@ def split_of(classes: Mapping[str, Sequence[CheckedPhoto]], strict: bool, log: C
         read_ones = tf.data.Dataset.from_tensor_slices(order).map(read, tf.data.AUTOTUNE, deterministic=True)
         return read_ones.filter(lambda example: tf.not_equal(example["image"], ""))
 
-    return Split(len(photos), examples, tuple(photo.path for photo in photos))
+    return Split(len(photos), examples, tuple(photo.path for photo in photos), service)
+
+
+def _portable(photos: Sequence[CheckedPhoto], labels: tf.Tensor) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Returns a reader of photos that other processes can run: without Python, and so without a check of each photo."""
+    if odd := [photo.path for photo in photos if photo.odd]:
+        raise UserError(
+            f"A tf.data service can't read {len(odd)} of {len(photos)} photos, such as {odd[0]}, neither JPEG nor PNG: "
+            "convert them, or leave --data_service out."
+        )
+    paths = tf.constant([os.fsencode(os.path.abspath(photo.path)) for photo in photos])
+    orientations = tf.constant([photo.orientation for photo in photos], tf.int32)
+
+    def read(index: tf.Tensor) -> dict[str, tf.Tensor]:
+        image = tf.io.read_file(paths[index])
+        return {"image": image, "label": labels[index], "orientation": orientations[index], "position": index}
+
+    return read
 
 
 class _Loader:
     """Returns (content, orientation) for the index of a photo; the content is empty if the photo can't be read any more."""
 
-    def __init__(self, photos: Sequence[CheckedPhoto], strict: bool, log: Callable[[str], None]):
+    def __init__(self, photos: Sequence[CheckedPhoto], strict: bool, log: Callable[[str], None], cache: Cache | None):
         self._photos, self._strict, self._log = photos, strict, log
+        self._cache = cache or Cache()
         self._lost: set[int] = set()
 
     def __call__(self, index: np.int64) -> tuple[bytes, np.int32]:
@@ -139,6 +169,9 @@ class _Loader:
         return b"", np.int32(1)
 
     def _content(self, photo: CheckedPhoto) -> bytes:
+        return self._cache.content(photo.path, photo.stamp, lambda: self._read(photo))
+
+    def _read(self, photo: CheckedPhoto) -> bytes:
         if photo.odd:
             return pillow_files.to_bmp(photo.path)
         with open(photo.path, "rb") as file:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from shufflenet_tf import home
 from shufflenet_tf.data import division, separation
+from shufflenet_tf.data.cache import Cache
 from shufflenet_tf.data.checked_photos import CheckedPhoto, check_photos, split_of
 from shufflenet_tf.data.folder_layout import NONE, check_is_folder, list_folder, none_files
 from shufflenet_tf.data.photos import find
@@ -22,6 +23,8 @@ def open_folder(
     fold: tuple[int, int] | None = None,
     strict: bool = False,
     keep_copies: bool = False,
+    cache: Cache | None = None,
+    service: str | None = None,
     log: Callable[[str], None] = print,
 ) -> Source:
     """Opens a folder of photos in one of two layouts.
@@ -43,6 +46,8 @@ def open_folder(
       fold: (number from 1, folds) of cross-validation: the fold of the training photos to test on; PATH/test is left out.
       strict: refuse the folder if any file in it is unusable, rather than skip the file.
       keep_copies: take copies for different photos. They are not looked for either among more than `copies.MOST` photos.
+      cache: where files are kept once they are read; None: nowhere.
+      service: address of the tf.data service that reads the training photos; None: this process does.
       log: called with each line of progress and of what was skipped.
 
     Raises:
@@ -69,7 +74,13 @@ def open_folder(
     if validation and "validation" not in usable:
         key = f"validation/{seed}"  # another one, as the lowest ranks by the first one are in the test split
         usable["train"], usable["validation"] = division.divide(usable["train"], train, key, validation, 0, original)
-    splits = {side: split_of(classes, strict, log) for side, classes in usable.items() if any(classes.values())}
+    if cache:
+        cache.check_fits([(photo.path, photo.stamp) for photo in photos.values()], f"{root}")
+    splits = {
+        side: split_of(classes, strict, log, cache, service if side == "train" else None)
+        for side, classes in usable.items()
+        if any(classes.values())
+    }
     if unknown := [photos[file] for file in none if file in photos]:
         splits["none"] = split_of({NONE: unknown}, strict, log)
     return Source(root.resolve().name, tuple(files["train"]), **splits)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from shufflenet_tf.data import augment, mixing
+from shufflenet_tf.data import augment, mixing, service
 from shufflenet_tf.data.decode import decode, decode_window
 from shufflenet_tf.data.source import ALONE, Shard, Split
 from shufflenet_tf.data.trivial_augment import trivial_augment
@@ -50,7 +50,7 @@ def training_batches(
       without a label, -1, has zeros), where n = batch_size / shard.count.
 
     Raises:
-      UserError: MixUp or CutMix is wanted, and a worker has an odd number of images.
+      UserError: MixUp or CutMix is wanted, and a worker has an odd number of images; or a tf.data service can't do this.
     """
     rows = batch_size // shard.count
     if shard.count > 1 and rows % 2 and (augmentation.mixup or augmentation.cutmix):
@@ -58,12 +58,23 @@ def training_batches(
             f"MixUp and CutMix pair the images of a worker, and each has {rows} of {batch_size}, an odd number: "
             f"give a --batch_size that is a multiple of {2 * shard.count}."
         )
+    if split.service and (sides or not augmentation.stateless):
+        what = "--first_size" if sides else "--rand_augment"
+        raise UserError(f"A tf.data service makes no batches with {what}: leave --data_service or {what} out.")
     seed = fold(seed)
     read = _reader(preprocessing, augmentation, size, batch_size, seed, sides)
     finish = _finisher(preprocessing, augmentation, classes, seed, shard)
-    examples = _shuffled(split, seed, start_step * batch_size, shard)
+    ordered = _in_units if split.service else _shuffled
+    examples = ordered(split, seed, start_step * batch_size, shard)
     batches = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(rows, drop_remainder=True)
-    batches = batches.enumerate(start_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def finish_batch(index, *batch):
+        # A service's batches are no steps; but of all batches, one alone begins with this example.
+        return finish(index[0] if split.service else index[0] // batch_size, batch)
+
+    batches = batches.map(finish_batch, num_parallel_calls=tf.data.AUTOTUNE)
+    if split.service:
+        batches = service.distribute(batches, split.service)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -75,7 +86,7 @@ def _reader(
     seed: int,
     sides: Callable[[tf.Tensor], tf.Tensor] | None,
 ) -> Callable:
-    """Returns what is done to one example: (index, example) -> (image, whether it is mirrored, label)."""
+    """Returns what is done to one example: (index, example) -> (index, image, whether it is mirrored, label)."""
     randomize = augmentation.rand_augment > 0
 
     def read(index, example):
@@ -95,7 +106,7 @@ def _reader(
             image = tf.image.stateless_random_flip_left_right(image, example_seed)
         elif augmentation.flip:
             image, mirrored = augment.mirror(image, example_seed)
-        return image, mirrored, example["label"]
+        return index, image, mirrored, example["label"]
 
     return read
 
@@ -103,7 +114,7 @@ def _reader(
 def _finisher(
     preprocessing: Preprocessing, augmentation: augment.Augmentation, classes: int, seed: int, shard: Shard
 ) -> Callable:
-    """Returns what is done to a batch: (step, what `_reader` gives) -> (images, labels)."""
+    """Returns what is done to a batch: (step, what `_reader` gives, without the index) -> (images, labels)."""
     randomize = augment.rand_augment(augmentation)
 
     def finish(step, batch):
@@ -139,6 +150,20 @@ def _shuffled(split: Split, seed: int, start: int, shard: Shard) -> tf.data.Data
 
     examples = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch).enumerate()
     return examples.map(lambda place, example: (start + place * shard.count + shard.index, example))
+
+
+def _in_units(split: Split, seed: int, start: int, shard: Shard) -> tf.data.Dataset:
+    """Returns what `_shuffled` does in an order that lets several processes take a part of each epoch."""
+
+    def unit(number: tf.Tensor) -> tf.data.Dataset:
+        epoch, part = number // service.UNITS, number % service.UNITS
+        place = tf.range(split.size, dtype=tf.int64)
+        index = epoch * split.size + place
+        wanted = (index >= start) & (index % shard.count == shard.index) & (place // shard.count % service.UNITS == part)
+        indices = tf.data.Dataset.from_tensor_slices(tf.boolean_mask(index, wanted))
+        return tf.data.Dataset.zip((indices, split.examples(seed * 1_000_003 + epoch, wanted)))
+
+    return tf.data.Dataset.range(start // split.size * service.UNITS, tf.int64.max).flat_map(unit)
 
 
 def numbered_evaluation_images(

@@ -6,7 +6,7 @@ parts, each then reads its own parts and no others.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -37,10 +37,12 @@ class Parts:
       pieces: of files, in order.
       count: number of parts; their sizes differ by one at most, and the larger ones come first.
       buffer: number of records, over all parts, out of which the next ones are drawn.
+      local: returns the path of a copy of a file; None: files are read where they are.
     """
 
-    def __init__(self, pieces: Sequence[Piece], count: int, buffer: int):
+    def __init__(self, pieces: Sequence[Piece], count: int, buffer: int, local: Callable[[str], str] | None = None):
         self.count, self._buffer = count, max(1, buffer // count)
+        self._local = local
         size = sum(piece.end - piece.begin for piece in pieces)
         ends = [size // count * (part + 1) + min(part + 1, size % count) for part in range(count)]
         cut = _cut(pieces, ends)
@@ -68,7 +70,13 @@ class Parts:
     def _part(self, part: tf.Tensor, seed: tf.Tensor | int | None) -> tf.data.Dataset:
         here = slice(self._pieces[part], self._pieces[part + 1])
         pieces = tf.data.Dataset.from_tensor_slices((self._files[here], self._begins[here], self._ends[here]))
-        records = pieces.flat_map(lambda file, begin, end: tf.data.TFRecordDataset(file).skip(begin).take(end - begin))
+
+        def opened(file: tf.Tensor, begin: tf.Tensor, end: tf.Tensor) -> tf.data.Dataset:
+            if self._local:
+                file = tf.ensure_shape(tf.numpy_function(lambda path: self._local(path.decode()), [file], tf.string), [])
+            return tf.data.TFRecordDataset(file).skip(begin).take(end - begin)
+
+        records = pieces.flat_map(opened)
         if seed is None:
             return records
         return shuffle(records, self._buffer, tf.cast(seed, tf.int64) * self.count + part)

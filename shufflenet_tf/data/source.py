@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from shufflenet_tf.errors import UserError
+
 _ALWAYS = ("image", "label", "orientation")  # what every source gives of an example
 
 
@@ -34,11 +36,14 @@ class Split:
         int64 tensor; None: file order). `wanted`, bool [size], says at which places of this order examples are wanted; the
         others are left out, and where they are files of their own, not read. Without it, all are wanted.
       files: the path of each example, in file order; empty where examples aren't files of their own.
+      service: address of the tf.data service that makes training batches of them; None: this process does. Its `examples` use
+        nothing but TensorFlow's operators.
     """
 
     size: int
     examples: Callable[..., tf.data.Dataset]
     files: tuple[str, ...] = ()
+    service: str | None = None
 
     def drawn(self, most: int | None = None) -> "Split":
         """Returns `most` examples (None: all), drawn at random with a fixed seed, in a fixed random order."""
@@ -71,6 +76,8 @@ def class_counts(split: Split, classes: int) -> list[int]:
 
 def _joined(labelled: Split, unlabelled: Split) -> Split:
     """Returns the examples of both, in one order; those of the second have the label -1."""
+    if labelled.service:
+        raise UserError("A tf.data service can't read --unlabelled photos: leave --data_service or --unlabelled out.")
     sides = tf.concat([tf.zeros(labelled.size, tf.int64), tf.ones(unlabelled.size, tf.int64)], 0)
 
     def examples(seed: tf.Tensor | int | None, wanted: tf.Tensor | None = None) -> tf.data.Dataset:

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from shufflenet_tf.data import orientation, record_parts
+from shufflenet_tf.data.cache import MEMORY, NONE, Cache
 from shufflenet_tf.data.labels import normalize
 from shufflenet_tf.data.record_parts import Parts, Piece
 from shufflenet_tf.data.source import Source, Split, pick
@@ -21,13 +22,20 @@ _MEMORY = 1 << 29  # bytes of encoded images that are kept in memory instead of 
 _TFRECORD = tfds.core.file_adapters.FileFormat.TFRECORD
 
 
-def open_tfds(name: str, data_dir: str | None = None, validation: float = 0.0) -> Source:
+def open_tfds(
+    name: str,
+    data_dir: str | None = None,
+    validation: float = 0.0,
+    cache: Cache | None = None,
+    service: str | None = None,
+) -> Source:
     """Opens `name` of TensorFlow Datasets, downloading and preparing it first if need be, and saying so.
 
     Args:
       name: such as "cifar10" or "imagenet2012:5.1.0".
       data_dir: where datasets are prepared; None: TFDS's own default.
-      validation: see `open_source`.
+      validation, service: see `open_source`.
+      cache: where files are kept; None: see `Cache`.
 
     Raises:
       UserError: an unknown name, a dataset without images and classes, or one that can't be fetched.
@@ -40,7 +48,7 @@ def open_tfds(name: str, data_dir: str | None = None, validation: float = 0.0) -
         raise UserError(f"TensorFlow Datasets has no dataset {name!r}: {hint}") from None
     image, label = _keys(builder, name)
     _prepare(builder, name)
-    return from_builder(builder, image, label, validation=validation)
+    return from_builder(builder, image, label, validation=validation, cache=cache, service=service)
 
 
 def from_builder(
@@ -49,6 +57,8 @@ def from_builder(
     label: str = "label",
     trusted: bool = False,
     validation: float = 0.0,
+    cache: Cache | None = None,
+    service: str | None = None,
 ) -> Source:
     """Returns the splits of a prepared builder: train, and a labelled one to test on; if there is none, part of train.
 
@@ -56,7 +66,8 @@ def from_builder(
       builder: the prepared builder.
       image, label: names of the features.
       trusted: every example is known to have a label; else splits are looked through for those that have none.
-      validation: see `open_source`.
+      validation, service: see `open_source`.
+      cache: where files are kept; None: see `Cache`.
 
     Raises:
       UserError: it has no train split with labels.
@@ -85,8 +96,10 @@ def from_builder(
     if missing := [f"{split} has {how} examples without a label" for split, how in some.items()]:
         where = test or "a tenth of train"
         print(f"{builder.info.full_name}: {' and '.join(missing)}; testing on {where}, on labelled examples alone", flush=True)
+    limits = {name: len(labels) if share < 1 else None for name, share in shares.items()}
+    cache = cache or Cache()
     sides = {
-        side: _split(builder, name, image, label, len(labels) if shares[name.split("[")[0]] < 1 else None)
+        side: _split(builder, name, image, label, limits[name.split("[")[0]], cache, service if side == "train" else None)
         for side, name in names_of.items()
     }
     return Source(builder.info.full_name, labels if len(set(labels)) == len(set(names)) else names, **sides)
@@ -119,7 +132,15 @@ def _count_labelled(values: tf.data.Dataset, classes: int) -> int:
     return int(values.reduce(np.int64(0), lambda count, value: count + tf.cast((value >= 0) & (value < classes), tf.int64)))
 
 
-def _split(builder: tfds.core.DatasetBuilder, name: str, image: str, label: str, classes: int | None) -> Split:
+def _split(
+    builder: tfds.core.DatasetBuilder,
+    name: str,
+    image: str,
+    label: str,
+    classes: int | None,
+    cache: Cache,
+    service: str | None,
+) -> Split:
     """Returns a split of a builder. `classes`: leaves out examples whose label is not below this number; None: keeps all."""
     info, whole = builder.info.splits[name], builder.info.splits[name.split("[")[0]]
     size = info.num_examples if classes is None else _count_labelled(_label_values(builder, name, label), classes)
@@ -130,29 +151,34 @@ def _split(builder: tfds.core.DatasetBuilder, name: str, image: str, label: str,
         return {"image": content, "label": tf.cast(example[label], tf.int64), "orientation": orientation.read(content)}
 
     is_small = size * whole.num_bytes / max(1, whole.num_examples) < _MEMORY
-    parts = record_parts.parts_for(len(info.file_instructions))
-    if not is_small and parts > 1 and classes is None and builder.info.file_format == _TFRECORD:
+    if not is_small and classes is None and builder.info.file_format == _TFRECORD:
         pieces = [Piece(str(file.filename), file.skip, file.skip + file.take) for file in info.file_instructions]
-        records = Parts(pieces, parts, SHUFFLE_BUFFER).records
+        stats = {piece.file: tf.io.gfile.stat(piece.file) for piece in pieces} if cache.keeps_files else {}
+        cache.check_fits([(file, (stat.length, stat.mtime_nsec)) for file, stat in stats.items()], builder.info.full_name)
+        local = cache.local if cache.keeps_files and not service else None
+        records = Parts(pieces, record_parts.parts_for(len(pieces)), SHUFFLE_BUFFER, local).records
 
         def parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
             return essential(builder.info.features.deserialize_example(record, decoders=decoders))
 
-        return Split(size, lambda seed, wanted=None: records(seed, wanted).map(parse, num_parallel_calls=tf.data.AUTOTUNE))
+        def parsed(seed: tf.Tensor | int | None, wanted: tf.Tensor | None = None) -> tf.data.Dataset:
+            return records(seed, wanted).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+        return Split(size, parsed, service=service)
 
     config = tfds.ReadConfig(try_autocache=False)
     raw = builder.as_dataset(split=name, shuffle_files=False, decoders=decoders, read_config=config)
     if classes is not None:
         raw = raw.filter(lambda example: (example[label] >= 0) & (tf.cast(example[label], tf.int64) < classes))
     raw = raw.map(essential, num_parallel_calls=tf.data.AUTOTUNE)
-    if is_small:
+    if ((is_small and cache.place != NONE) or cache.place == MEMORY) and not service:
         raw = raw.cache()
 
     def examples(seed: tf.Tensor | int | None, wanted: tf.Tensor | None = None) -> tf.data.Dataset:
         ordered = raw if seed is None else record_parts.shuffle(raw, min(size, SHUFFLE_BUFFER), seed)
         return pick(ordered, wanted)
 
-    return Split(size, examples)
+    return Split(size, examples, service=service)
 
 
 def _keys(builder: tfds.core.DatasetBuilder, name: str) -> tuple[str, str]:

@@ -115,8 +115,8 @@ class Distribution:
             if self.cluster is None:
                 raise
             raise LostWorker(
-                f"Worker {self.cluster.index} has lost another one ({reason(error)[:200].rstrip('.')}): the same command on all "
-                "of them goes on from the last checkpoint."
+                f"Worker {self.cluster.index} has lost another one ({reason(error)[:200].rstrip('.')}): the same command on "
+                "all of them goes on from the last checkpoint."
             ) from error
 
     def wait(self) -> None:

@@ -86,6 +86,7 @@ def settle(dataset: str, image_size: int | Sequence[int | str] | None, given: Ma
         run = dataclasses.replace(run, network=choices.choose(any_photos, run.budget, run.target)[0]["network"])
     network, checkpoint = _network(run)
     places = {"data_dir": run.data_dir, "strict": run.strict, "keep_copies": run.keep_copies}
+    places |= {"cache": run.cache, "service": run.data_service}
     # Without the seed, as a run with another one, or the export, must not test on images that this one trains on.
     source = open_source(dataset, **places, validation=settings.validation, fold=folds.parsed(run.fold))
     folds.check(run.folds, source)

@@ -144,6 +144,13 @@ class RunOptions:
     )
     crop_fraction: float = option(0.875, "Evaluation: part of the shorter side that the centre crop takes.", 0.1, 1)
     data_dir: str | None = None
+    cache: str = option(
+        "auto",
+        "Where files are kept once they are read: auto (small TensorFlow Datasets in memory), none, memory, or a folder.",
+    )
+    data_service: str | None = option(
+        None, "tf.data service that reads and augments the training images, grpc://HOST:PORT; see shufflenet_tf.data.service."
+    )
     strict: bool = option(False, "Stop at a photo that can't be used instead of skipping it.")
     keep_copies: bool = option(False, "Own photos: leave copies of training photos among the test photos.")
     output: str = option("runs/latest", "Folder of the run; an interrupted run in it goes on.")
@@ -168,3 +175,8 @@ class RunOptions:
 
     def __post_init__(self):
         options.check(self)
+        if self.deterministic and self.data_service:
+            raise UserError(
+                "--deterministic can't be had with --data_service, whose workers give batches in the order of their speed: "
+                "leave one of them out."
+            )

@@ -104,7 +104,7 @@ def test_single_images_a_worker(splits):
 def test_an_epoch_has_every_image_once_over_all_workers(splits, kind):
     split = splits[kind]
     contents = sorted(example["image"].numpy() for example in split.examples(None))
-    for seed, count in ((None, 2), (5, 3), (6, 4)):
+    for seed, count in ((None, 2), (5, 3)):
         wanted = [tf.range(split.size) % count == index for index in range(count)]
         seen = [[example["image"].numpy() for example in split.examples(seed, mine)] for mine in wanted]
         assert [len(each) for each in seen] == [len(range(index, split.size, count)) for index in range(count)]
