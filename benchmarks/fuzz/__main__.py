@@ -66,14 +66,19 @@ class Audit:
     """Notes what a reader does that none should do."""
 
     def __init__(self):
+        from shufflenet_tf import tflite_trial
+
+        self._trial = tflite_trial.COMMAND
         self.watching, self.events = False, []
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: tuple) -> None:
         if self.watching:
             written = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+            # The product tries a .tflite file in a process of its own, always by the same code.
+            is_trial = event == "subprocess.Popen" and tuple(arguments[1][:3]) == self._trial
             nameless = arguments and arguments[0] in (os.devnull, tempfile.gettempdir())  # the latter: a file without a name
-            if event.startswith(FORBIDDEN) or (written and not nameless):
+            if (event.startswith(FORBIDDEN) and not is_trial) or (written and not nameless):
                 self.events.append(f"{event}{arguments!r}"[:200])
 
 
