@@ -59,7 +59,9 @@ class LiteClassifier:
             raise UserError(
                 f"{self._path} is {compiled}, and runs there only: give the .tflite file that it was compiled from."
             )
-        self._interpreter = _interpreter(self._path, content, threads)
+        if tflite_trial.crashes(self._path, content, threads):
+            raise UserError(_cannot_run(self._path, "it crashes"))
+        self._interpreter = _interpreter(self._path, threads)
         (self._input,), (self._output,) = self._details()
         self.input_shape = tuple(map(int, self._input["shape"]))
         self.output_shape = (1, int(self._output["shape"][-1]))
@@ -194,21 +196,24 @@ def _preprocessing(path: str, text: bytes | None, metadata: Metadata) -> Preproc
         raise UserError(f"{path} has a {name} that can't be used ({str(error)[:200]}): export it again.") from None
 
 
-def _interpreter(path: str, content: bytes, threads: int) -> Any:
+def _interpreter(path: str, threads: int) -> Any:
     """An ai_edge_litert interpreter, ready to be fed."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ModuleNotFoundError:
         raise UserError("A .tflite file needs LiteRT, which is not installed; run `pip install ai-edge-litert`.") from None
-    reason = "it crashes" if tflite_trial.crashes(path, content, threads) else ""
+    reason = ""
     wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")
     with contextlib.nullcontext() if wanted else startup.held_back():  # LiteRT announces its delegate
         try:
-            if not reason:
-                interpreter = Interpreter(**source_of(path), num_threads=threads)
-                interpreter.allocate_tensors()
+            interpreter = Interpreter(**source_of(path), num_threads=threads)
+            interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = litert_reason(error)
     if reason:
-        raise UserError(f"{path} can't be run by LiteRT ({reason}): it is damaged, or needs more than TFLite's own operators.")
+        raise UserError(_cannot_run(path, reason))
     return interpreter
+
+
+def _cannot_run(path: str, reason: str) -> str:
+    return f"{path} can't be run by LiteRT ({reason}): it is damaged, or needs more than TFLite's own operators."

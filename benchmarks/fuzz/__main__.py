@@ -10,6 +10,7 @@ loaded. Its input is saved, with the command that repeats it. The status is 1 if
 
 import argparse
 import contextlib
+import math
 import mmap
 import os
 import pathlib
@@ -195,13 +196,13 @@ def _is_waiting(process: int) -> bool:
 
 
 def jobs_of(names: list[str], first: int, count: int) -> list[tuple[str, int]]:
-    """Returns (subject, number) of `count` inputs, mixed by the subjects' shares."""
+    """Returns (subject, number) of at least `count` inputs, divided by the subjects' shares."""
     from benchmarks.fuzz.subjects import SUBJECTS
 
     total = sum(SUBJECTS[name].share for name in names)
     jobs = []
     for name in names:
-        jobs += [(name, first + number) for number in range(max(1, round(count * SUBJECTS[name].share / total)))]
+        jobs += [(name, first + number) for number in range(math.ceil(count * SUBJECTS[name].share / total))]
     return jobs
 
 
