@@ -59,8 +59,8 @@ class LiteClassifier:
             raise UserError(
                 f"{self._path} is {compiled}, and runs there only: give the .tflite file that it was compiled from."
             )
-        if tflite_trial.crashes(self._path, content, threads):
-            raise UserError(_cannot_run(self._path, "it crashes"))
+        if reason := tflite_trial.trouble(self._path, content, threads):
+            raise UserError(_cannot_run(self._path, reason))
         self._interpreter = _interpreter(self._path, threads)
         (self._input,), (self._output,) = self._details()
         self.input_shape = tuple(map(int, self._input["shape"]))

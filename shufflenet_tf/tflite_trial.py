@@ -22,11 +22,13 @@ interpreter.allocate_tensors()
 interpreter.invoke()
 """
 COMMAND = (sys.executable, "-c", _CHILD)
+# What Python, the loader of shared libraries and C++ say without memory.
+MEMORY_WORDS = (b"MemoryError", b"Cannot allocate memory", b"failed to map segment", b"std::bad_alloc")
 _tried: set[bytes] = set()  # digests of contents that crashed nothing
 
 
-def crashes(path: str, content: bytes, threads: int = 1) -> bool:
-    """Returns whether a .tflite file ends the process that runs it. A file that is refused properly does not.
+def trouble(path: str, content: bytes, threads: int = 1) -> str:
+    """Returns why a .tflite file would end the process that runs it, in a few words; "": it would not, or is refused properly.
 
     Args:
       path: of the file.
@@ -35,18 +37,18 @@ def crashes(path: str, content: bytes, threads: int = 1) -> bool:
     """
     digest = hashlib.sha256(content).digest()
     if digest in _tried:
-        return False
-    status = 0
+        return ""
+    ended = None
     with contextlib.suppress(subprocess.TimeoutExpired, OSError):  # it is slow; or no process can be started here
-        status = subprocess.run(
+        ended = subprocess.run(
             [*COMMAND, os.path.abspath(path), str(threads)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             timeout=SECONDS,
             check=False,
-        ).returncode
-    if status in (0, 1):  # 1: an exception
+        )
+    if ended is None or ended.returncode in (0, 1):  # 1: an exception
         _tried.add(digest)
-        return False
-    return True
+        return ""
+    return "memory runs out" if any(word in ended.stderr for word in MEMORY_WORDS) else "it crashes"

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -207,3 +208,11 @@ def test_a_model_is_tried_once_however_slow_it_is(tmp_path, monkeypatch):
     for _ in range(2):
         assert LiteClassifier(path).labels == COLOURS
     assert len(tried) == 1
+
+
+@pytest.mark.parametrize(("said", "reason"), [("std::bad_alloc", "memory runs out"), ("", "it crashes")])
+def test_a_trial_that_ends_says_why(tmp_path, monkeypatch, said, reason):
+    child = f"import os, sys; sys.stderr.write({said!r}); sys.stderr.flush(); os.abort()"
+    monkeypatch.setattr(tflite_trial, "_tried", set())
+    monkeypatch.setattr(tflite_trial, "COMMAND", (sys.executable, "-c", child))
+    assert f"can't be run by LiteRT ({reason})" in complaint(write(tmp_path / "a.tflite", colour_model(), FLOAT32))
