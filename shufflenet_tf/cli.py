@@ -20,24 +20,19 @@ import pathlib
 import shlex
 import signal
 import sys
-import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
+from shufflenet_tf import help_text
 from shufflenet_tf.errors import UserError, printable
 from shufflenet_tf.limits import allow_megapixels
 from shufflenet_tf.tensorflow_errors import reason
 from shufflenet_tf.text_files import expand_flag_files
 
-if TYPE_CHECKING:
-    pass
-
 STATUS_FAILED, STATUS_USAGE, STATUS_INTERRUPTED = 1, 2, 130
 STATUS_RESTART = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on from a checkpoint
-_WIDTH, _INDENT = 110, 24
 
 
 class _ProgramFlags(flags.FlagValues):
@@ -58,7 +53,7 @@ def flag_values() -> flags.FlagValues:
 
 def heading(values: flags.FlagValues, text: str) -> None:
     """Starts a group of flags in --help."""
-    values.__dict__["headings"][len(_listed(values))] = text
+    values.__dict__["headings"][len(help_text.listed(values))] = text
 
 
 def define_alias(values: flags.FlagValues, old: str, name: str) -> None:
@@ -169,7 +164,7 @@ def run(
             allow_megapixels(values.max_megapixels)
         if not values.help:
             return main(arguments)
-        print(f"{(description or name).strip()}\n\n{_flags_help(values)}")
+        print(help_text.text(description or name, values))
 
     logging.set_verbosity(logging.ERROR)  # Keras's and TensorFlow's messages don't help users
     try:
@@ -261,35 +256,3 @@ def _with_interpreter(command: str) -> str:
         return command
     interpreter, here = pathlib.Path(sys.executable), pathlib.Path.cwd()
     return f"{shlex.quote(str(interpreter.relative_to(here))) if interpreter.is_relative_to(here) else 'python'} {rest}"
-
-
-def _listed(values: flags.FlagValues) -> list[flags.Flag]:
-    """Returns the flags that --help shows, in the order of their definitions, without aliases and with --help last."""
-    shown = [values[name] for name in values if values[name].name == name]
-    aliases = [flag for flag in shown if isinstance(flag.help, str) and flag.help.startswith("Alias for --")]
-    shown = [flag for flag in shown if flag not in aliases and flag.name != "help"]
-    return [*dict.fromkeys(shown), values["help"]]
-
-
-def _flags_help(values: flags.FlagValues) -> str:
-    headings = values.__dict__["headings"]
-    lines = [] if 1 in headings else ["Flags:"]
-    for position, flag in enumerate(_listed(values), 1):
-        if position in headings:
-            lines += ["", f"{headings[position]}:"] if lines else [f"{headings[position]}:"]
-        name = f"  --{'[no]' if flag.boolean and flag.default else ''}{flag.name}{'' if flag.boolean else '='}"
-        text = f"{flag.help}{_default(flag)}"
-        wrapped = textwrap.wrap(text, _WIDTH - _INDENT, break_on_hyphens=False)
-        if len(name) >= _INDENT:
-            lines.append(name)
-            name = ""
-        lines += [f"{name:{_INDENT}}{wrapped[0]}", *(f"{'':{_INDENT}}{line}" for line in wrapped[1:])]
-    lines.append(f"  {'--flagfile=':{_INDENT - 2}}Read flags from a file, one per line; later flags override them.")
-    return "\n".join(lines)
-
-
-def _default(flag: flags.Flag) -> str:
-    if flag.default in (None, False, "", []):
-        return ""
-    default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
-    return " Default: on." if flag.boolean else f" Default: {default}."

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from shufflenet_tf.data.decode import decode
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.files import ARCHIVE_DAMAGE, atomic_path
 from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.preprocessing import Preprocessing
@@ -140,14 +140,14 @@ def _is_keras(file: pathlib.Path, head: bytes) -> bool:
         return True
     try:
         return head.startswith(b"PK") and "config.json" in zipfile.ZipFile(file).namelist()
-    except (zipfile.BadZipFile, OSError):
+    except ARCHIVE_DAMAGE:
         return False
 
 
 def _keras_model(file: pathlib.Path) -> ImageClassifier:
     try:
         model = tf.keras.models.load_model(file, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except (*ARCHIVE_DAMAGE, tf.errors.OpError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
             f"{file} can't be loaded as a Keras model ({reason}): give a model.keras that this generation of Keras wrote."

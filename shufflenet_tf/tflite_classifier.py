@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shufflenet_tf import startup
+from shufflenet_tf import startup, tflite_trial
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.tflite_metadata import (
@@ -58,6 +58,8 @@ class LiteClassifier:
             raise UserError(
                 f"{self._path} is {compiled}, and runs there only: give the .tflite file that it was compiled from."
             )
+        if reason := tflite_trial.trouble(self._path, content, threads):
+            raise UserError(_cannot_run(self._path, reason))
         self._interpreter = _interpreter(self._path, threads)
         (self._input,), (self._output,) = self._details()
         self.input_shape = tuple(map(int, self._input["shape"]))
@@ -207,5 +209,9 @@ def _interpreter(path: str, threads: int) -> Any:
         except (ValueError, RuntimeError) as error:
             reason = litert_reason(error)
     if reason:
-        raise UserError(f"{path} can't be run by LiteRT ({reason}): it is damaged, or needs more than TFLite's own operators.")
+        raise UserError(_cannot_run(path, reason))
     return interpreter
+
+
+def _cannot_run(path: str, reason: str) -> str:
+    return f"{path} can't be run by LiteRT ({reason}): it is damaged, or needs more than TFLite's own operators."

@@ -122,9 +122,9 @@ def packed_files(content: bytes) -> dict[str, bytes]:
     Raises:
       DamagedMetadataError: they can't be unpacked.
     """
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        return {}
     try:
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            return {}
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             kept = [info for info in archive.infolist() if not info.filename.endswith("/")]
             if sum(info.file_size for info in kept) > MAX_UNPACKED:

@@ -154,6 +154,27 @@ def test_help_without_docstrings(capsys):
     assert capsys.readouterr().out.startswith("program\n")
 
 
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("program", ["shufflenet_tf.classify", "export.tflite"])
+def test_help_fits_the_terminal(program, columns, capsys, monkeypatch):
+    """Indented lines are commands to copy, and stay in one piece."""
+    module = importlib.import_module(program)
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert module.run(["program", "--help"]) == 0
+    wide = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert module.run(["program", "--help"]) == 0
+    out = capsys.readouterr().out
+    if columns < 200:
+        assert max(len(line) for line in out.splitlines() if not line.startswith("  python")) < max(columns, 61)
+    else:
+        assert out == wide
+    assert out.split() == wide.split()
+    assert [line for line in out.splitlines() if line.startswith("  python")] == [
+        line for line in wide.splitlines() if line.startswith("  python")
+    ]
+
+
 @pytest.mark.parametrize("program", ["train_main", "shufflenet_tf.classify", "export.tflite", "export.verify"])
 def test_every_program_that_reads_photos_has_max_megapixels(program):
     assert "max_megapixels" in importlib.import_module(program).FLAGS

@@ -1,7 +1,9 @@
 """Trained models load in a fresh process, and SavedModels without any of this code."""
 
+import io
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -130,7 +132,17 @@ def test_a_saved_model_needs_a_size(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x05\x06" + bytes(18)])
+def _archive(version: int) -> bytes:
+    """A .keras file without a network that asks for a version of zip, times ten."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("config.json", "{}")
+    data = bytearray(content.getvalue())
+    data[data.rindex(b"PK\1\2") + 6] = version
+    return bytes(data)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x05\x06" + bytes(18), _archive(20), _archive(64)])
 def test_files_that_are_no_models(tmp_path, content):
     path = tmp_path / "model.keras"
     path.write_bytes(content)
@@ -138,6 +150,12 @@ def test_files_that_are_no_models(tmp_path, content):
         st.load(path)
     with pytest.raises(st.UserError, match="There is no model at"):
         st.load(tmp_path / "missing")
+
+
+def test_an_archive_without_an_ending_that_cannot_be_read(tmp_path):
+    (tmp_path / "model").write_bytes(_archive(64))
+    with pytest.raises(st.UserError, match=r"zip file version 6\.4"):
+        st.load(tmp_path / "model")
 
 
 def test_a_model_that_is_not_ours(tmp_path):

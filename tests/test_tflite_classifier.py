@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,8 +13,12 @@ from hypothesis import strategies as hs
 from lite_models import COLOURS, CONTRACT, FLOAT32, SIDE, UINT8, colour_model, converted, write
 
 import shufflenet_tf as st
+from export.flatbuffer.graph import Graph
+from shufflenet_tf import tflite_trial
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.tflite_classifier import LABELS, PREPROCESSING, LiteClassifier, label_lines
+
+MODELS = pathlib.Path(__file__).resolve().parents[1] / "android_demo/core/src/test/resources/models"
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +185,34 @@ def test_label_lines_of_any_editor(text):
 
 def test_an_empty_line_within_counts_as_a_label():
     assert label_lines("a\n\nb\n") == ("a", "", "b")
+
+
+def test_a_file_that_would_end_the_process(tmp_path, images):
+    """LiteRT aborts on a fully connected layer whose quantized output has no scale."""
+    graph = Graph((MODELS / "scaled.tflite").read_bytes())
+    (layer,) = [operator for operator in graph.operators if graph.kind(operator) == "FULLY_CONNECTED"]
+    graph.subgraph.tensors[layer.outputs[0]].quantization.scale = None
+    for _ in range(2):
+        assert "can't be run by LiteRT (it crashes)" in complaint(write(tmp_path / "a.tflite", graph.pack()))
+
+
+def test_a_model_is_tried_once_however_slow_it_is(tmp_path, monkeypatch):
+    path, tried = write(tmp_path / "a.tflite", colour_model(), FLOAT32), []
+
+    def run(command, timeout, **_):
+        tried.append(command)
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(tflite_trial, "_tried", set())
+    monkeypatch.setattr(subprocess, "run", run)
+    for _ in range(2):
+        assert LiteClassifier(path).labels == COLOURS
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize(("said", "reason"), [("std::bad_alloc", "memory runs out"), ("", "it crashes")])
+def test_a_trial_that_ends_says_why(tmp_path, monkeypatch, said, reason):
+    child = f"import os, sys; sys.stderr.write({said!r}); sys.stderr.flush(); os.abort()"
+    monkeypatch.setattr(tflite_trial, "_tried", set())
+    monkeypatch.setattr(tflite_trial, "COMMAND", (sys.executable, "-c", child))
+    assert f"can't be run by LiteRT ({reason})" in complaint(write(tmp_path / "a.tflite", colour_model(), FLOAT32))

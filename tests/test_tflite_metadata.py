@@ -6,7 +6,7 @@ import zipfile
 import flatbuffers
 import numpy as np
 import pytest
-from lite_models import COLOURS, SIDE, colour_model, write
+from lite_models import COLOURS, SIDE, UINT8, colour_model, write
 
 import shufflenet_tf as st
 from export.flatbuffer import inspection
@@ -103,6 +103,16 @@ def test_a_packed_file_without_a_name_is_no_reason_to_stop(tmp_path):
     model = write(tmp_path / "a.tflite", colour_model("uint8"), {"?nothing": "x", "labels.txt": LINES})
     model.write_bytes(model.read_bytes().replace(b"?nothing", b"\0nothing"))  # a zero byte ends a name
     assert LiteClassifier(model).labels == COLOURS
+
+
+def test_an_archive_in_parts_is_refused(tmp_path):
+    """zipfile's own check for an archive fails at it."""
+    path = write(tmp_path / "a.tflite", colour_model("uint8"), UINT8)
+    content = path.read_bytes()
+    end = content.rindex(b"PK\5\6")
+    path.write_bytes(content[:end] + b"PK\6\7" + bytes(12) + b"\2\0\0\0" + content[end:])  # one of two parts
+    with pytest.raises(UserError, match="is damaged where its labels are packed"):
+        LiteClassifier(path)
 
 
 def test_files_that_unpack_into_too_much_are_refused(tmp_path):

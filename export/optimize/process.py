@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
+from shufflenet_tf.tflite_trial import MEMORY_WORDS
+
 TIMED_OUT, NO_MEMORY = -1000, -1001  # instead of an exit status
-# What Python, the loader of shared libraries and C++ say without memory.
-_MEMORY_WORDS = (b"MemoryError", b"Cannot allocate memory", b"failed to map segment", b"std::bad_alloc")
 _POLL_SECONDS = 0.2
 
 
@@ -61,7 +61,7 @@ def work(
         if status not in (0, TIMED_OUT):
             complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - 10_000))
             said = complaints.read()
-            status = NO_MEMORY if any(word in said for word in _MEMORY_WORDS) else status
+            status = NO_MEMORY if any(word in said for word in MEMORY_WORDS) else status
     report, _, content = answer.partition(b"\0")
     lines = [json.loads(line) for line in report.splitlines(keepends=True) if line.endswith(b"\n")]
     return status, lines, content

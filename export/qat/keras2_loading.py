@@ -11,6 +11,7 @@ import zipfile
 import shufflenet_tf as st
 from shufflenet_tf import loading
 from shufflenet_tf.errors import UserError
+from shufflenet_tf.files import ARCHIVE_DAMAGE
 
 
 def load(path: str | os.PathLike) -> st.Bundle:
@@ -41,7 +42,7 @@ def _generation(file: pathlib.Path) -> str:
     try:
         with zipfile.ZipFile(file) as archive:
             return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))[:1]
-    except (zipfile.BadZipFile, KeyError, ValueError, AttributeError):
+    except ARCHIVE_DAMAGE:
         return ""
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from shufflenet_tf.data.pillow_files import JPEG, UndecodableError, check_size, 
 # (height, width) of the upright image -> (top, left, height, width) of a window inside it; all are int32 scalars.
 Window = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]
 
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)  # of a JPEG, but zeros and restarts, which lie within scans
 _TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -141,7 +143,7 @@ def examine_closely(path: str | os.PathLike, side: int | None) -> Examined:
             content = tf.io.read_file(os.fsencode(path))
             if not (plain := _is_plain(image, content)) or image.format in JPEG:
                 # JPEG: all bytes are read but, of a large one, only one pixel of 64 is computed; TensorFlow refuses what
-                # Pillow refuses.
+                # Pillow refuses, and what `_is_plain` knows of.
                 image.draft(None, (side, side) if side else (max(1, image.width // 8), max(1, image.height // 8)))
                 image.load()
             orientation = _orientation_or_upright(content)
@@ -196,12 +198,30 @@ def _is_plain(image: Image.Image, content: tf.Tensor) -> bool:
     try:
         if image.format in JPEG:
             tf.io.extract_jpeg_shape(content)
-            if any(marker in content.numpy() for marker in (b"\xff\xc9", b"\xff\xca")):  # perhaps arithmetic coding
+            jpeg = content.numpy()
+            if any(marker in jpeg for marker in (b"\xff\xc9", b"\xff\xca")):  # perhaps arithmetic coding
                 tf.io.decode_jpeg(content, ratio=8)
-            return image.mode in ("L", "RGB", "CMYK")
+            return image.mode in ("L", "RGB", "CMYK") and _has_end(jpeg)
         if image.format == "PNG" and image.width * image.height <= MAX_DECODED_PIXELS:
             tf.io.decode_png(content, channels=4)
             return True
     except tf.errors.OpError:  # stricter than Pillow, for example about checksums, which can be wrong in an intact image
         return False
+    return False
+
+
+def _has_end(jpeg: bytes) -> bool:
+    """Returns whether a JPEG's markers lead to that of its end, which photos recovered from a memory card often lack.
+
+    TensorFlow needs it; to Pillow, the last row of pixels is enough.
+    """
+    place = 2
+    while found := _MARKER.search(jpeg, place):
+        place = found.end()
+        match jpeg[place - 1]:
+            case 0xD9:
+                return True
+            case 0xD8:  # another image begins
+                return False
+        place += int.from_bytes(jpeg[place : place + 2], "big")  # of a scan, this is its header
     return False

@@ -57,11 +57,11 @@ def open_folder(
     if not 0 < test_fraction < 1:
         raise UserError(f"test_fraction is {test_fraction} but it must lie between 0 and 1: give 0.2, for example")
     sides, files = list_folder(root, log, validation > 0)
-    none = none_files({root, *sides.values()})
+    none = none_files({root, *sides.values()}, log)
     named = [file for classes in files.values() for names in classes.values() for file in names]
     is_compared = separation.is_compared(len(named), keep_copies, log)
     photos = check_photos(named + none, strict, log, is_compared)
-    original = separation.originals({file: photos[file] for file in named if file in photos}) if is_compared else {}
+    original = separation.originals({file: photos[file] for file in named if file in photos}, log) if is_compared else {}
     usable = {side: _usable(classes, photos, sides[side]) for side, classes in files.items()}
     train = sides["train"]
     if fold or "test" not in usable:

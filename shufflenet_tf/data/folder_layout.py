@@ -3,10 +3,10 @@
 import difflib
 import os
 import pathlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from shufflenet_tf.data.labels import name_of, normalize
-from shufflenet_tf.data.photos import entries, folders, is_photo, say_ignored, walk
+from shufflenet_tf.data.photos import entries, folders, is_photo, leads_up, say_ignored, walk
 from shufflenet_tf.errors import UserError, printable
 
 NONE = "_none"  # a folder of photos of none of the classes
@@ -43,9 +43,15 @@ def list_folder(
     return sides, files
 
 
-def none_files(places: Collection[pathlib.Path]) -> list[str]:
-    """Returns the sorted paths of the photos of none of the classes in some folders of classes."""
-    return sorted(file for folder in places for entry in folders(folder) if is_none(entry) for file in walk(entry))
+def none_files(places: Collection[pathlib.Path], log: Callable[[str], None]) -> list[str]:
+    """Returns the sorted paths of the photos of none of the classes in some folders of classes.
+
+    Args:
+      places: the folders of classes.
+      log: called with a line on each folder that was left out.
+    """
+    named = [_without_links_up(folder, filter(is_none, folders(folder)), log) for folder in places]
+    return sorted(file for found in named for entry in found for file in walk(entry))
 
 
 def is_none(folder: pathlib.Path) -> bool:
@@ -86,10 +92,23 @@ def _split_folders(root: pathlib.Path, log: Callable[[str], None]) -> dict[str, 
     return {"train": root}
 
 
+def _without_links_up(folder: pathlib.Path, found: Iterable[pathlib.Path], log: Callable[[str], None]) -> list[pathlib.Path]:
+    """Leaves out links in a folder to itself or to a folder above: such a class would take in all that lies there."""
+    kept = []
+    for entry in found:
+        if leads_up(entry, (os.path.realpath(folder),)):
+            target = printable(os.path.realpath(entry))
+            log(f"ignored {printable(str(entry))}: it is a link to {target}, in which the dataset itself lies")
+        else:
+            kept.append(entry)
+    return kept
+
+
 def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str, list[str]]:
     """{class: sorted paths of all its files}, classes sorted."""
     ignored: list[pathlib.Path] = []
     found = [entry for entry in entries(folder, ignored.append) if os.path.isdir(entry) and not is_none(entry)]
+    found = _without_links_up(folder, found, log)
     names = {entry.name for entry in found}
     copies: list[pathlib.Path] = []
 
@@ -107,7 +126,6 @@ def _list_classes(folder: pathlib.Path, log: Callable[[str], None]) -> dict[str,
     classes: dict[str, list[str]] = {}
     for entry in found:
         label = normalize(name_of(entry.name), "Class folder")
-        # A class that is a link to a folder above would take in all that lies there.
         files = list(walk(entry, ignored.append, is_copy, (os.path.realpath(folder),)))
         if label in classes:
             log(f"{folder} has the class {label} in two spellings: their photos are merged")

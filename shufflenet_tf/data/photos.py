@@ -79,7 +79,7 @@ def walk(
     for entry in entries(folder, ignored):
         if not os.path.isdir(entry):
             yield str(entry)
-        elif _leads_up(entry, places):
+        elif leads_up(entry, places):
             continue
         elif is_copy(entry):
             ignored(entry)
@@ -87,8 +87,8 @@ def walk(
             yield from walk(entry, ignored, is_copy, places, seen)
 
 
-def _leads_up(folder: pathlib.Path, places: tuple[str, ...]) -> bool:
-    """Returns whether a folder is a link to one of `places`, or to a folder above it."""
+def leads_up(folder: pathlib.Path, places: Collection[str]) -> bool:
+    """Returns whether a folder is a link to one of `places`, which are real paths, or to a folder above it."""
     real = os.path.realpath(folder) + os.sep
     return any((place + os.sep).startswith(real) for place in places)
 

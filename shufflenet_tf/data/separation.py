@@ -10,6 +10,7 @@ from shufflenet_tf.errors import printable
 
 Classes = dict[str, list[CheckedPhoto]]
 _NAMED = 3  # photos that a line names
+_MANY = 5_000  # photos whose comparison takes more than a few seconds
 _REMEDY = " (--keep_copies takes them for different photos)"
 _OTHERS = {"test": ("train",), "validation": ("train", "test")}  # what the photos of a side must be no copies of
 _KINDS = {"train": "training", "test": "test"}
@@ -22,9 +23,11 @@ def is_compared(count: int, keep_copies: bool, log: Callable[[str], None]) -> bo
     return not keep_copies and count <= copies.MOST
 
 
-def originals(photos: Mapping[str, CheckedPhoto]) -> dict[str, str]:
+def originals(photos: Mapping[str, CheckedPhoto], log: Callable[[str], None]) -> dict[str, str]:
     """Returns the path of the first photo that a photo is a copy of, for the paths of all that are copies of another."""
     paths = list(photos)
+    if len(paths) >= _MANY:
+        log(f"comparing {len(paths):,} photos with each other, to find copies")
     pairs = copies.find_copies([photos[path].fingerprint for path in paths])
     first = copies.group(len(paths), pairs)
     return {paths[index]: paths[other] for index, other in enumerate(first) if index != other}

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from shufflenet_tf.errors import UserError
-from shufflenet_tf.files import atomic_path
+from shufflenet_tf.files import ARCHIVE_DAMAGE, atomic_path
 from shufflenet_tf.weights.tensors import Tensors, damage_named
 from shufflenet_tf.weights.torch_pickle import (
     DTYPES,
@@ -45,7 +45,7 @@ def is_torch_file(path: str | os.PathLike) -> bool:
             head = file.read(512)
             if head.startswith(b"PK\3\4"):
                 return any(name.endswith((".pkl", "/version")) for name in zipfile.ZipFile(file).namelist())
-    except (OSError, ValueError, zipfile.BadZipFile):  # a damaged zip: the first entry shows what it was
+    except ARCHIVE_DAMAGE:  # the first entry shows what it was
         return b"/data.pkl" in head[30:256]
     return _STREAM_HEAD in head[:32] or _is_tar(head) or head[:2] in (b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")
 

@@ -119,6 +119,10 @@ KINDS = {
     ),
     "png_named.jpg": (encode(IMAGE, "PNG"), RGB, 0, True),
     "checksum.png": (PNG[:-1] + b"\0", RGB, 0, False),
+    # Recovered from a memory card: zeros where the end was.
+    "endless.jpg": (encode(IMAGE, "JPEG", quality=95, subsampling=0)[:-2] + bytes(100), RGB, 6, False),
+    "with_more_behind.jpg": (encode(IMAGE, "JPEG", quality=95, subsampling=0) + b"\xff\xd8\xff\xda\0\0", RGB, 6, True),
+    "restarts.jpg": (encode(IMAGE, "JPEG", quality=95, subsampling=0, restart_marker_blocks=2), RGB, 6, True),
     "jpeg_named.png": (encode(IMAGE, "JPEG", quality=95, subsampling=0), RGB, 6, True),
 }
 
@@ -194,6 +198,7 @@ BAD = {
     "empty": (b"", "empty"),
     "text": (b"hello, this is text", "not a JPEG, PNG, WebP, BMP or GIF image"),
     "truncated jpeg": (PHOTO[: len(PHOTO) // 2], "truncated"),
+    "followed by another jpeg": (PHOTO[:-2] + PHOTO, "corrupt"),
     "header of a jpeg": (PHOTO[:100], "truncated"),
     "truncated png": (PNG[: len(PNG) // 2], "truncated"),
     "corrupt png": (PNG[:60] + bytes(20) + PNG[80:], "corrupt"),

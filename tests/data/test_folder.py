@@ -180,6 +180,30 @@ def test_a_loop_of_links_ends(tmp_path):
     assert said == ["skipped 1 of 8 files: loop (broken link)"]
 
 
+@pytest.mark.parametrize("name", ["all", "_none"])
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_a_class_that_links_to_a_folder_above_is_ignored_and_named(tmp_path, name, target):
+    """It would take in the other classes, and whatever lies beside the dataset."""
+    save(tmp_path / "holiday" / "0.png")
+    photos = fill(tmp_path / "sets" / "photos", {"a": 3, "b": 3})
+    (photos / name).symlink_to(target)
+    said = []
+    source = open_folder(photos, log=said.append)
+    assert source.labels == ("a", "b") and source.none is None
+    assert source.train.size + source.test.size == 6
+    where = (photos / target).resolve()
+    assert said == [f"ignored {photos / name}: it is a link to {where}, in which the dataset itself lies"]
+
+
+def test_classes_may_be_links_to_other_folders(tmp_path):
+    fill(tmp_path / "all", {"a": 3, "b": 3, "c": 3})
+    (tmp_path / "some").mkdir()
+    for label in "ac":
+        (tmp_path / "some" / label).symlink_to(tmp_path / "all" / label)
+    source = open_folder(tmp_path / "some", log=silent)
+    assert source.labels == ("a", "c") and source.train.size + source.test.size == 6
+
+
 def with_bad_files(root: pathlib.Path) -> pathlib.Path:
     fill(root, {"a": 4, "b": 4})
     save(root / "a" / "cut.jpg")

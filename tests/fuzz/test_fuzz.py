@@ -49,6 +49,13 @@ def test_inputs_depend_on_their_seed_and_number_alone():
         assert one == again and one != other
 
 
+@pytest.mark.parametrize("count", [1, 7, 1000])
+def test_no_fewer_inputs_than_asked_for_and_some_for_every_reader(count):
+    jobs = fuzz.jobs_of(list(SUBJECTS), 3, count)
+    assert len(jobs) >= count and len(set(jobs)) == len(jobs)
+    assert {name for name, _ in jobs} == set(SUBJECTS) and min(number for _, number in jobs) == 3
+
+
 def test_what_goes_wrong_is_noticed(audit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

@@ -406,6 +406,9 @@ def test_crafted_archives(tmp_path):
     data[sizes : sizes + 8] = struct.pack("<II", 2**31, 2**31)
     (tmp_path / "a.pth").write_bytes(data)
     assert "larger than the file" in refusal(tmp_path / "a.pth")
+    data[data.rindex(b"PK\1\2") + 6] = 64  # "needs version 6.4 of zip"
+    (tmp_path / "a.pth").write_bytes(data)
+    assert "zip file version 6.4" in refusal(tmp_path / "a.pth") and torch_file.is_torch_file(tmp_path / "a.pth")
 
 
 def test_other_files(tmp_path):
