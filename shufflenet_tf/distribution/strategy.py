@@ -149,7 +149,8 @@ class Distribution:
         """Returns the values of variables by name.
 
         What each device keeps for itself, such as the moving statistics of a normalization, is averaged, and all of them go on
-        with the average: so a run that continues from the values has the same numbers as one that never stopped.
+        with the average (of running sums, with equal shares): so a run that continues from the values has the same numbers as
+        one that never stopped.
         """
         if self.cluster is None:
             return {name: np.asarray(variable) for name, variable in variables.items()}
@@ -175,8 +176,7 @@ class Distribution:
         for variable, total in zip(variables, values(), strict=True):
             averaged = variable.aggregation == tf.VariableAggregation.MEAN
             results.append(total / self.replicas if averaged else total)
-            if averaged:
-                variable.assign(results[-1])
+            variable.assign(results[-1])  # each device gets the average, or its share of a sum
         return results
 
     def from_chief(self, arrays: Mapping[str, np.ndarray] | None, shapes: Mapping[str, Any]) -> dict[str, np.ndarray]:
