@@ -90,9 +90,8 @@ def train(
     if run_options.mixed_precision != "none":
         model = _in_float32(model, arguments)
     part = _settle_layers(model, checkpoint, source, settings)
-    rest = (settings.batch_size, run_options.saved_model, run_options.coverage)
-    started_from = origin(checkpoint, run_options.weights)
-    print(f"\n{write_report(model, source, progress, folder, *rest, started_from, part)}")
+    rest = (settings.batch_size, run_options.saved_model, run_options.coverage, origin(checkpoint, run_options.weights), part)
+    print(f"\n{write_report(model, source, progress, folder, *rest)}")
     _write_flags(plan, progress, folder)
     if run_options.folds:
         alike = {**given, "image_size": image_size, "folds": 0, "saved_model": False}
