@@ -19,11 +19,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from absl import flags
 
-from benchmarks.unknown import as_it_comes
-from shufflenet_tf import cli
+import shufflenet_tf as st
+from shufflenet_tf import cli, loading
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.evaluation.calibration import softmax
+from shufflenet_tf.models import registry
 from shufflenet_tf.training.discriminant import cross_entropies, discriminants, features_of
 
 FOLDS, BATCH = 5, 64
@@ -72,11 +73,11 @@ def main(arguments: list[str]) -> None:
     cli.refuse_arguments(arguments)
     if not FLAGS.dataset or not FLAGS.weights:
         raise UserError("--dataset and --weights are needed: --help shows an example.")
-    source = open_source(FLAGS.dataset)
+    source, name = open_source(FLAGS.dataset), registry.identify(loading.checkpoint(FLAGS.weights))
     groups: list[np.ndarray] = []
     print("| size, px | shrinkage | folds at random | folds of other photos | test |\n|---|---|---|---|---|")
     for side in map(int, FLAGS.sizes):
-        network = as_it_comes(FLAGS.weights, source, side)
+        network = st.create_model(name, weights=FLAGS.weights, input_shape=(side, side, 3), classes=len(source.labels))
         features, classes = features_of(network, source.train, BATCH, mirrored=True)
         photo, plain = places(source.train.size)
         test = features_of(network, source.test, BATCH)
