@@ -19,14 +19,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from absl import flags
 
-from benchmarks.unknown import as_it_comes
-from shufflenet_tf import cli
+import shufflenet_tf as st
+from shufflenet_tf import cli, loading
 from shufflenet_tf.data import open_source
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.evaluation.calibration import softmax
+from shufflenet_tf.models import registry
 from shufflenet_tf.training.discriminant import cross_entropies, discriminants, features_of
 
-FOLDS = 5
+FOLDS, BATCH = 5, 64
 _DIRECTIONS = 16  # principal ones of a class, in which its clusters are found
 
 FLAGS = cli.flag_values()
@@ -34,6 +35,14 @@ cli.define_dataset(FLAGS)
 flags.DEFINE_string("weights", None, "Trained weights.", flag_values=FLAGS)
 flags.DEFINE_list("sizes", ["192", "224", "256"], "Sides of the images, pixels.", flag_values=FLAGS)
 flags.DEFINE_list("shrinkages", ["0.1", "0.2", "0.3"], "Shrinkages of the covariance.", flag_values=FLAGS)
+
+
+def places(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the place of the photo of each feature, and whether it is not its mirror image: features come batch by batch."""
+    batches = [np.arange(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
+    photo = np.concatenate([np.tile(batch, 2) for batch in batches])
+    plain = np.concatenate([np.repeat([True, False], len(batch)) for batch in batches])
+    return photo, plain
 
 
 def clusters(features: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -64,19 +73,23 @@ def main(arguments: list[str]) -> None:
     cli.refuse_arguments(arguments)
     if not FLAGS.dataset or not FLAGS.weights:
         raise UserError("--dataset and --weights are needed: --help shows an example.")
-    source = open_source(FLAGS.dataset)
+    source, name = open_source(FLAGS.dataset), registry.identify(loading.checkpoint(FLAGS.weights))
     groups: list[np.ndarray] = []
     print("| size, px | shrinkage | folds at random | folds of other photos | test |\n|---|---|---|---|---|")
     for side in map(int, FLAGS.sizes):
-        network = as_it_comes(FLAGS.weights, source, side)
-        features, classes = features_of(network, source.train)
-        test = features_of(network, source.test)
+        network = st.create_model(name, weights=FLAGS.weights, input_shape=(side, side, 3), classes=len(source.labels))
+        features, classes = features_of(network, source.train, BATCH, mirrored=True)
+        photo, plain = places(source.train.size)
+        test = features_of(network, source.test, BATCH)
         if not groups:
-            groups = [np.random.default_rng(0).permutation(len(classes)) % FOLDS, clusters(features, classes)]
+            groups = [
+                np.random.default_rng(0).permutation(source.train.size) % FOLDS,
+                clusters(features[plain], classes[plain]),
+            ]
         for shrinkage in map(float, FLAGS.shrinkages):
             cells = []
-            for group in groups:
-                folds = [(group != number, group == number) for number in range(FOLDS)]
+            for group in (group[photo] for group in groups):
+                folds = [(group != number, plain & (group == number)) for number in range(FOLDS)]
                 pairs = [figures((features[a], classes[a]), (features[b], classes[b]), shrinkage) for a, b in folds]
                 cells.append(text(*map(np.concatenate, zip(*pairs, strict=True))))
             cells.append(text(*figures((features, classes), test, shrinkage)))

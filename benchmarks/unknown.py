@@ -32,7 +32,6 @@ from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.training import choices
 from shufflenet_tf.training.discriminant import SHRINKAGE, discriminants, features_of
-from shufflenet_tf.training.transfer import transfer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COVERAGE, VALIDATION = 0.95, 0.15
@@ -133,16 +132,6 @@ def measure(validation: np.ndarray, test: np.ndarray, unknown: np.ndarray) -> tu
     return float(np.mean(unknown < chosen)), float(np.mean(test >= chosen)), float(np.mean(unknown < fair))
 
 
-def as_it_comes(weights: str, source: Source, side: int) -> ImageClassifier:
-    """Returns the network with the weights that training would start with, for photos of `side` pixels."""
-    checkpoint = loading.checkpoint(weights)
-    contract = {"wiring": checkpoint.wiring, "preprocessing": checkpoint.preprocessing}
-    shape = {"input_shape": (side, side, 3), "classes": len(source.labels), "labels": source.labels}
-    network = registry.create_model(registry.identify(checkpoint), **shape, **contract)
-    transfer(network, checkpoint)
-    return network
-
-
 def trained(dataset: pathlib.Path, label: str, output: pathlib.Path) -> ImageClassifier:
     """Returns the network of a run without a class."""
     others, run = leave_out(dataset, label, output / "photos" / label), output / label
@@ -163,7 +152,9 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{dataset} has no class {unknown[0]}: give some of {', '.join(source.labels)}.")
     if not FLAGS.train:
         side = choices.choose(choices.Photos([100], trained=True))[0]["image_size"]
-        features = Features.of(as_it_comes(FLAGS.weights, source, side), source)
+        name, shape = registry.identify(loading.checkpoint(FLAGS.weights)), (side, side, 3)
+        network = st.create_model(name, weights=FLAGS.weights, input_shape=shape, classes=len(source.labels))
+        features = Features.of(network, source)
     results: dict[str, list[tuple[float, float, float]]] = {}
     labels = FLAGS.classes or source.labels
     for label in labels:

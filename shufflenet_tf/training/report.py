@@ -3,6 +3,7 @@
 import json
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 from shufflenet_tf import complexity, origin
 from shufflenet_tf.data import Source
@@ -57,7 +58,22 @@ def write_report(
     probabilities, targets, positions = predict_numbered(network, source.test, batch_size)
     evaluation = evaluate(probabilities, targets, source.labels)
     certainty = CertaintyReport.of(network, source, probabilities, targets, batch_size)
-    metrics = {
+    metrics = _facts(network, source, progress) | {
+        "interpolation": part,
+        origin.KEY: started_from,
+        "test": evaluation.to_json(),
+        "certainty": certainty and certainty.to_json(),
+    }
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    run_pictures.draw(network, source, progress, evaluation, probabilities, targets, positions, folder)
+    if certainty:
+        certainty.draw(folder / "reliability.png")
+    return f"{evaluation.text_table()}\n{certainty.text() if certainty else none_text(source)}"
+
+
+def _facts(network: ImageClassifier, source: Source, progress: Progress) -> dict[str, Any]:
+    """Returns what metrics.json has of a run besides its figures on the test images."""
+    return {
         "model": network.name,
         "dataset": source.name,
         "dataset_spec": source.spec,
@@ -68,18 +84,9 @@ def write_report(
         "steps": progress.step,
         "weights": kept(progress),
         "epoch": progress.best_epoch,
-        "interpolation": part,
-        origin.KEY: started_from,
         "training_images": source.train.size,
         "validation_images": source.validation.size if source.validation else 0,
-        "test": evaluation.to_json(),
-        "certainty": certainty and certainty.to_json(),
     }
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-    run_pictures.draw(network, source, progress, evaluation, probabilities, targets, positions, folder)
-    if certainty:
-        certainty.draw(folder / "reliability.png")
-    return f"{evaluation.text_table()}\n{certainty.text() if certainty else none_text(source)}"
 
 
 def kept(progress: Progress) -> str:
