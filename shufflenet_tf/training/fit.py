@@ -20,7 +20,7 @@ from shufflenet_tf.data.source import class_counts
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.models.kernels import LEGACY_KERAS
 from shufflenet_tf.training import checkpoint, pace
-from shufflenet_tf.training.callbacks import BEST, Keeper
+from shufflenet_tf.training.callbacks import BEST, Bar, Keeper
 from shufflenet_tf.training.classifier import fit_classifier
 from shufflenet_tf.training.distillation import Teacher
 from shufflenet_tf.training.schedules import Schedule, Sides, image_sides
@@ -143,7 +143,7 @@ def _run(
             epochs=last,
             steps_per_epoch=steps,
             validation_data=job.validation(),
-            callbacks=callbacks,
+            callbacks=[*callbacks, Bar()],
             shuffle=False,
             verbose=1 if sys.stdout.isatty() else 2,
         )
