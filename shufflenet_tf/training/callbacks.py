@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import shutil
 import threading
 import time
 
@@ -19,6 +20,9 @@ from shufflenet_tf.weights.canonical import named_variables
 BEST = "best.npz"
 _AGREE = 10  # steps between two questions whether any worker was asked to stop
 _COLUMNS = ("epoch", "step", "learning_rate", "loss", "top1", "top5", "val_loss", "val_top1", "val_top5", "seconds")
+
+
+_FIGURES = 75  # columns of a terminal beside the progress bar: steps, times and three metrics
 
 
 class Diverged(UserError):
@@ -158,3 +162,15 @@ class Keeper(tf.keras.callbacks.Callback):
         if "val_top1" not in row:
             return True
         return (row["val_top1"], -row["val_loss"]) > (self.progress.best, -self.progress.best_loss)
+
+
+class Bar(tf.keras.callbacks.ProgbarLogger):
+    """Keras's progress bar, shorter in a narrow terminal, where a line that wraps would be printed anew at each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.use_steps = True  # Keras 2 counts images otherwise
+
+    def _maybe_init_progbar(self) -> None:
+        super()._maybe_init_progbar()
+        self.progbar.width = min(self.progbar.width, max(4, shutil.get_terminal_size().columns - _FIGURES))

@@ -21,7 +21,7 @@ from shufflenet_tf.distribution.strategy import Distribution
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.models.kernels import LEGACY_KERAS
 from shufflenet_tf.training import checkpoint, pace, preemption
-from shufflenet_tf.training.callbacks import BEST, Keeper
+from shufflenet_tf.training.callbacks import BEST, Bar, Keeper
 from shufflenet_tf.training.classifier import fit_classifier
 from shufflenet_tf.training.distillation import Teacher
 from shufflenet_tf.training.schedules import Schedule, Sides, image_sides
@@ -162,7 +162,7 @@ def _run(
             initial_epoch=first,
             epochs=last,
             steps_per_epoch=steps,
-            callbacks=callbacks,
+            callbacks=[*callbacks, *([Bar()] if is_chief else [])],
             shuffle=False,
             verbose=(1 if sys.stdout.isatty() else 2) if is_chief else 0,
             **job.validation(),
