@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 from shufflenet_tf import home
 from shufflenet_tf.data import division, separation
@@ -12,6 +13,8 @@ from shufflenet_tf.data.folder_layout import NONE, check_is_folder, list_folder,
 from shufflenet_tf.data.photos import find
 from shufflenet_tf.data.source import Source, Split
 from shufflenet_tf.errors import UserError
+
+Classes = dict[str, list[CheckedPhoto]]  # the photos of each
 
 
 def open_folder(
@@ -63,27 +66,28 @@ def open_folder(
     photos = check_photos(named + none, strict, log, is_compared)
     original = separation.originals({file: photos[file] for file in named if file in photos}, log) if is_compared else {}
     usable = {side: _usable(classes, photos, sides[side]) for side, classes in files.items()}
-    train = sides["train"]
     if fold or "test" not in usable:
         separation.say_copies(original, root, log)
     if fold:
-        usable["train"], usable["test"] = division.fold(usable["train"], train, f"{seed}", *fold, original)
+        usable["train"], usable["test"] = division.fold(usable["train"], sides["train"], f"{seed}", *fold, original)
     elif "test" not in usable:
-        usable["train"], usable["test"] = division.divide(usable["train"], train, f"{seed}", test_fraction, original=original)
+        usable |= _divided("test", usable["train"], sides["train"], f"{seed}", test_fraction, 1, original)
     usable = separation.without_copies(usable, original, root, log)
     if validation and "validation" not in usable:
         key = f"validation/{seed}"  # another one, as the lowest ranks by the first one are in the test split
-        usable["train"], usable["validation"] = division.divide(usable["train"], train, key, validation, 0, original)
+        usable |= _divided("validation", usable["train"], sides["train"], key, validation, 0, original)
     if cache:
         cache.check_fits([(photo.path, photo.stamp) for photo in photos.values()], f"{root}")
-    splits = {
-        side: split_of(classes, strict, log, cache, service if side == "train" else None)
-        for side, classes in usable.items()
-        if any(classes.values())
-    }
+    keeping = {side: (cache, service if side == "train" else None) for side in usable}
+    splits = {side: split_of(photos, strict, log, *keeping[side]) for side, photos in usable.items() if any(photos.values())}
     if unknown := [photos[file] for file in none if file in photos]:
         splits["none"] = split_of({NONE: unknown}, strict, log)
     return Source(root.resolve().name, tuple(files["train"]), **splits)
+
+
+def _divided(side: str, train: Classes, *rest: Any) -> dict[str, Classes]:
+    """Returns the training photos as those that stay and those of another side, by side; see `division.divide`."""
+    return dict(zip(("train", side), division.divide(train, *rest), strict=True))
 
 
 def open_unlabelled(path: str | os.PathLike, *, strict: bool = False, log: Callable[[str], None] = print) -> Split:
@@ -100,9 +104,7 @@ def open_unlabelled(path: str | os.PathLike, *, strict: bool = False, log: Calla
     return split_of({"": usable}, strict, log)
 
 
-def _usable(
-    classes: dict[str, list[str]], photos: dict[str, CheckedPhoto], folder: pathlib.Path
-) -> dict[str, list[CheckedPhoto]]:
+def _usable(classes: dict[str, list[str]], photos: dict[str, CheckedPhoto], folder: pathlib.Path) -> Classes:
     usable = {label: [photos[file] for file in names if file in photos] for label, names in classes.items()}
     for label, kept in usable.items():
         if not kept:

@@ -52,15 +52,8 @@ def training_batches(
     Raises:
       UserError: MixUp or CutMix is wanted, and a worker has an odd number of images; or a tf.data service can't do this.
     """
+    _check(split, augmentation, batch_size, sides is not None, shard)
     rows = batch_size // shard.count
-    if shard.count > 1 and rows % 2 and (augmentation.mixup or augmentation.cutmix):
-        raise UserError(
-            f"MixUp and CutMix pair the images of a worker, and each has {rows} of {batch_size}, an odd number: "
-            f"give a --batch_size that is a multiple of {2 * shard.count}."
-        )
-    if split.service and (sides or not augmentation.stateless):
-        what = "--first_size" if sides else "--rand_augment"
-        raise UserError(f"A tf.data service makes no batches with {what}: leave --data_service or {what} out.")
     seed = fold(seed)
     read = _reader(preprocessing, augmentation, size, batch_size, seed, sides)
     finish = _finisher(preprocessing, augmentation, classes, seed, shard)
@@ -76,6 +69,19 @@ def training_batches(
     if split.service:
         batches = service.distribute(batches, split.service)
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _check(split: Split, augmentation: augment.Augmentation, batch_size: int, grows: bool, shard: Shard) -> None:
+    """Raises what `training_batches` does; `grows`: whether images have other sizes first."""
+    rows = batch_size // shard.count
+    if shard.count > 1 and rows % 2 and (augmentation.mixup or augmentation.cutmix):
+        raise UserError(
+            f"MixUp and CutMix pair the images of a worker, and each has {rows} of {batch_size}, an odd number: "
+            f"give a --batch_size that is a multiple of {2 * shard.count}."
+        )
+    if split.service and (grows or not augmentation.stateless):
+        what = "--first_size" if grows else "--rand_augment"
+        raise UserError(f"A tf.data service makes no batches with {what}: leave --data_service or {what} out.")
 
 
 def _reader(

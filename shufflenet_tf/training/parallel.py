@@ -8,7 +8,7 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.training.plan import Plan
 from shufflenet_tf.training.settings import RunOptions
 
-_OWN = ("data_dir", "output", "overwrite", "tensorboard", "cluster_timeout")  # may differ between workers
+_OWN = ("cache", "data_dir", "output", "overwrite", "tensorboard", "cluster_timeout")  # may differ between workers
 
 
 def begin(run: RunOptions, given: Mapping[str, Any]) -> Distribution:
