@@ -3,7 +3,6 @@
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 from shufflenet_tf import home
 from shufflenet_tf.data import division, separation
@@ -66,16 +65,7 @@ def open_folder(
     photos = check_photos(named + none, strict, log, is_compared)
     original = separation.originals({file: photos[file] for file in named if file in photos}, log) if is_compared else {}
     usable = {side: _usable(classes, photos, sides[side]) for side, classes in files.items()}
-    if fold or "test" not in usable:
-        separation.say_copies(original, root, log)
-    if fold:
-        usable["train"], usable["test"] = division.fold(usable["train"], sides["train"], f"{seed}", *fold, original)
-    elif "test" not in usable:
-        usable |= _divided("test", usable["train"], sides["train"], f"{seed}", test_fraction, 1, original)
-    usable = separation.without_copies(usable, original, root, log)
-    if validation and "validation" not in usable:
-        key = f"validation/{seed}"  # another one, as the lowest ranks by the first one are in the test split
-        usable |= _divided("validation", usable["train"], sides["train"], key, validation, 0, original)
+    usable = _sides(usable, sides["train"], root, original, (seed, test_fraction, validation, fold), log)
     if cache:
         cache.check_fits([(photo.path, photo.stamp) for photo in photos.values()], f"{root}")
     keeping = {side: (cache, service if side == "train" else None) for side in usable}
@@ -85,9 +75,37 @@ def open_folder(
     return Source(root.resolve().name, tuple(files["train"]), **splits)
 
 
-def _divided(side: str, train: Classes, *rest: Any) -> dict[str, Classes]:
-    """Returns the training photos as those that stay and those of another side, by side; see `division.divide`."""
-    return dict(zip(("train", side), division.divide(train, *rest), strict=True))
+def _sides(
+    usable: dict[str, Classes],
+    train: pathlib.Path,
+    root: pathlib.Path,
+    original: dict[str, str],
+    how: tuple[int, float, float, tuple[int, int] | None],
+    log: Callable[[str], None],
+) -> dict[str, Classes]:
+    """Returns the photos of each side, with test and validation photos set aside where the folder doesn't do it.
+
+    Args:
+      usable: what the folder has for each side.
+      train: the folder of the training photos.
+      root: the folder of all.
+      original: the photo that a photo is a copy of.
+      how: seed, test_fraction, validation and fold of `open_folder`.
+      log: called with what is left out.
+    """
+    seed, test_fraction, validation, fold = how
+    usable = dict(usable)
+    if fold or "test" not in usable:
+        separation.say_copies(original, root, log)
+    if fold:
+        usable["train"], usable["test"] = division.fold(usable["train"], train, f"{seed}", *fold, original)
+    elif "test" not in usable:
+        usable["train"], usable["test"] = division.divide(usable["train"], train, f"{seed}", test_fraction, original=original)
+    usable = separation.without_copies(usable, original, root, log)
+    if validation and "validation" not in usable:
+        key = f"validation/{seed}"  # another one, as the lowest ranks by the first one are in the test split
+        usable["train"], usable["validation"] = division.divide(usable["train"], train, key, validation, 0, original)
+    return usable
 
 
 def open_unlabelled(path: str | os.PathLike, *, strict: bool = False, log: Callable[[str], None] = print) -> Split:
