@@ -8,7 +8,8 @@ curve: V2 0.5x on the tiny drawn dataset with 1, 2 and 3 processes and --sync_ba
   the loss of an epoch, and whether the evaluations agree.
 kills: chief and worker are killed at random moments, every other time while a checkpoint is being written; the weights at the
   end are compared with those of an undisturbed run, bit by bit.
-speed: images/s of two workers of one core each against twice one worker of one core, in turns.
+speed: images/s of two workers of one core each against twice one worker of one core, and against two that train on their own
+  at the same time (two virtual cores can be one real one), in turns.
 """
 
 import functools
@@ -48,6 +49,8 @@ pid = pathlib.Path(os.environ["PIDS"]) / str(config["task"]["index"])
 pid.write_text(str(os.getpid()))
 if os.environ.get("PINNED"):
     os.sched_setaffinity(0, {config["task"]["index"] % os.cpu_count()})
+if config["task"]["index"] and "--strategy=none" in sys.argv:
+    sys.argv = [word + ".other" if word.startswith("--output=") else word for word in sys.argv]
 import train_main
 from shufflenet_tf.training import run
 run.write_report = lambda *_: ""
@@ -108,20 +111,24 @@ def kill(folder: pathlib.Path, worker: int, step: int, while_writing: bool) -> N
 
 
 def speed(folder: pathlib.Path) -> None:
-    """Times one worker of one core, and two of one core each, in turns."""
-    rates: dict[int, list[float]] = {1: [], 2: []}
+    """Times one worker of one core, two of one core each, and two that know nothing of each other, in turns."""
+    rates: dict[str, list[float]] = {"one": [], "two": [], "two alone": []}
+    options = {"dataset": "shapes", "image_size": 64, "steps": 30, "steps_per_epoch": 10, "validation": 0}
     for number in range(FLAGS.rounds):
-        for workers in rates:
-            output = folder / f"{number}.{workers}"
-            options = {"image_size": 64, "batch_size": 64 * workers, "steps": 30, "steps_per_epoch": 10, "validation": 0}
-            train(output, workers, options | {"dataset": "shapes"}, pinned=True)
+        for kind, seen in rates.items():
+            output = folder / f"{number}.{kind}"
+            workers = 1 if kind == "one" else 2
+            batch = {"batch_size": 128 if kind == "two" else 64}
+            train(output, workers, options | batch, pinned=True, together=kind == "two")
             last = checkpoint.read_progress(output).history[1:]  # the first epoch compiles
-            rates[workers].append(sum(64 * workers * 10 for _ in last) / sum(row["seconds"] for row in last))
-        print(f"round {number + 1}: {rates[1][-1]:.1f} and {rates[2][-1]:.1f} images/s", flush=True)
-    ratios = [two / (2 * one) for one, two in zip(rates[1], rates[2], strict=True)]
+            seen.append(64 * workers * 10 * len(last) / sum(row["seconds"] for row in last))
+        print(f"round {number + 1}: {', '.join(f'{kind} {seen[-1]:.0f}' for kind, seen in rates.items())} images/s", flush=True)
+    ratios, bounds = (
+        [t / b for t, b in zip(rates["two"], base, strict=True)] for base in (doubled(rates["one"]), rates["two alone"])
+    )
     print(
-        f"{FLAGS.network}, 64 px, batch 64 a worker, one core each: {statistics.median(rates[2]):.1f} images/s of two workers, "
-        f"{statistics.median(ratios):.2f} of twice one (rounds: {', '.join(f'{ratio:.2f}' for ratio in ratios)})"
+        f"{FLAGS.network}, 64 px, batch 64 a worker, one core each: {statistics.median(rates['two']):.0f} images/s of two workers, "
+        f"{statistics.median(ratios):.2f} of twice one, {statistics.median(bounds):.2f} of two on their own"
     )
 
 
@@ -132,13 +139,15 @@ def train(
     *switches: str,
     restarts: int = 0,
     pinned: bool = False,
+    together: bool | None = None,
     meanwhile: Callable[[], None] | None = None,
 ) -> None:
-    """Trains with so many workers; one trains without a strategy."""
+    """Trains with so many workers, `together` unless there is one; the others' outputs are in folders beside `output`."""
+    together = workers > 1 if together is None else together
     (output / "pids").mkdir(parents=True)
     os.environ |= {"PIDS": str(output / "pids"), "PINNED": "1" if pinned else ""}
     given = [f"--{name}={value}" for name, value in (_SHARED | options | {"network": FLAGS.network, "output": output}).items()]
-    given += [*_SWITCHES, *switches, f"--strategy={'multi_worker' if workers > 1 else 'none'}"]
+    given += [*_SWITCHES, *switches, f"--strategy={'multi_worker' if together else 'none'}"]
     lines: list[str] = []
     if meanwhile:
         threading.Thread(target=meanwhile, daemon=True).start()

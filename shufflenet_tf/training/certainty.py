@@ -37,7 +37,7 @@ def calibrate(network: ImageClassifier, source: Source, coverage: float, batch_s
     Returns:
       What was found; None: there are fewer than 20 validation photos, and the network stays as it is.
     """
-    known, network.certainty = network.certainty, None
+    known, network.certainty = getattr(network, "certainty", None), None
     if not is_measurable(source):
         return None
     shrinkage = known.shrinkage if known and known.shrinkage else refit(network, source, batch_size)
