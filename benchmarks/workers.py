@@ -123,12 +123,11 @@ def speed(folder: pathlib.Path) -> None:
             last = checkpoint.read_progress(output).history[1:]  # the first epoch compiles
             seen.append(64 * workers * 10 * len(last) / sum(row["seconds"] for row in last))
         print(f"round {number + 1}: {', '.join(f'{kind} {seen[-1]:.0f}' for kind, seen in rates.items())} images/s", flush=True)
-    ratios, bounds = (
-        [t / b for t, b in zip(rates["two"], base, strict=True)] for base in (doubled(rates["one"]), rates["two alone"])
-    )
+    ratios = [two / (2 * one) for two, one in zip(rates["two"], rates["one"], strict=True)]
+    bounds = [two / alone for two, alone in zip(rates["two"], rates["two alone"], strict=True)]
     print(
-        f"{FLAGS.network}, 64 px, batch 64 a worker, one core each: {statistics.median(rates['two']):.0f} images/s of two workers, "
-        f"{statistics.median(ratios):.2f} of twice one, {statistics.median(bounds):.2f} of two on their own"
+        f"{FLAGS.network}, 64 px, batch 64 a worker, one core each: {statistics.median(rates['two']):.0f} images/s of two "
+        f"workers, {statistics.median(ratios):.2f} of twice one, {statistics.median(bounds):.2f} of two on their own"
     )
 
 

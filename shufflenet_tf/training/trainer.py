@@ -88,7 +88,10 @@ class Trainer(tf.keras.Model):
             gradients = self.optimizer.get_unscaled_gradients(gradients)
         # The steps of SGD, with momentum too, are linear in the gradients: a factor on them is one on the rate.
         gradients = [g if rate == 1 else g * rate for g, rate in zip(gradients, self.rates, strict=True)]
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        between = isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+        gradients = _summed(gradients) if between else gradients
+        done = {"skip_gradients_aggregation": True} if between else {}
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True), **done)
         if self.ema:
             self._average()
         return self._update(losses, labels, logits, tf.reduce_sum(labels, -1))
@@ -142,6 +145,14 @@ class Trainer(tf.keras.Model):
             value = tf.identity(tf.convert_to_tensor(variable))
             variable.assign(average)
             average.assign(value)
+
+
+def _summed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns the sums of gradients over all workers, in one message: a small one takes as long as a large one."""
+    flat = tf.concat([tf.reshape(g, (-1,)) for g in gradients], 0)
+    total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, flat)
+    parts = tf.split(total, [g.shape.num_elements() for g in gradients])
+    return [tf.reshape(part, g.shape) for part, g in zip(parts, gradients, strict=True)]
 
 
 def layer_rates(network: tf.keras.Model, backbone_rate: float, layer_decay: float) -> list[float]:
