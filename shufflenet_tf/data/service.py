@@ -15,7 +15,9 @@ other, but anyone who reaches their ports can use them: keep them in a private n
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 import tensorflow as tf
 from absl import flags
@@ -104,8 +106,7 @@ def main(arguments: Sequence[str]) -> None:
     if not FLAGS.dispatcher:
         server = service.DispatchServer(service.DispatcherConfig(port=FLAGS.port))
         print(f"Dispatcher: workers and trainings connect to grpc://{host}:{FLAGS.port}; Ctrl-C ends it.", flush=True)
-        server.join()
-        return
+        _serve(server)
     place = parse(FLAGS.dispatcher)
     try:
         socket.create_connection(place, timeout=_CONNECT_SECONDS).close()
@@ -116,7 +117,13 @@ def main(arguments: Sequence[str]) -> None:
         service.WorkerConfig(dispatcher_address=address, worker_address=f"{host}:{FLAGS.port}", port=FLAGS.port)
     )
     print(f"Worker {host}:{FLAGS.port} of {FLAGS.dispatcher}; Ctrl-C ends it.", flush=True)
-    worker.join()
+    _serve(worker)
+
+
+def _serve(server: object) -> NoReturn:
+    """Keeps a server until a signal ends it, which the server's own `join` doesn't notice."""
+    while server:
+        time.sleep(3600)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -49,7 +49,7 @@ class Plan:
         """
         settings = dataclasses.replace(self.settings, minutes=0.0, weights=self.run.weights or "")
         settings = dataclasses.replace(settings, steps=steps) if steps else settings
-        run = dataclasses.replace(self.run, choose=False, budget=None, overwrite=False, network=self.network)
+        run = dataclasses.replace(self.run, choose=False, budget=None, overwrite=False, network=self.network, data_service=None)
         size = f"{self.size[0]}" if self.size[0] == self.size[1] else f"{self.size[0]},{self.size[1]}"
         flags = [f"--dataset={self.source.spec}", f"--image_size={size}"]
         for record in (run, settings, self.augmentation):
