@@ -12,12 +12,14 @@ import time
 
 import numpy as np
 import pytest
+from amount import LONG
 
 from shufflenet_tf.distribution.launcher import Launcher
 from shufflenet_tf.training import checkpoint
 
 WORKER = pathlib.Path(__file__).with_name("worker.py")
 pytestmark = pytest.mark.long
+whole = pytest.mark.skipif(not LONG, reason="takes minutes: only with LONG_TESTS=1, as in make test-all")
 
 
 def flags(given):
@@ -61,7 +63,7 @@ def alone(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=whole)])
 def test_workers_have_the_curve_of_one_process(alone, workers, tmp_path):
     """Up to the order of sums: normalization over the whole batch, augmentation, MixUp, decay and averaged weights too."""
     status, lines = train(tmp_path, workers, **CURVE)
@@ -99,8 +101,9 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("worker", [0, 1])
-@pytest.mark.parametrize("while_writing", [False, True])
+@pytest.mark.parametrize(
+    "worker, while_writing", [(0, True), *(pytest.param(*case, marks=whole) for case in [(0, False), (1, True), (1, False)])]
+)
 def test_a_killed_worker_leaves_no_trace_in_the_weights(undisturbed, worker, while_writing, tmp_path):
     step = random.Random(f"{worker}{while_writing}").randrange(2, 12)
     status, lines = train(tmp_path, 2, 1, lambda: kill(tmp_path, worker, step, signal.SIGKILL, while_writing), **LENGTH)
