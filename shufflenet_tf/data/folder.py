@@ -63,27 +63,38 @@ def open_folder(
     photos = check_photos(named + none, strict, log, is_compared)
     original = separation.originals({file: photos[file] for file in named if file in photos}) if is_compared else {}
     usable = {side: _usable(classes, photos, sides[side]) for side, classes in files.items()}
-    train = sides["train"]
     if fold or "test" not in usable:
         separation.say_copies(original, root, log)
-    if fold:
-        usable["train"], usable["test"] = division.fold(usable["train"], train, f"{seed}", *fold, original)
-    elif "test" not in usable:
-        usable["train"], usable["test"] = division.divide(usable["train"], train, f"{seed}", test_fraction, original=original)
+    usable = _with_test(usable, sides["train"], f"{seed}", fold, test_fraction, original)
     usable = separation.without_copies(usable, original, root, log)
     if validation and "validation" not in usable:
         key = f"validation/{seed}"  # another one, as the lowest ranks by the first one are in the test split
-        usable["train"], usable["validation"] = division.divide(usable["train"], train, key, validation, 0, original)
+        usable["train"], usable["validation"] = division.divide(usable["train"], sides["train"], key, validation, 0, original)
+    if unknown := [photos[file] for file in none if file in photos]:
+        usable["none"] = {NONE: unknown}
     if cache:
         cache.check_fits([(photo.path, photo.stamp) for photo in photos.values()], f"{root}")
-    splits = {
-        side: split_of(classes, strict, log, cache, service if side == "train" else None)
-        for side, classes in usable.items()
-        if any(classes.values())
-    }
-    if unknown := [photos[file] for file in none if file in photos]:
-        splits["none"] = split_of({NONE: unknown}, strict, log)
+    rest, services = (strict, log, cache), {"train": service}
+    splits = {side: split_of(part, *rest, services.get(side)) for side, part in usable.items() if any(part.values())}
     return Source(root.resolve().name, tuple(files["train"]), **splits)
+
+
+def _with_test(
+    usable: dict[str, dict[str, list[CheckedPhoto]]],
+    train: pathlib.Path,
+    key: str,
+    fold: tuple[int, int] | None,
+    test_fraction: float,
+    original: dict[str, str],
+) -> dict[str, dict[str, list[CheckedPhoto]]]:
+    """Returns the sides with one to test on, which is a part of the training photos if it is a fold or there is none."""
+    if fold:
+        staying, aside = division.fold(usable["train"], train, key, *fold, original)
+    elif "test" not in usable:
+        staying, aside = division.divide(usable["train"], train, key, test_fraction, original=original)
+    else:
+        return usable
+    return {**usable, "train": staying, "test": aside}
 
 
 def open_unlabelled(path: str | os.PathLike, *, strict: bool = False, log: Callable[[str], None] = print) -> Split:

@@ -53,14 +53,7 @@ def training_batches(
       UserError: MixUp or CutMix is wanted, and a worker has an odd number of images; or a tf.data service can't do this.
     """
     rows = batch_size // shard.count
-    if shard.count > 1 and rows % 2 and (augmentation.mixup or augmentation.cutmix):
-        raise UserError(
-            f"MixUp and CutMix pair the images of a worker, and each has {rows} of {batch_size}, an odd number: "
-            f"give a --batch_size that is a multiple of {2 * shard.count}."
-        )
-    if split.service and (sides or not augmentation.stateless):
-        what = "--first_size" if sides else "--rand_augment"
-        raise UserError(f"A tf.data service makes no batches with {what}: leave --data_service or {what} out.")
+    _check(split, augmentation, batch_size, shard, sides is not None)
     seed = fold(seed)
     read = _reader(preprocessing, augmentation, size, batch_size, seed, sides)
     finish = _finisher(preprocessing, augmentation, classes, seed, shard)
@@ -76,6 +69,19 @@ def training_batches(
     if split.service:
         batches = service.distribute(batches, split.service)
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _check(split: Split, augmentation: augment.Augmentation, batch_size: int, shard: Shard, growing: bool) -> None:
+    """Raises a UserError for what can't be done by several workers, or by a tf.data service."""
+    rows = batch_size // shard.count
+    if shard.count > 1 and rows % 2 and (augmentation.mixup or augmentation.cutmix):
+        raise UserError(
+            f"MixUp and CutMix pair the images of a worker, and each has {rows} of {batch_size}, an odd number: "
+            f"give a --batch_size that is a multiple of {2 * shard.count}."
+        )
+    if split.service and (growing or not augmentation.stateless):
+        what = "--first_size" if growing else "--rand_augment"
+        raise UserError(f"A tf.data service makes no batches with {what}: leave --data_service or {what} out.")
 
 
 def _reader(
@@ -143,8 +149,7 @@ def _shuffled(split: Split, seed: int, start: int, shard: Shard) -> tf.data.Data
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         wanted = None
         if start_example or shard.count > 1:
-            index = number * split.size + tf.range(split.size, dtype=tf.int64)
-            wanted = (index >= start) & (index % shard.count == shard.index)
+            wanted = _wanted(split, number, start, shard)
         # A prime apart, the epochs' seeds don't meet those of another run's next ones.
         return split.examples(seed * 1_000_003 + number, wanted)
 
@@ -152,15 +157,23 @@ def _shuffled(split: Split, seed: int, start: int, shard: Shard) -> tf.data.Data
     return examples.map(lambda place, example: (start + place * shard.count + shard.index, example))
 
 
+def _wanted(split: Split, epoch: tf.Tensor, start: int, shard: Shard) -> tf.Tensor:
+    """Returns at which places of an epoch are examples of a shard from example `start` on, bool [size]."""
+    before = epoch * split.size  # examples of earlier epochs
+    place = tf.range(split.size)  # in 32 bits, as there may be millions
+    first, residue = tf.maximum(start - before, 0), (shard.index - before) % shard.count
+    return (place >= tf.cast(first, tf.int32)) & (place % shard.count == tf.cast(residue, tf.int32))
+
+
 def _in_units(split: Split, seed: int, start: int, shard: Shard) -> tf.data.Dataset:
     """Returns what `_shuffled` does in an order that lets several processes take a part of each epoch."""
 
     def unit(number: tf.Tensor) -> tf.data.Dataset:
         epoch, part = number // service.UNITS, number % service.UNITS
-        place = tf.range(split.size, dtype=tf.int64)
-        index = epoch * split.size + place
-        wanted = (index >= start) & (index % shard.count == shard.index) & (place // shard.count % service.UNITS == part)
-        indices = tf.data.Dataset.from_tensor_slices(tf.boolean_mask(index, wanted))
+        place = tf.range(split.size)
+        of_unit = place // shard.count % service.UNITS == tf.cast(part, tf.int32)
+        wanted = _wanted(split, epoch, start, shard) & of_unit
+        indices = tf.data.Dataset.from_tensor_slices(epoch * split.size + tf.cast(tf.boolean_mask(place, wanted), tf.int64))
         return tf.data.Dataset.zip((indices, split.examples(seed * 1_000_003 + epoch, wanted)))
 
     return tf.data.Dataset.range(start // split.size * service.UNITS, tf.int64.max).flat_map(unit)
