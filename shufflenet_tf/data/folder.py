@@ -67,9 +67,7 @@ def open_folder(
         separation.say_copies(original, root, log)
     usable = _with_test(usable, sides["train"], f"{seed}", fold, test_fraction, original)
     usable = separation.without_copies(usable, original, root, log)
-    if validation and "validation" not in usable:
-        key = f"validation/{seed}"  # another one, as the lowest ranks by the first one are in the test split
-        usable["train"], usable["validation"] = division.divide(usable["train"], sides["train"], key, validation, 0, original)
+    usable = _with_validation(usable, sides["train"], f"{seed}", validation, original)
     if unknown := [photos[file] for file in none if file in photos]:
         usable["none"] = {NONE: unknown}
     if cache:
@@ -95,6 +93,21 @@ def _with_test(
     else:
         return usable
     return {**usable, "train": staying, "test": aside}
+
+
+def _with_validation(
+    usable: dict[str, dict[str, list[CheckedPhoto]]],
+    train: pathlib.Path,
+    key: str,
+    share: float,
+    original: dict[str, str],
+) -> dict[str, dict[str, list[CheckedPhoto]]]:
+    """Returns the sides with one to validate on, which is a part of the training photos if there is none but it is wanted."""
+    if not share or "validation" in usable:
+        return usable
+    # By another key, as the lowest ranks by the first one are in the test split.
+    staying, aside = division.divide(usable["train"], train, f"validation/{key}", share, 0, original)
+    return {**usable, "train": staying, "validation": aside}
 
 
 def open_unlabelled(path: str | os.PathLike, *, strict: bool = False, log: Callable[[str], None] = print) -> Split:
