@@ -149,8 +149,7 @@ def _shuffled(split: Split, seed: int, start: int, shard: Shard) -> tf.data.Data
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         wanted = None
         if start_example or shard.count > 1:
-            index = number * split.size + tf.range(split.size, dtype=tf.int64)
-            wanted = (index >= start) & (index % shard.count == shard.index)
+            wanted = _wanted(split, number, start, shard)
         # A prime apart, the epochs' seeds don't meet those of another run's next ones.
         return split.examples(seed * 1_000_003 + number, wanted)
 
@@ -158,15 +157,23 @@ def _shuffled(split: Split, seed: int, start: int, shard: Shard) -> tf.data.Data
     return examples.map(lambda place, example: (start + place * shard.count + shard.index, example))
 
 
+def _wanted(split: Split, epoch: tf.Tensor, start: int, shard: Shard) -> tf.Tensor:
+    """Returns at which places of an epoch are examples of a shard from example `start` on, bool [size]."""
+    before = epoch * split.size  # examples of earlier epochs
+    place = tf.range(split.size)  # in 32 bits, as there may be millions
+    first, residue = tf.maximum(start - before, 0), (shard.index - before) % shard.count
+    return (place >= tf.cast(first, tf.int32)) & (place % shard.count == tf.cast(residue, tf.int32))
+
+
 def _in_units(split: Split, seed: int, start: int, shard: Shard) -> tf.data.Dataset:
     """Returns what `_shuffled` does in an order that lets several processes take a part of each epoch."""
 
     def unit(number: tf.Tensor) -> tf.data.Dataset:
         epoch, part = number // service.UNITS, number % service.UNITS
-        place = tf.range(split.size, dtype=tf.int64)
-        index = epoch * split.size + place
-        wanted = (index >= start) & (index % shard.count == shard.index) & (place // shard.count % service.UNITS == part)
-        indices = tf.data.Dataset.from_tensor_slices(tf.boolean_mask(index, wanted))
+        place = tf.range(split.size)
+        of_unit = place // shard.count % service.UNITS == tf.cast(part, tf.int32)
+        wanted = _wanted(split, epoch, start, shard) & of_unit
+        indices = tf.data.Dataset.from_tensor_slices(epoch * split.size + tf.cast(tf.boolean_mask(place, wanted), tf.int64))
         return tf.data.Dataset.zip((indices, split.examples(seed * 1_000_003 + epoch, wanted)))
 
     return tf.data.Dataset.range(start // split.size * service.UNITS, tf.int64.max).flat_map(unit)

@@ -55,9 +55,9 @@ class Parts:
         """Returns the records, as strings; for seed and `wanted`, see `Split`. Parts without a wanted record aren't read."""
         parts = tf.range(self.count, dtype=tf.int64)
         if wanted is not None:
-            part_of_place = tf.range(tf.size(wanted)) % self.count
-            needed = tf.math.unsorted_segment_max(tf.cast(wanted, tf.int32), part_of_place, self.count) > 0
-            wanted = tf.boolean_mask(wanted, tf.gather(needed, part_of_place))
+            turns = tf.reshape(tf.pad(wanted, [(0, -tf.size(wanted) % self.count)]), (-1, self.count))
+            needed = tf.reduce_any(turns, 0)
+            wanted = tf.reshape(tf.boolean_mask(turns, needed, axis=1), [-1])
             parts = tf.boolean_mask(parts, needed)
         in_turn = tf.data.Dataset.from_tensor_slices(parts).interleave(
             lambda part: self._part(part, seed),
