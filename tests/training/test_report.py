@@ -50,9 +50,9 @@ def test_a_photo_that_vanishes_is_left_out_of_figures_and_pictures(tmp_path, sou
     source = dataclasses.replace(source, name=name, spec=name, keep_copies=True)
     folder, examples = tmp_path / "photos" / "test", source.test.examples
 
-    def vanishing(seed):
+    def vanishing(seed, wanted=None):
         next((folder / "a").iterdir()).unlink()  # one more at each pass
-        return examples(seed)
+        return examples(seed, wanted)
 
     object.__setattr__(source.test, "examples", vanishing)
     report.write_report(model, source, Progress(), tmp_path / "run", batch_size=3, saved_model=False)

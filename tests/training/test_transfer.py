@@ -83,7 +83,7 @@ def photos(count, seed):
     pixels[np.arange(count), :, :, labels] //= 4
     images = [tf.io.encode_png(image).numpy() for image in pixels]
     columns = {"image": images, "label": labels, "orientation": np.ones(count, np.int32)}
-    return Split(count, lambda _: tf.data.Dataset.from_tensor_slices(columns))
+    return Split(count, lambda *_: tf.data.Dataset.from_tensor_slices(columns))
 
 
 @pytest.mark.parametrize("spoilt", ["trained", "first"])
