@@ -10,10 +10,9 @@ from shufflenet_tf.data.cache import Cache
 from shufflenet_tf.data.checked_photos import CheckedPhoto, check_photos, split_of
 from shufflenet_tf.data.folder_layout import NONE, check_is_folder, list_folder, none_files
 from shufflenet_tf.data.photos import find
+from shufflenet_tf.data.separation import Classes
 from shufflenet_tf.data.source import Source, Split
 from shufflenet_tf.errors import UserError
-
-Classes = dict[str, list[CheckedPhoto]]  # the photos of each
 
 
 def open_folder(
