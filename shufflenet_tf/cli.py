@@ -214,6 +214,8 @@ def run_and_report(
     except MemoryError:
         return complain(f"Memory ran out: {memory}", STATUS_FAILED)
     except Exception as error:
+        if _while_memory_ended(error):
+            return complain(f"Memory ran out: {memory}", STATUS_FAILED)
         tensorflow = sys.modules.get("tensorflow")  # a program that hasn't loaded it should not wait for it
         if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
             raise
@@ -221,6 +223,14 @@ def run_and_report(
         if isinstance(error, tensorflow.errors.ResourceExhaustedError) and "No space left" not in sentence:
             return complain(f"Memory ran out: {memory}", STATUS_FAILED)
         return complain(f"TensorFlow stopped: {sentence}", STATUS_FAILED)
+
+
+def _while_memory_ended(error: BaseException) -> bool:
+    """Returns whether an error arose while memory had run out, such as h5py's from closing a file that is half-written."""
+    while (error := error.__context__) is not None:
+        if isinstance(error, MemoryError):
+            return True
+    return False
 
 
 @contextlib.contextmanager

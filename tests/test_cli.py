@@ -121,6 +121,17 @@ def test_memory_is_told_as_before(capsys):
     assert capsys.readouterr().err == "program: Memory ran out: take less.\n"
 
 
+def test_an_error_that_hides_that_memory_ended_is_told_as_such(capsys):
+    def closing():
+        try:
+            raise MemoryError
+        finally:
+            raise ValueError("I/O operation on closed file.") from None  # as h5py and Keras do
+
+    assert run_and_report("program", closing, memory="take less.") == 1
+    assert capsys.readouterr().err == "program: Memory ran out: take less.\n"
+
+
 def test_an_error_without_words_is_told_by_its_name():
     assert reason(tf.errors.InternalError(None, None, "")) == "InternalError."
 

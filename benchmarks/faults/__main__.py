@@ -5,9 +5,9 @@
 
 The disk fills, the output folder turns read-only, memory ends, or SIGTERM, SIGINT or SIGKILL comes: at a moment of a
 run's time, or just before one of its file operations. Then every file that was complete before must be complete still, no
-process may end with a traceback, only one that was killed may leave temporary files, and the same command must go on to the
-end and leave none. The network of training and export is a ShuffleNetV2 of three units, so that most of the time is spent
-on what is written; TensorFlow is loaded once for each generation of Keras, and runs are forks.
+process may end with a traceback, only one that was killed or can't write its folder may leave temporary files, and the same
+command must go on to the end and leave none. The network of training and export is a ShuffleNetV2 of three units, so that
+most of the time is spent on what is written; TensorFlow is loaded once for each generation of Keras, and runs are forks.
 """
 
 import argparse

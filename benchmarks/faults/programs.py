@@ -71,6 +71,7 @@ def fork(
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells ignore for what they run in the background
             os.chdir(work)
             if before:
                 before()

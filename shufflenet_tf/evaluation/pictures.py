@@ -23,7 +23,11 @@ MAX_PAIRS, MAX_DOTS = 20, 2000
 
 
 def training_curves(
-    history: Sequence[Mapping[str, float]], path: str | os.PathLike, kept: int = 0, classes: int | None = None
+    history: Sequence[Mapping[str, float]],
+    path: str | os.PathLike,
+    kept: int = 0,
+    classes: int | None = None,
+    part: float = 1.0,
 ) -> None:
     """Draws loss, accuracy and learning rate by epoch, and marks the epoch whose weights are kept.
 
@@ -33,6 +37,7 @@ def training_curves(
       path: the picture to write; its suffix gives the format.
       kept: the epoch whose weights are kept; 0: unknown.
       classes: number of classes: of five or fewer, top-5 is always 100 % and left out; None: many.
+      part: of the way from the layers' first weights to those of this epoch at which they were left; see `interpolation`.
 
     Raises:
       UserError: matplotlib is not installed.
@@ -55,7 +60,7 @@ def training_curves(
     panels = {title: [line for line in lines if np.isfinite(columns[line[0]]).any()] for title, lines in panels.items()}
     panels = {title: lines for title, lines in panels.items() if lines}
     with picture(path, 1.0 + 3.6 * max(len(panels), 1), 3.6) as figure:
-        headline(figure, _training_result(epochs, columns, kept))
+        headline(figure, _training_result(epochs, columns, kept, part))
         for position, (title, lines) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot(1, len(panels), position)
             axes.set(title=title, xlabel="epoch")
@@ -64,7 +69,8 @@ def training_curves(
                 axes.plot(epochs, columns[key], dash, color=colour, label=name, marker=marker)
             _scale(axes, np.concatenate([columns[key] for key, *_ in lines]), title)
             if kept in epochs:
-                axes.axvline(kept, color=QUIET, linestyle="--", linewidth=1, label=f"kept: epoch {kept}" if lines[0][1] else "")
+                name = f"{'kept' if part == 1 else 'best'}: epoch {kept}" if lines[0][1] else ""
+                axes.axvline(kept, color=QUIET, linestyle="--", linewidth=1, label=name)
             if lines[0][1]:
                 axes.legend(loc="best")
 
@@ -121,7 +127,7 @@ def _column(history: Sequence[Mapping[str, float]], key: str) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _training_result(epochs: np.ndarray, columns: Mapping[str, np.ndarray], kept: int) -> str:
+def _training_result(epochs: np.ndarray, columns: Mapping[str, np.ndarray], kept: int, part: float) -> str:
     """The headline: which epoch is kept, and how good it is; else the best figure that there is."""
     accuracy = [(key, where) for key, where in (("val_top1", "validation"), ("top1", "train")) if _known(columns[key])]
     losses = [(key, where) for key, where in (("val_loss", "validation"), ("loss", "train")) if _known(columns[key])]
@@ -132,6 +138,9 @@ def _training_result(epochs: np.ndarray, columns: Mapping[str, np.ndarray], kept
     if kept in epochs:
         place = int(np.flatnonzero(epochs == kept)[0])
     figure = f"top-1 {columns[key][place]:.1f} %" if accuracy else f"loss {columns[key][place]:.3g}"
+    if kept in epochs and part < 1:
+        those = "The layers' first weights are kept" if part == 0 else f"The layers are left {part:.0%} of the way"
+        return f"{those}; the trained ones of epoch {kept} had {figure} on {where}"
     if kept in epochs:
         return f"Epoch {kept} is kept: {figure} on {where}"
     return f"{figure} on {where}, best at epoch {epochs[place]:g}"

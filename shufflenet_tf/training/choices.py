@@ -135,7 +135,7 @@ def _batch(photos: Photos) -> dict[str, Any]:
 
 def _length(photos: Photos) -> dict[str, Any]:
     """Few photos are seen more often; from scratch, many times more often."""
-    seen, least, most = (8_000, 8, 40) if photos.trained else (65_000, 20, 150)
+    seen, least, most = (4_000, 6, 40) if photos.trained else (65_000, 20, 150)
     epochs = max(least, min(most, round(seen / max(photos.images, 1))))
     return {"epochs": float(epochs), "patience": max(6, epochs // 2)}
 
@@ -147,7 +147,7 @@ def _rates(photos: Photos) -> dict[str, Any]:
         # Photos that are unlike the training photos are known best by layers that have changed little, and networks do best at
         # larger images than they were trained on (Touvron et al. 2019): docs/photos.md has the figures.
         towards = {"interpolate": True, "first_size": 0.75, "growth": 0.0}
-        rate = {"learning_rate": 0.05 * batch / 32, "weight_decay": 4e-5, "warmup_steps": 20}
+        rate = {"learning_rate": 0.02 * batch / 32, "weight_decay": 4e-5, "warmup_steps": 20}
         return {**common, **rate, **towards, "ema": 0.98}
     rate = {"learning_rate": 0.08 * batch / 32, "weight_decay": 1e-3, "warmup_steps": 50}
     return {**common, **rate, "first_size": 0.5, "ema": 0.99}

@@ -135,6 +135,8 @@ def _network(run: RunOptions) -> tuple[str, published.Checkpoint | None]:
         return run.network or NETWORK, _imagenet(run.network or NETWORK)
     checkpoint = loading.checkpoint(run.weights)
     name = registry.identify(checkpoint)
+    if run.preprocessing is None:
+        checkpoint = checkpoint.at_unit_scale()
     if run.network not in (None, name):
         raise UserError(
             f"{run.weights} is a {name} and no {run.network}: give no --network, or --network={name} after a flag file."

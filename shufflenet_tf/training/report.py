@@ -58,20 +58,20 @@ def write_report(
     probabilities, targets, positions = predict_numbered(network, source.test, batch_size)
     evaluation = evaluate(probabilities, targets, source.labels)
     certainty = CertaintyReport.of(network, source, probabilities, targets, batch_size)
-    metrics = _facts(network, source, progress) | {
+    metrics = _facts(network, source, progress, part) | {
         "interpolation": part,
         origin.KEY: started_from,
         "test": evaluation.to_json(),
         "certainty": certainty and certainty.to_json(),
     }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-    run_pictures.draw(network, source, progress, evaluation, probabilities, targets, positions, folder)
+    run_pictures.draw(network, source, progress, evaluation, probabilities, targets, positions, folder, part)
     if certainty:
         certainty.draw(folder / "reliability.png")
     return f"{evaluation.text_table()}\n{certainty.text() if certainty else none_text(source)}"
 
 
-def _facts(network: ImageClassifier, source: Source, progress: Progress) -> dict[str, Any]:
+def _facts(network: ImageClassifier, source: Source, progress: Progress, part: float) -> dict[str, Any]:
     """Returns what metrics.json has of a run besides its figures on the test images."""
     return {
         "model": network.name,
@@ -82,14 +82,18 @@ def _facts(network: ImageClassifier, source: Source, progress: Progress) -> dict
         "parameters": complexity.parameters(network),
         "multiply_adds": complexity.multiply_adds(network),
         "steps": progress.step,
-        "weights": kept(progress),
+        "weights": kept(progress, part),
         "epoch": progress.best_epoch,
         "training_images": source.train.size,
         "validation_images": source.validation.size if source.validation else 0,
     }
 
 
-def kept(progress: Progress) -> str:
-    """Returns which epoch's weights a run has kept, and why."""
+def kept(progress: Progress, part: float = 1.0) -> str:
+    """Returns which weights a run has kept, and why; `part` as in `write_report`."""
     why = "the last one" if progress.best < 0 else "the best one on the validation images"
-    return f"those of epoch {progress.best_epoch}, {why}"
+    epoch = f"those of epoch {progress.best_epoch}, {why}"
+    if part == 1:
+        return epoch
+    layers = "the layers' first ones" if part == 0 else f"the layers' at {part:.0%} of the way from their first ones to {epoch}"
+    return f"{layers}, with a recomputed classifier"

@@ -28,6 +28,7 @@ def draw(
     targets: np.ndarray,
     positions: np.ndarray,
     folder: pathlib.Path,
+    part: float = 1.0,
 ) -> None:
     """Writes training.png, confusion.png, mistakes.png, mistakes.csv and attention.png into `folder`.
 
@@ -40,13 +41,14 @@ def draw(
       targets: int [N], their true classes.
       positions: int [N], their places among the test images; some can be missing, as photos can vanish.
       folder: of the run.
+      part: see `report.write_report`.
 
     Raises:
       UserError: matplotlib is not installed.
       OSError: a file cannot be written.
     """
     labels = source.labels
-    training_curves(progress.history, folder / "training.png", progress.best_epoch, len(labels))
+    training_curves(progress.history, folder / "training.png", progress.best_epoch, len(labels), part)
     confusion(evaluation.confusion, labels, folder / "confusion.png")
     files = [source.test.files[position] for position in positions] if source.test.files else ()
     mistakes_table(probabilities, targets, labels, folder / "mistakes.csv", files)

@@ -31,6 +31,8 @@ _OTHER_FILES = {
 # Classes whose widths identify the registered network; for others, the file's configuration does.
 _RECOGNISED = ("ShuffleNetV1", "ShuffleNetV2", "ShuffleNetV2Plus")
 
+_USUAL_DEVIATION = 58.0  # of ImageNet's pixels, 0 to 255
+
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
@@ -69,6 +71,24 @@ class Checkpoint:
         if self.config is not None:
             return self.config.get("labels")
         return imagenet.labels() if self.classes == len(imagenet.labels()) else None
+
+    def at_unit_scale(self) -> "Checkpoint":
+        """Returns the same network with an input of a scale near 1, and its first convolution to match, for training.
+
+        megvii's networks take pixels of 0 to 255. Gradients of their first convolution, whose weights are small in
+        proportion, are so large that the first steps at a usual learning rate destroy it. Input and weights are scaled by a
+        power of two, so that no result changes by a bit.
+        """
+        preprocessing = self.preprocessing
+        scale = np.exp2(np.rint(np.log2(_USUAL_DEVIATION * preprocessing.scale / np.mean(preprocessing.std))))
+        first = next((name for name, array in self.arrays.items() if array.ndim == 4 and array.shape[2] == 3), None)
+        if first is None or scale < 4:
+            return self
+        return dataclasses.replace(
+            self,
+            preprocessing=dataclasses.replace(preprocessing, std=tuple(std * float(scale) for std in preprocessing.std)),
+            arrays={**self.arrays, first: self.arrays[first] * np.float32(scale)},
+        )
 
     def describe(self, network: str) -> str:
         """Returns a paragraph that describes the recognised network; `network` is its registered name."""

@@ -71,6 +71,15 @@ def _saver(texts):
     return save
 
 
+def test_layers_that_did_not_keep_what_they_learned_are_named(tmp_path, monkeypatch):
+    history = [row(i, val_loss=2 / i, val_top1=0.9 - 0.4 / i, val_top5=0.99) for i in range(1, 9)]
+    text = drawn(monkeypatch, pictures.training_curves, history, tmp_path / "training.png", 4, 10, 0.0)
+    assert "The layers' first weights are kept; the trained ones of epoch 4 had top-1 80.0 % on validation" in text
+    assert "best: epoch 4" in text and "kept: epoch 4" not in text
+    text = drawn(monkeypatch, pictures.training_curves, history, tmp_path / "training.png", 4, 10, 0.5)
+    assert "The layers are left 50% of the way; the trained ones of epoch 4" in text
+
+
 def test_the_kept_epoch_is_named(tmp_path, monkeypatch):
     history = [row(i, val_loss=2 / i, val_top1=0.9 - 0.4 / i, val_top5=0.99) for i in range(1, 9)]
     path = tmp_path / "training.png"

@@ -67,3 +67,12 @@ def test_a_photo_that_vanishes_is_left_out_of_figures_and_pictures(tmp_path, sou
         rows = list(csv.DictReader(file))
     assert len(rows) == 19 - np.trace(figures["confusion"])
     assert all(pathlib.Path(row["file"]).parent.name == row["true"] for row in rows)
+
+
+def test_the_kept_weights_are_named_after_what_was_left_of_the_training():
+    progress = Progress(best_epoch=7, best=0.9)
+    assert report.kept(progress) == "those of epoch 7, the best one on the validation images"
+    assert report.kept(progress, 0.0) == "the layers' first ones, with a recomputed classifier"
+    assert report.kept(progress, 0.5).startswith(
+        "the layers' at 50% of the way from their first ones to those of epoch 7, the best"
+    )

@@ -1,5 +1,7 @@
 """Fine-tuning: what is taken over, what is new, what learns and how fast."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,7 @@ import shufflenet_tf as st
 from shufflenet_tf.data import Source, Split
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models import v2
+from shufflenet_tf.preprocessing import PREPROCESSINGS
 from shufflenet_tf.training.certainty import predict
 from shufflenet_tf.training.interpolation import chosen, interpolate, sentence, settle
 from shufflenet_tf.training.trainer import Trainer
@@ -50,6 +53,23 @@ def test_classifier_is_kept_for_the_same_classes_only(trained, labels):
 def test_another_network_is_refused(trained):
     with pytest.raises(UserError, match=r"trained.keras has conv1/W of shape"):
         transfer(st.create_model("shufflenet_v1_0.25x_g3", input_shape=(32, 32, 3), classes=3), trained)
+
+
+def test_weights_for_pixels_up_to_255_are_rescaled_without_changing_a_bit(trained):
+    """At a usual learning rate, the first steps would destroy their first convolution."""
+    raw = dataclasses.replace(trained, preprocessing=PREPROCESSINGS["megvii"])
+    scaled = raw.at_unit_scale()
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    outputs, deviations = [], []
+    for checkpoint in (raw, scaled):
+        model = network(["ant", "bee", "cat"])
+        transfer(model, checkpoint)
+        pixels = checkpoint.preprocessing.normalize(images)
+        deviations.append(float(tf.math.reduce_std(pixels)))
+        outputs.append(model(pixels, training=False).numpy())
+    np.testing.assert_array_equal(*outputs)
+    assert deviations[0] > 50 and 0.5 < deviations[1] < 2
+    assert trained.at_unit_scale() is trained and scaled.at_unit_scale() is scaled
 
 
 @pytest.mark.parametrize("part", [0.0, 0.25, 1.0])
