@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".pdf", ".svg")
 TILES = 6  # images per row
-EQUAL = 1e-5  # smaller differences of probabilities count as rounding
+SLIGHT = 0.02  # smaller differences of probabilities are not worth looking at, unless the answer changes
 _ROW, _CHART = 2.1, 3.6  # height in inches of a row of images, a chart
 _TITLE = 88  # characters of a line of the headline
 _CONVERTED = " as converted"  # how the names of files end that were made on the way to the finished ones
@@ -82,7 +82,7 @@ def verification(report: "Verification", path: str | os.PathLike) -> None:
     Raises:
       UserError: matplotlib is not installed.
     """
-    differing = [c for c in report.comparisons if c.max_error >= EQUAL]
+    differing = [c for c in report.comparisons if c.max_error >= SLIGHT or c.agreement < 1]
     with_layers = [c for c in report.comparisons if c.layers]
     rows = len(report.comparisons) + (report.top1 is not None)
     heights = [0.8 + 0.24 * rows] + [_ROW] * len(differing) + [_CHART] * len(with_layers)
