@@ -59,7 +59,7 @@ def train(
             f"{source.name} has {source.train.size} training photos, fewer than a batch of {settings.batch_size}: "
             "give more, or a smaller --batch_size."
         )
-    progress = checkpoint.resume(folder, run, settings.steps, say)
+    progress = checkpoint.resume(checkpoint.read_progress(folder), folder, run, settings.steps, say)
     if progress.step:
         checkpoint.restore(training.state(), folder)
     selection = _Selection(training, source, contract, folder, progress, say)

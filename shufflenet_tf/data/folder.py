@@ -1,5 +1,6 @@
 """Opens a folder of photos, with a subfolder for each class, as a Source."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Callable
@@ -64,7 +65,7 @@ def open_folder(
     photos = check_photos(named + none, strict, log, is_compared)
     original = separation.originals({file: photos[file] for file in named if file in photos}, log) if is_compared else {}
     usable = {side: _usable(classes, photos, sides[side]) for side, classes in files.items()}
-    usable = _sides(usable, sides["train"], root, original, (seed, test_fraction, validation, fold), log)
+    usable = _sides(usable, sides["train"], root, original, _Parts(seed, test_fraction, validation, fold), log)
     if cache:
         cache.check_fits([(photo.path, photo.stamp) for photo in photos.values()], f"{root}")
     keeping = {side: (cache, service if side == "train" else None) for side in usable}
@@ -74,12 +75,22 @@ def open_folder(
     return Source(root.resolve().name, tuple(files["train"]), **splits)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """How photos are divided: the arguments of `open_folder` by these names."""
+
+    seed: int
+    test_fraction: float
+    validation: float
+    fold: tuple[int, int] | None
+
+
 def _sides(
     usable: dict[str, Classes],
     train: pathlib.Path,
     root: pathlib.Path,
     original: dict[str, str],
-    how: tuple[int, float, float, tuple[int, int] | None],
+    parts: _Parts,
     log: Callable[[str], None],
 ) -> dict[str, Classes]:
     """Returns the photos of each side, with test and validation photos set aside where the folder doesn't do it.
@@ -89,21 +100,21 @@ def _sides(
       train: the folder of the training photos.
       root: the folder of all.
       original: the photo that a photo is a copy of.
-      how: seed, test_fraction, validation and fold of `open_folder`.
+      parts: how to divide them.
       log: called with what is left out.
     """
-    seed, test_fraction, validation, fold = how
     usable = dict(usable)
-    if fold or "test" not in usable:
+    if parts.fold or "test" not in usable:
         separation.say_copies(original, root, log)
-    if fold:
-        usable["train"], usable["test"] = division.fold(usable["train"], train, f"{seed}", *fold, original)
+    if parts.fold:
+        usable["train"], usable["test"] = division.fold(usable["train"], train, f"{parts.seed}", *parts.fold, original)
     elif "test" not in usable:
-        usable["train"], usable["test"] = division.divide(usable["train"], train, f"{seed}", test_fraction, original=original)
+        rest = (train, f"{parts.seed}", parts.test_fraction)
+        usable["train"], usable["test"] = division.divide(usable["train"], *rest, original=original)
     usable = separation.without_copies(usable, original, root, log)
-    if validation and "validation" not in usable:
-        key = f"validation/{seed}"  # another one, as the lowest ranks by the first one are in the test split
-        usable["train"], usable["validation"] = division.divide(usable["train"], train, key, validation, 0, original)
+    if parts.validation and "validation" not in usable:
+        key = f"validation/{parts.seed}"  # another one, as the lowest ranks by the first one are in the test split
+        usable["train"], usable["validation"] = division.divide(usable["train"], train, key, parts.validation, 0, original)
     return usable
 
 

@@ -71,28 +71,27 @@ def read_progress(folder: pathlib.Path) -> Progress | None:
 
 
 def resume(
+    progress: Progress | None,
     folder: pathlib.Path,
     run: Mapping[str, Any],
     steps: int,
     say: Callable[[str], None],
     fixed: Collection[str] | None = None,
-    read: Callable[[pathlib.Path], Progress | None] = read_progress,
 ) -> Progress:
-    """Returns where the run in `folder` stands, or the beginning of one.
+    """Returns `progress` as that of this run, or the beginning of one.
 
     Args:
+      progress: from `read_progress`.
       folder: of the run.
       run: what makes it this run and no other, of types that JSON knows.
       steps: of the whole run.
       say: called with each line about a run that goes on.
       fixed: keys of `run` that may not have changed; None: all of them.
-      read: returns what `read_progress` does.
 
     Raises:
-      UserError: the folder holds another run, or its file can't be read.
+      UserError: the folder holds another run.
     """
     run = json.loads(json.dumps(run))
-    progress = read(folder)
     if progress is None:
         return Progress(run=run)
     changed = [key for key in run if progress.run.get(key) != run[key]]

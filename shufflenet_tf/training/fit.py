@@ -81,7 +81,7 @@ def fit(
         job = _in_time(trainer, job)
         schedule.shorten(job.settings.steps, job.settings.warmup_steps)
     fixed = ("labels", "model", "keras")
-    progress = checkpoint.resume(folder, _identity(job), job.settings.steps, _say, fixed, lambda _: before)
+    progress = checkpoint.resume(before, folder, _identity(job), job.settings.steps, _say, fixed)
     with distribution.scope():
         arrays = _restore(trainer, job) if progress.step else None
     with distribution.watched():
