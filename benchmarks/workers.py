@@ -113,7 +113,7 @@ def kill(folder: pathlib.Path, worker: int, step: int, while_writing: bool) -> N
 def speed(folder: pathlib.Path) -> None:
     """Times one worker of one core, two of one core each, and two that know nothing of each other, in turns."""
     rates: dict[str, list[float]] = {"one": [], "two": [], "two alone": []}
-    options = {"dataset": "shapes", "image_size": 64, "steps": 30, "steps_per_epoch": 10, "validation": 0}
+    options = {"dataset": "shapes", "image_size": 64, "steps": 90, "steps_per_epoch": 30, "validation": 0}
     for number in range(FLAGS.rounds):
         for kind, seen in rates.items():
             output = folder / f"{number}.{kind}"
@@ -121,7 +121,7 @@ def speed(folder: pathlib.Path) -> None:
             batch = {"batch_size": 128 if kind == "two" else 64}
             train(output, workers, options | batch, pinned=True, together=kind == "two")
             last = checkpoint.read_progress(output).history[1:]  # the first epoch compiles
-            seen.append(64 * workers * 10 * len(last) / sum(row["seconds"] for row in last))
+            seen.append(64 * workers * options["steps_per_epoch"] * len(last) / sum(row["seconds"] for row in last))
         print(f"round {number + 1}: {', '.join(f'{kind} {seen[-1]:.0f}' for kind, seen in rates.items())} images/s", flush=True)
     ratios = [two / (2 * one) for two, one in zip(rates["two"], rates["one"], strict=True)]
     bounds = [two / alone for two, alone in zip(rates["two"], rates["two alone"], strict=True)]

@@ -214,7 +214,7 @@ def run_and_report(
     except MemoryError:
         return complain(f"Memory ran out: {memory}", STATUS_FAILED)
     except Exception as error:
-        if _while_memory_ended(error):
+        if _memory_ended(error):
             return complain(f"Memory ran out: {memory}", STATUS_FAILED)
         tensorflow = sys.modules.get("tensorflow")  # a program that hasn't loaded it should not wait for it
         if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
@@ -225,11 +225,12 @@ def run_and_report(
         return complain(f"TensorFlow stopped: {sentence}", STATUS_FAILED)
 
 
-def _while_memory_ended(error: BaseException) -> bool:
-    """Returns whether an error arose while memory had run out, such as h5py's from closing a file that is half-written."""
-    while (error := error.__context__) is not None:
-        if isinstance(error, MemoryError):
+def _memory_ended(error: BaseException | None) -> bool:
+    """Returns whether memory had run out when an error arose, such as h5py's from closing a file that is half-written."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "can't start new thread" in str(error):
             return True
+        error = error.__context__
     return False
 
 

@@ -121,12 +121,19 @@ def test_memory_is_told_as_before(capsys):
     assert capsys.readouterr().err == "program: Memory ran out: take less.\n"
 
 
-def test_an_error_that_hides_that_memory_ended_is_told_as_such(capsys):
+@pytest.mark.parametrize(
+    "cause, error",
+    [
+        (MemoryError(), ValueError("I/O operation on closed file.")),  # as h5py closes a file
+        (RuntimeError("can't start new thread"), AttributeError("terminate")),  # as Python's pool of threads does
+    ],
+)
+def test_an_error_that_hides_that_memory_ended_is_told_as_such(cause, error, capsys):
     def closing():
         try:
-            raise MemoryError
+            raise cause
         finally:
-            raise ValueError("I/O operation on closed file.") from None  # as h5py and Keras do
+            raise error from None  # as Keras does
 
     assert run_and_report("program", closing, memory="take less.") == 1
     assert capsys.readouterr().err == "program: Memory ran out: take less.\n"

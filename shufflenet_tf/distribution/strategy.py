@@ -75,8 +75,11 @@ class Distribution:
         """Returns the context in which variables are created."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
-    def batches(self, make: Callable[[Shard], tf.data.Dataset]) -> Any:
-        """Returns what Keras's `fit` reads, given a function that makes the batches of a shard."""
+    def batches(self, make: Callable[[Shard], tf.data.Dataset], endless: bool = False) -> Any:
+        """Returns what Keras's `fit` reads, given a function that makes the batches of a shard.
+
+        Batches that are `endless` and are said to be so spare the workers to ask each other before each one whether it exists.
+        """
         if self.cluster is None:
             return make(self.shard)
         local = self.replicas // self.shard.count
@@ -84,7 +87,8 @@ class Distribution:
         def read(context: tf.distribute.InputContext) -> tf.data.Dataset:
             batches = make(self.shard)
             # Devices take one element after the other.
-            return batches if local == 1 else batches.flat_map(lambda *parts: _divided(parts, local))
+            batches = batches if local == 1 else batches.flat_map(lambda *parts: _divided(parts, local))
+            return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)) if endless else batches
 
         return self.strategy.distribute_datasets_from_function(read)
 

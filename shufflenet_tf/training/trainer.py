@@ -88,13 +88,13 @@ class Trainer(tf.keras.Model):
             gradients = self.optimizer.get_unscaled_gradients(gradients)
         # The steps of SGD, with momentum too, are linear in the gradients: a factor on them is one on the rate.
         gradients = [g if rate == 1 else g * rate for g, rate in zip(gradients, self.rates, strict=True)]
-        between = isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
-        gradients = _summed(gradients) if between else gradients
-        done = {"skip_gradients_aggregation": True} if between else {}
+        self._count(losses, labels, logits, tf.reduce_sum(labels, -1))
+        gradients, figures = self._of_all_workers(gradients)
+        done = {"skip_gradients_aggregation": True} if _has_workers() else {}
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True), **done)
         if self.ema:
             self._average()
-        return self._update(losses, labels, logits, tf.reduce_sum(labels, -1))
+        return figures
 
     def _loss_of_each(self, images, labels, logits):
         """Returns the loss of each image [N]; an image without a label (zeros) has only its teacher's part."""
@@ -105,7 +105,8 @@ class Trainer(tf.keras.Model):
         images, labels, *weights = data  # with several workers, the last batch is filled up with images of weight 0
         logits = tf.cast(self.logits(images, training=False), tf.float32)
         weights = weights[0] if weights else None
-        return self._update(_cross_entropy(labels, logits, 0.0), labels, logits, weights, weights)
+        self._count(_cross_entropy(labels, logits, 0.0), labels, logits, weights, weights)
+        return self._of_all_workers()[1]
 
     def _maybe_symbolic_build(self, *args, **kwargs):
         """Leaves out a step of Keras 3: all is built, and it would add the replicas' shares of a batch, of unequal size."""
@@ -122,13 +123,25 @@ class Trainer(tf.keras.Model):
         for average, variable in zip(self.averages, self.network.weights, strict=True):
             average.assign_sub((1 - decay) * (average - tf.convert_to_tensor(variable)))
 
-    def _update(self, losses, labels, logits, weights=None, loss_weights=None):
+    def _count(self, losses, labels, logits, weights=None, loss_weights=None):
         """Counts a batch into the running figures; images of weight 0, which have no label, only into the loss."""
         loss, *accuracies = self.tracked
         loss.update_state(losses, loss_weights)
         for accuracy in accuracies:
             accuracy.update_state(labels, logits, weights)
-        return {metric.name: metric.result() for metric in self.tracked}
+
+    def _of_all_workers(self, gradients=()):
+        """Returns the sums of gradients over all workers, and the running figures by name.
+
+        Both are sent in one message: a small one takes nearly as long as a large one, and Keras would send two for each figure.
+        """
+        names = [metric.name for metric in self.tracked]
+        if not _has_workers():
+            return gradients, dict(zip(names, [metric.result() for metric in self.tracked], strict=True))
+        totals = tf.stack([tf.convert_to_tensor(metric.total) for metric in self.tracked])
+        counts = tf.stack([tf.convert_to_tensor(metric.count) for metric in self.tracked])
+        *gradients, totals, counts = _summed([*gradients, totals, counts])
+        return gradients, dict(zip(names, tf.unstack(tf.math.divide_no_nan(totals, counts)), strict=True))
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -147,12 +160,16 @@ class Trainer(tf.keras.Model):
             average.assign(value)
 
 
-def _summed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Returns the sums of gradients over all workers, in one message: a small one takes as long as a large one."""
-    flat = tf.concat([tf.reshape(g, (-1,)) for g in gradients], 0)
+def _has_workers() -> bool:
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def _summed(parts: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns the sums of tensors over all workers, in one message."""
+    flat = tf.concat([tf.reshape(part, (-1,)) for part in parts], 0)
     total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, flat)
-    parts = tf.split(total, [g.shape.num_elements() for g in gradients])
-    return [tf.reshape(part, g.shape) for part, g in zip(parts, gradients, strict=True)]
+    sums = tf.split(total, [part.shape.num_elements() for part in parts])
+    return [tf.reshape(each, part.shape) for each, part in zip(sums, parts, strict=True)]
 
 
 def layer_rates(network: tf.keras.Model, backbone_rate: float, layer_decay: float) -> list[float]:
