@@ -75,11 +75,8 @@ class Distribution:
         """Returns the context in which variables are created."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
-    def batches(self, make: Callable[[Shard], tf.data.Dataset], endless: bool = False) -> Any:
-        """Returns what Keras's `fit` reads, given a function that makes the batches of a shard.
-
-        Batches that are `endless` and are said to be so spare the workers to ask each other before each one whether it exists.
-        """
+    def batches(self, make: Callable[[Shard], tf.data.Dataset]) -> Any:
+        """Returns what Keras's `fit` reads, given a function that makes the batches of a shard."""
         if self.cluster is None:
             return make(self.shard)
         local = self.replicas // self.shard.count
@@ -87,8 +84,7 @@ class Distribution:
         def read(context: tf.distribute.InputContext) -> tf.data.Dataset:
             batches = make(self.shard)
             # Devices take one element after the other.
-            batches = batches if local == 1 else batches.flat_map(lambda *parts: _divided(parts, local))
-            return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)) if endless else batches
+            return batches if local == 1 else batches.flat_map(lambda *parts: _divided(parts, local))
 
         return self.strategy.distribute_datasets_from_function(read)
 
@@ -254,6 +250,9 @@ def _on_workers(flags: Mapping[str, Any], timeout: float, deterministic: bool) -
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, tf.errors.OpError) as error:
         raise UserError(f"TensorFlow's workers can't be connected at {cluster.address}: {reason(error)}") from None
+    # All have equally many batches, and none is empty: they need not ask each other before each one, nor does Keras have to
+    # compute each normalization in two branches.
+    strategy.extended.experimental_enable_get_next_as_optional = False
     return Distribution(strategy, cluster)
 
 

@@ -124,7 +124,7 @@ class _Job:
             size = network.input_shape[1:3]
             return training_batches(examples, network.preprocessing, self.augmentation, size, *rest, shard=shard)
 
-        return self.distribution.batches(make, endless=True)
+        return self.distribution.batches(make)
 
     def validation(self) -> dict[str, Any]:
         """Returns the arguments of `fit` that say which batches to choose the best epoch on, if there are any."""
