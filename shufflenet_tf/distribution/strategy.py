@@ -123,6 +123,11 @@ class Distribution:
         """Returns when all processes have come here."""
         self.sum(0)
 
+    def finish(self) -> None:
+        """Returns when all processes have come here, so that none has gone while another still waits for its last message."""
+        with contextlib.suppress(*_LOST):  # those that have gone came here first
+            self.wait()
+
     @contextlib.contextmanager
     def chief_first(self):
         """Has the chief run the block before the others do, who then find the files that it has made."""

@@ -113,6 +113,7 @@ def _trained(
     seconds = settings.minutes * 60
     deadline = began + max(seconds * (1 - _RESERVED_PART), seconds - _RESERVED_SECONDS) if seconds else None
     progress = fit(model, source, settings, plan.augmentation, folder, distribution, deadline)
+    distribution.finish()
     is_plain = not (distribution.cluster or settings.sync_batch_norm) and run.mixed_precision == "none"
     return model if is_plain or not distribution.is_chief else _plain(arguments, folder), progress
 
