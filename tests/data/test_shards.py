@@ -93,6 +93,7 @@ def test_the_workers_rows_are_those_of_one_worker_whatever_the_settings(splits, 
     check_equal(splits[kind], count, each, which, seed, start, growing)
 
 
+@pytest.mark.long
 def test_single_images_a_worker(splits):
     whole = rows(splits["memory"], Shard(), 5, 3, which=0)
     for index in range(5):
@@ -118,7 +119,7 @@ def test_an_epoch_has_every_image_once_over_all_workers(splits, kind):
     ("kind", "count", "batch_size"),
     [
         *sampled(lambda kind, count, batch_size: batch_size == 4 and (count == 3) == (kind == "memory"), KINDS, (2, 3), (4, 6)),
-        ("memory", 15, 15),
+        pytest.param("memory", 15, 15, marks=pytest.mark.long),
     ],
 )
 def test_evaluation_counts_every_image_once(splits, kind, count, batch_size):
