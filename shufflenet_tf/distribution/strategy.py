@@ -46,6 +46,7 @@ class Distribution:
     def __init__(self, strategy: tf.distribute.Strategy | None = None, cluster: clusters.Cluster | None = None):
         self.strategy, self.cluster = strategy, cluster
         self._reduce = tf.function(self._sum, reduce_retracing=True)
+        self._sums: dict[tuple[int, ...], Callable[[], list[tf.Tensor]]] = {}
 
     @property
     def is_chief(self) -> bool:
@@ -168,21 +169,28 @@ class Distribution:
 
     def _synchronize(self, variables: list[Any]) -> list[tf.Tensor]:
         """Averages variables that each device has for itself (adds them up, where they are sums) and returns the results."""
-
-        @tf.function
-        def values() -> list[tf.Tensor]:
-            def reduce() -> list[tf.Tensor]:
-                context = tf.distribute.get_replica_context()
-                return context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.identity(variable) for variable in variables])
-
-            return [self.strategy.experimental_local_results(value)[0] for value in self.strategy.run(reduce)]
-
+        # Tracing takes seconds, and a checkpoint would have to wait for it.
+        totals = self._sums.setdefault(tuple(map(id, variables)), self._sum_of(variables))
         results = []
-        for variable, total in zip(variables, values(), strict=True):
+        for variable, total in zip(variables, totals(), strict=True):
             averaged = variable.aggregation == tf.VariableAggregation.MEAN
             results.append(total / self.replicas if averaged else total)
-            variable.assign(results[-1])  # each device gets the average, or its share of a sum
+            # Each device gets the average, or its share of a sum; a value to return would be another message.
+            variable.assign(results[-1], read_value=False)
         return results
+
+    def _sum_of(self, variables: list[Any]) -> Callable[[], list[tf.Tensor]]:
+        """Returns a function, traced once, of the sums of variables over all devices."""
+
+        def reduce() -> list[tf.Tensor]:
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.identity(variable) for variable in variables])
+
+        @tf.function
+        def totals() -> list[tf.Tensor]:
+            return [self.strategy.experimental_local_results(value)[0] for value in self.strategy.run(reduce)]
+
+        return totals
 
     def from_chief(self, arrays: Mapping[str, np.ndarray] | None, shapes: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Returns the chief's arrays in all processes, to the last bit, without a folder that they share.
