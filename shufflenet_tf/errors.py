@@ -1,4 +1,8 @@
-"""The error that users can fix themselves."""
+"""The error that users can fix themselves, and what its messages share."""
+
+import difflib
+import os
+import pathlib
 
 _CONTROL = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
@@ -28,3 +32,19 @@ class UserError(ValueError):
 
     def __init__(self, message: str):
         super().__init__(printable(message))
+
+
+def path_hint(path: str | os.PathLike, folders: bool = False) -> str:
+    """Returns what a message says of a path that isn't there: the name beside it that is most like it, or "check the path".
+
+    Args:
+      path: the path.
+      folders: whether a folder was meant, and not a file.
+    """
+    path = pathlib.Path(path)
+    try:
+        names = [entry.name for entry in os.scandir(path.parent) if entry.is_dir() == folders]
+    except (OSError, ValueError):  # no such folder either, or a name that none can have
+        names = []
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f"did you mean {path.parent / near[0]}?" if near else "check the path"

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 from shufflenet_tf import home
-from shufflenet_tf.errors import UserError
+from shufflenet_tf.errors import UserError, path_hint
 
 _MARKS = {  # longer marks first: UTF-32's starts with UTF-16's
     codecs.BOM_UTF32_LE: "utf-32-le",
@@ -33,6 +33,8 @@ def read_text(path: str | os.PathLike, flag: str) -> str:
     try:
         with open(path, "rb") as file:
             content = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise UserError(f"{flag}={path} can't be read, as there is no such file: {path_hint(path)}") from None
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise UserError(f"{flag}={path} can't be read ({getattr(error, 'strerror', None) or error}).") from None
     try:

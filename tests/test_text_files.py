@@ -68,6 +68,9 @@ def test_what_cannot_be_read(tmp_path):
     for name in (tmp_path / "missing", tmp_path, ""):
         with pytest.raises(UserError, match="can't be read"):
             expand_flag_files(["p", f"--flagfile={name}"])
+    (tmp_path / "photos.flags").touch()
+    with pytest.raises(UserError, match=r"no such file: did you mean .*/photos\.flags\?"):
+        expand_flag_files(["p", f"--flagfile={tmp_path}/photo.flags"])
     with pytest.raises(UserError, match="needs the name of a file"):
         expand_flag_files(["p", "--flagfile"])
 

@@ -1,13 +1,12 @@
 """What a folder of photos holds: which of its folders are classes, which are sides of a split, and which are neither."""
 
-import difflib
 import os
 import pathlib
 from collections.abc import Callable, Collection, Iterable
 
 from shufflenet_tf.data.labels import name_of, normalize
 from shufflenet_tf.data.photos import entries, folders, is_photo, leads_up, say_ignored, walk
-from shufflenet_tf.errors import UserError, printable
+from shufflenet_tf.errors import UserError, path_hint, printable
 
 NONE = "_none"  # a folder of photos of none of the classes
 _TEST_NAMES = ("test", "val", "validation", "valid")
@@ -65,10 +64,7 @@ def check_is_folder(root: pathlib.Path) -> None:
         return
     if os.path.exists(root):
         raise UserError(f"{root} is a file: give the folder that holds one folder of images per class")
-    siblings = [entry.name for entry in folders(root.parent)] if os.path.isdir(root.parent) else []
-    near = difflib.get_close_matches(root.name, siblings, n=1)
-    hint = f"did you mean {root.parent / near[0]}?" if near else "check the path"
-    raise UserError(f"There is no folder {root}: {hint}")
+    raise UserError(f"There is no folder {root}: {path_hint(root, folders=True)}")
 
 
 def _split_folders(root: pathlib.Path, log: Callable[[str], None]) -> dict[str, pathlib.Path]:

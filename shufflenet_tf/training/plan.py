@@ -1,6 +1,7 @@
 """What a run will do, settled before it begins: the dataset, the network, and every option, given or chosen."""
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -80,15 +81,19 @@ def settle(dataset: str, image_size: int | Sequence[int | str] | None, given: Ma
     given = {**given, "weights": None if given.get("weights") == "none" else given.get("weights")}
     run, settings, augmentation = _records(given)
     size = checked_size(SIZE if image_size is None else image_size)
+    if run.network:
+        registry.check(run.network)
     if run.choose and run.weights == "imagenet" and run.network is None:
         # Which of torchvision's networks to download depends on the budget alone.
         any_photos = choices.Photos([100], True)
         run = dataclasses.replace(run, network=choices.choose(any_photos, run.budget, run.target)[0]["network"])
-    network, checkpoint = _network(run)
     places = {"data_dir": run.data_dir, "strict": run.strict, "keep_copies": run.keep_copies}
     places |= {"cache": run.cache, "service": run.data_service}
     # Without the seed, as a run with another one, or the export, must not test on images that this one trains on.
-    source = open_source(dataset, **places, validation=settings.validation, fold=folds.parsed(run.fold))
+    opened = functools.partial(open_source, dataset, **places, validation=settings.validation, fold=folds.parsed(run.fold))
+    source = opened() if run.weights == "imagenet" else None  # a folder that can't be used should not cost a download
+    network, checkpoint = _network(run)
+    source = source or opened()
     folds.check(run.folds, source)
     if run.choose:
         known = network if run.network or checkpoint else None
@@ -127,8 +132,6 @@ def _records(given: Mapping[str, Any]) -> tuple[RunOptions, Settings, Augmentati
 
 def _network(run: RunOptions) -> tuple[str, published.Checkpoint | None]:
     """Returns the network's name and the weights that it starts with."""
-    if run.network:
-        registry.check(run.network)
     if not run.weights:
         return run.network or NETWORK, None
     if run.weights == "imagenet":

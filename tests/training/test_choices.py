@@ -9,8 +9,10 @@ from shufflenet_tf import options
 from shufflenet_tf.data.augment import Augmentation
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models import registry
+from shufflenet_tf.training import plan
 from shufflenet_tf.training.choices import COSTS, Photos, choose
 from shufflenet_tf.training.settings import RunOptions, Settings
+from shufflenet_tf.weights import published
 
 USUAL = [76] * 10
 
@@ -95,3 +97,9 @@ def test_costs_are_those_of_the_export(name):
         (exported,) = finish(bundle, conversions, target=target)
         assert milliseconds == pytest.approx(exported.predicted[1], rel=0.05)
         assert COSTS[name].megabytes == pytest.approx(len(exported.optimized.content) / 1e6, rel=0.05)
+
+
+def test_a_folder_that_is_not_there_costs_no_download(monkeypatch, tmp_path):
+    monkeypatch.setattr(published, "find", lambda *_: pytest.fail("weights were fetched"))
+    with pytest.raises(UserError, match="There is no folder"):
+        plan.settle(f"folder:{tmp_path}/gone", None, {"weights": "imagenet", "choose": True})
