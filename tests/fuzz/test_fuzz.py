@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import time
 
 import pytest
@@ -74,7 +75,12 @@ def test_what_goes_wrong_is_noticed(audit, tmp_path, monkeypatch):
 
 
 def test_crashes_hangs_and_findings_are_blamed_on_one_input(tmp_path, monkeypatch):
-    bad = {3: lambda: os.abort(), 5: lambda: 1 / 0, 7: lambda: time.sleep(100), 8: lambda: [0 for _ in iter(int, 1)]}
+    bad = {
+        3: lambda: os.kill(os.getpid(), signal.SIGKILL),
+        5: lambda: 1 / 0,
+        7: lambda: time.sleep(100),
+        8: lambda: [0 for _ in iter(int, 1)],
+    }
     monkeypatch.setattr(fuzz, "HANG", 1)
     monkeypatch.setattr(fuzz, "STUCK", 1)
     monkeypatch.setattr(fuzz, "make", lambda name, seed, number: str(number).encode())
