@@ -7,8 +7,9 @@ PYTEST := -m pytest -n 2 --dist=worksteal
 RUN := .venv/bin/python
 # Benchmarks that need photos of yours, or an accelerator.
 ELSEWHERE := benchmarks/audit.py benchmarks/discriminants.py benchmarks/unknown.py benchmarks/train_gpu.py benchmarks/train_gpu_torch.py
-# Only these are collected under tf_keras, as reading all files takes a while.
+# Only these are collected under tf_keras, and with other kernels, as reading all files takes a while.
 BOTH = $(shell grep -rl both_generations tests --include="test_*.py")
+KERNELS = $(shell grep -rl mark.kernels tests --include="test_*.py")
 
 help: ## List these commands
 	@echo "Each command first makes a virtual environment in .venv, once; PYTHON=python3.12 chooses its Python."
@@ -39,11 +40,11 @@ test-all: .venv/installed ## Run all tests, the long ones and all of their examp
 
 test-processors: .venv/installed ## Run the tests that depend on the processor's kernels with those of lesser ones too
 	@echo "TensorFlow's own kernels, without oneDNN:"
-	@TF_ENABLE_ONEDNN_OPTS=0 $(RUN) $(PYTEST) -m "kernels and not long"
+	@TF_ENABLE_ONEDNN_OPTS=0 $(RUN) $(PYTEST) -m "kernels and not long" $(KERNELS)
 	@TF_ENABLE_ONEDNN_OPTS=0 TF_USE_LEGACY_KERAS=1 $(RUN) $(PYTEST) -m "kernels and both_generations" tests/models/test_kernels.py
 	@if [[ "$$(uname -m)" != x86_64 ]]; then echo "Skipped: oneDNN with AVX2 needs an x86 processor."; \
 	elif ! grep -qs avx512 /proc/cpuinfo; then echo "Skipped: oneDNN with AVX2 is what this processor runs in make test anyway."; \
-	else echo "oneDNN with AVX2:"; TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(RUN) $(PYTEST) -m "kernels and not long"; fi
+	else echo "oneDNN with AVX2:"; TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(RUN) $(PYTEST) -m "kernels and not long" $(KERNELS); fi
 
 lint: .venv/installed ## Check format and style; repair with .venv/bin/ruff format and .venv/bin/ruff check --fix
 	@$(RUN) -m ruff format --check .
