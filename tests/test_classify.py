@@ -192,7 +192,7 @@ def test_nothing_readable(models, capsys, tmp_path):
         (["--model={model}", "--speed=3", "{photo}"], "speed"),
         (["--model={model}", "--top=0", "{photo}"], "top"),
         (["--model={model}", "--top=many", "{photo}"], "many"),
-        (["--model={model}", "--labels={empty}/gone", "{photo}"], "no such file: check the path"),
+        (["--model={model}", "--labels={empty}/gone", "{photo}"], "can't be read, as there is no such file: check the path"),
         (["--model={model}", "--labels={photo}", "{photo}"], "is not a text file in UTF-8"),
         (["--model={model}", "--labels=imagenet", "{photo}"], "has 1000 labels, but the model has 3 classes"),
         (["--model={model}", "--show={empty}/result.jpg", "{photo}"], "ends with .png, .pdf or .svg"),

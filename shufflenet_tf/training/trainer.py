@@ -157,7 +157,7 @@ class Trainer(tf.keras.Model):
         for average, variable in zip(self.averages, self.network.weights, strict=bool(self.averages)):
             value = tf.identity(tf.convert_to_tensor(variable))
             variable.assign(average)
-            average.assign(value, read_value=False)  # where each device has its own, reading is a message
+            average.assign(value, read_value=False)  # where each device has its own, reading takes a message
 
 
 def _has_workers() -> bool:

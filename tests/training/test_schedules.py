@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from amount import LONG
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -29,7 +30,7 @@ def test_values(kind, at):
 
 
 @settings(max_examples=40, deadline=None)
-@given(kind=some.sampled_from(KINDS), steps=some.integers(2, 100), data=some.data())
+@given(kind=some.sampled_from(KINDS), steps=some.integers(2, 400 if LONG else 100), data=some.data())
 def test_warm_up_rises_to_the_peak_and_nothing_rises_after_it(kind, steps, data):
     warmup = data.draw(some.integers(0, steps - 1))
     rates = np.array([float(Schedule(kind, 0.3, steps, warmup)(step)) for step in range(steps)])
