@@ -30,7 +30,7 @@ from shufflenet_tf.errors import UserError
 from shufflenet_tf.evaluation.calibration import at_temperature, fit_temperature, softmax
 from shufflenet_tf.models import registry
 from shufflenet_tf.models.image_classifier import ImageClassifier
-from shufflenet_tf.training import choices
+from shufflenet_tf.training import choices, none_logit
 from shufflenet_tf.training.discriminant import SHRINKAGE, discriminants, features_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -58,42 +58,50 @@ def leave_out(dataset: pathlib.Path, label: str, folder: pathlib.Path) -> pathli
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """Features of all photos and their classes, by side; `train` has those of mirror images too."""
+    """Features of all photos and their classes, by side; `mirrored` are those of the training photos' mirror images too."""
 
     train: Labelled
+    mirrored: Labelled
     validation: Labelled
     test: Labelled
 
     @classmethod
     def of(cls, network: ImageClassifier, source: Source) -> "Features":
         """Computes the features of a dataset."""
-        rest = (features_of(network, split) for split in (source.validation, source.test))
-        return cls(features_of(network, source.train, mirrored=True), *rest)
+        train, validation, test = (features_of(network, split) for split in (source.train, source.validation, source.test))
+        return cls(train, features_of(network, source.train, mirrored=True), validation, test)
 
-    def without(self, index: int) -> tuple[Labelled, Labelled, np.ndarray, np.ndarray]:
-        """Returns training, validation and test photos of the other classes, the latter without classes, and the unknown."""
+    def without(self, index: int) -> tuple[Labelled, Labelled, Labelled, np.ndarray, np.ndarray]:
+        """Returns training (two), validation and test photos of other classes, the latter without classes, and the unknown."""
 
         def known(side: Labelled) -> Labelled:
             kept = side[1] != index
             return side[0][kept], side[1][kept] - (side[1][kept] > index)
 
         # Mirror images of unknown photos are none that anybody takes, but they are as unknown.
-        unknown = np.concatenate([side[0][side[1] == index] for side in (self.train, self.validation, self.test)])
-        return known(self.train), known(self.validation), known(self.test)[0], unknown
+        unknown = np.concatenate([side[0][side[1] == index] for side in (self.mirrored, self.validation, self.test)])
+        return known(self.train), known(self.mirrored), known(self.validation), known(self.test)[0], unknown
 
 
-def scores(train: Labelled, validation: Labelled, test: np.ndarray, unknown: np.ndarray) -> dict[str, list[np.ndarray]]:
+def scores(
+    plain: Labelled, train: Labelled, validation: Labelled, test: np.ndarray, unknown: np.ndarray
+) -> dict[str, list[np.ndarray]]:
     """Returns the scores of validation, test and unknown photos by each way to compute one: higher is surer."""
     sides = [validation[0], test, unknown]
     kernel, bias = discriminants(*train, SHRINKAGE, use_bias=True)
     logits = [side @ kernel + bias for side in sides]
-    probabilities = [softmax(side) for side in logits]
-    temperature = fit_temperature(probabilities[0], validation[1])
+    none = none_logit.layers(*plain, [kernel, bias])
+    with_none = [
+        np.concatenate([side, np.maximum(x @ none[0] + none[1], 0) @ none[2]], 1) for side, x in zip(logits, sides, strict=True)
+    ]
     means = np.stack([train[0][train[1] == index].mean(axis=0) for index in range(train[1].max() + 1)])
     middle = train[0].mean(axis=0)
     within, whole = (_precision(train[0] - centre) for centre in (means[train[1]], middle))
     near = [np.stack([_squared(side - mean, within) for mean in means], 1) for side in sides]
-    found = {"largest probability, as the model is used": [at_temperature(p, temperature).max(axis=1) for p in probabilities]}
+    found = {
+        "largest probability, as the model is used": _largest(with_none, validation[1], len(bias)),
+        "largest probability without a logit of none": _largest(logits, validation[1], len(bias)),
+    }
     found["largest logit"] = [side.max(axis=1) for side in logits]
     found["energy"] = [np.log(np.exp(side).sum(axis=1)) for side in logits]
     found["Mahalanobis distance"] = [-side.min(axis=1) for side in near]
@@ -108,6 +116,13 @@ def scores(train: Labelled, validation: Labelled, test: np.ndarray, unknown: np.
     neighbours = _unit(train[0] - middle)
     found["cosine to the fifth neighbour"] = [np.sort(_unit(side - middle) @ neighbours.T, 1)[:, -5] for side in sides]
     return found
+
+
+def _largest(logits: list[np.ndarray], targets: np.ndarray, classes: int) -> list[np.ndarray]:
+    """Returns the largest probabilities, calibrated on the first of some logits, whose true classes are given."""
+    probabilities = [softmax(side) for side in logits]
+    temperature = fit_temperature(probabilities[0], targets)
+    return [at_temperature(side, temperature)[:, :classes].max(axis=1) for side in probabilities]
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from shufflenet_tf import imagenet, keras_settings
 from shufflenet_tf.certainty import Certainty
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import INITIALIZER, register
+from shufflenet_tf.models.open_set import NONE, known_probabilities
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.weights import canonical, published
 from shufflenet_tf.wiring import Wiring
@@ -39,6 +40,8 @@ class ImageClassifier(tf.keras.Model):
       classes: number of classes; None: that of `weights`, else 1000. Where it is another than that of `weights`, the classifier
         is new and random, and everything else is theirs.
       classifier_activation: "softmax", or None for logits.
+      none_units: size of the layer from which the logit of none of the classes is computed, so that the sum of the
+        probabilities is below 1 (`open_set`); None: that of `weights` where their classifier is kept, else there is none.
       wiring: a name ("tensorpack", "megvii", "torchvision") or a Wiring; None: that of `weights`, else the class's default.
       labels: names of the classes in order, which are saved with the model; None: those of `weights`, else unknown.
       preprocessing: a Preprocessing, a name, or a saved configuration, saved with the model; None: that of `weights`, else
@@ -71,6 +74,7 @@ class ImageClassifier(tf.keras.Model):
         pooling: str | None = None,
         classes: int | None = None,
         classifier_activation: str | None = "softmax",
+        none_units: int | None = None,
         wiring: str | Wiring | Mapping[str, Any] | None = None,
         labels: Sequence[str] | None = None,
         preprocessing: Preprocessing | Mapping[str, Any] | str | None = None,
@@ -85,6 +89,7 @@ class ImageClassifier(tf.keras.Model):
             if include_top and not new_classifier:
                 labels = labels or checkpoint.labels
                 certainty = certainty or (checkpoint.config or {}).get("certainty")
+                none_units = none_units or (checkpoint.config or {}).get("none_units")
         classes = (checkpoint and checkpoint.classes) or imagenet.CLASSES if classes is None else classes
         wiring = Wiring.of(wiring or self.default_wiring)
         input_shape = self._checked_shape(input_shape)
@@ -94,9 +99,10 @@ class ImageClassifier(tf.keras.Model):
         x = last_map = maps.pop("features") if "features" in maps else maps[max(maps)]
         x = _pooled(x, pooling, pool if include_top else None, include_top)
         if include_top:
-            x = (classifier(classes) if classifier else _dense(classes, wiring))(head(x) if head else x)
-        if include_top and classifier_activation is not None:
-            x = tf.keras.layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
+            features = head(x) if head else x
+            x = (classifier(classes) if classifier else _dense(classes, wiring))(features)
+            if classifier_activation is not None:
+                x = _activated(features, x, classifier_activation, none_units)
         super().__init__(inputs, x, name=name or network)
         self.network, self.last_map = network, last_map
         self.stages = {f"stride{stride}": tensor for stride, tensor in maps.items()}
@@ -113,6 +119,8 @@ class ImageClassifier(tf.keras.Model):
             "classifier_activation": classifier_activation,
             "name": self.name,
         }
+        if none_units and include_top:
+            self._config["none_units"] = none_units
         if checkpoint is not None:
             self._assign(checkpoint, include_top, new_classifier)
 
@@ -120,6 +128,8 @@ class ImageClassifier(tf.keras.Model):
         if include_top:
             checkpoint.check_classifier()
         arrays = checkpoint.arrays if include_top else checkpoint.without_top(self)
+        own = canonical.named_variables(self)
+        arrays = {name: array for name, array in arrays.items() if name in own or not name.startswith(f"{NONE}/")}
         if new_classifier:
             random = {name: array for name, array in canonical.arrays(self).items() if name.startswith(f"{CLASSIFIER}/")}
             arrays = {name: array for name, array in arrays.items() if not name.startswith(f"{CLASSIFIER}/")} | random
@@ -162,7 +172,7 @@ class ImageClassifier(tf.keras.Model):
         """The symbolic logits [N, classes]; None: the network has no classifier."""
         if not self._config["include_top"]:
             return None
-        return self.output if self._config["classifier_activation"] is None else self.get_layer("probabilities").input
+        return self.get_layer(CLASSIFIER).output
 
     def features(self) -> tf.keras.Model:
         """Returns a model with the same weights that maps images to {"stride4": [N, H/4, W/4, C], …, "stride32"}.
@@ -212,6 +222,12 @@ def _check_head(include_top: bool, pooling: str | None, classes: int, labels: Se
         raise UserError(f"A classifier can't have {classes} classes: give classes=1 or more.")
     if include_top and labels is not None and len(labels) != classes:
         raise UserError(f"{len(labels)} labels were given for {classes} classes: give one label per class.")
+
+
+def _activated(features, logits, activation: str, none_units: int | None):
+    if none_units:
+        return known_probabilities(features, logits, none_units)
+    return tf.keras.layers.Activation(activation, dtype="float32", name="probabilities")(logits)
 
 
 def _dense(classes: int, wiring: Wiring) -> tf.keras.layers.Layer:

@@ -127,11 +127,7 @@ def discriminants(features: np.ndarray, classes: np.ndarray, shrinkage: float, u
       shrinkage: of the covariance, towards a multiple of the identity, 0 to 1.
       use_bias: whether there is a bias; without, the list has the kernel alone.
     """
-    means = np.stack([features[classes == index].mean(axis=0) for index in range(classes.max() + 1)])
-    middle, within = features.mean(axis=0), features - means[classes]
-    covariance = within.T @ within / len(within)
-    variance = max(np.trace(covariance) / len(covariance), 1e-12)
-    covariance = (1 - shrinkage) * covariance + shrinkage * variance * np.eye(len(covariance))
+    means, middle, covariance = moments(features, classes, shrinkage)
     kernel = np.linalg.solve(covariance, (means - middle).T)  # [D, C]
     kernel /= np.sqrt(np.maximum(np.einsum("cd,dc->c", means - middle, kernel), 1e-12))
     bias = -middle @ kernel
@@ -143,3 +139,16 @@ def discriminants(features: np.ndarray, classes: np.ndarray, shrinkage: float, u
     moment = features.T @ features / len(features)
     ones = np.linalg.solve(moment + 0.01 * np.var(features) * np.eye(len(moment)) + 1e-12 * np.eye(len(moment)), middle)
     return [(kernel + np.outer(ones, bias)).astype(np.float32)]
+
+
+def moments(features: np.ndarray, classes: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the means of the classes [C, D], the mean of all features [D], and the covariance within the classes [D, D].
+
+    Args:
+      features, classes, shrinkage: as in `discriminants`.
+    """
+    means = np.stack([features[classes == index].mean(axis=0) for index in range(classes.max() + 1)])
+    within = features - means[classes]
+    covariance = within.T @ within / len(within)
+    variance = max(np.trace(covariance) / len(covariance), 1e-12)
+    return means, features.mean(axis=0), (1 - shrinkage) * covariance + shrinkage * variance * np.eye(len(covariance))

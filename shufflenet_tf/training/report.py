@@ -12,9 +12,8 @@ from shufflenet_tf.files import atomic_path, write_text
 from shufflenet_tf.loading import MODEL, save_saved_model
 from shufflenet_tf.models.image_classifier import ImageClassifier
 from shufflenet_tf.training import run_pictures
-from shufflenet_tf.training.certainty import CertaintyReport, calibrate, none_text, predict_numbered
+from shufflenet_tf.training.certainty import CertaintyReport, none_text, predict_numbered
 from shufflenet_tf.training.checkpoint import Progress
-from shufflenet_tf.training.settings import RunOptions
 
 
 def write_report(
@@ -24,23 +23,21 @@ def write_report(
     folder: pathlib.Path,
     batch_size: int = 64,
     saved_model: bool = True,
-    coverage: float = RunOptions.coverage,
     started_from: Mapping[str, str] | None = None,
     part: float = 1.0,
 ) -> str:
-    """Calibrates `network`, evaluates it on the test images, and writes everything that a finished run leaves in `folder`.
+    """Evaluates `network` on the test images, and writes everything that a finished run leaves in `folder`.
 
     Files: model.keras, labels.txt, saved_model/, metrics.json, the pictures of `run_pictures`, and reliability.png of a
     calibrated network.
 
     Args:
-      network: with its best weights; gets the labels of `source`.
+      network: with its best weights, calibrated if it can be; gets the labels of `source`.
       source: whose test images are used.
       progress: the history of the run.
       folder: of the run.
       batch_size: of the evaluation.
       saved_model: whether to write the SavedModel too.
-      coverage: see `certainty.calibrate`.
       started_from: see `origin.origin`.
       part: of the way from these weights to the trained ones; see `interpolation`.
 
@@ -48,7 +45,6 @@ def write_report(
       The figures on the test images, for a terminal.
     """
     network.labels = list(source.labels)
-    calibrate(network, source, coverage, batch_size)
     with atomic_path(folder / MODEL) as temporary:
         network.save(temporary)
     write_text(folder / "labels.txt", "\n".join(source.labels) + "\n")

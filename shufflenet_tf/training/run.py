@@ -88,7 +88,8 @@ def train(
         return None
     source, settings, run_options, checkpoint = plan.source, plan.settings, plan.run, plan.checkpoint
     part = _settle_layers(model, checkpoint, source, settings)
-    rest = (settings.batch_size, run_options.saved_model, run_options.coverage, origin(checkpoint, run_options.weights), part)
+    model = certainty.calibrate(model, source, run_options.coverage, settings.batch_size)
+    rest = (settings.batch_size, run_options.saved_model, origin(checkpoint, run_options.weights), part)
     print(f"\n{write_report(model, source, progress, folder, *rest)}")
     _write_flags(plan, progress, folder)
     if run_options.folds:

@@ -85,14 +85,14 @@ def test_too_few_validation_photos(source):
     model = network()
     weights = model.get_layer("linear").get_weights()
     few = Source("noise", LABELS, split(3, 0), split(3, 1), validation=split(19, 2))
-    assert calibrate(model, few, 0.95) is None and model.certainty is None
+    assert calibrate(model, few, 0.95) is model and model.certainty is None
     assert all(map(np.array_equal, weights, model.get_layer("linear").get_weights()))
     assert "there are 19" in none_text(few) and CertaintyReport.of(model, few, None, None) is None
 
 
 def test_a_coverage_of_1_has_no_threshold(source):
     model = network()
-    assert calibrate(model, source, 1.0).threshold is None and model.certainty.temperature > 1.5
+    assert calibrate(model, source, 1.0).certainty.threshold is None and model.certainty.temperature > 1.5
 
 
 def test_saved_and_loaded(calibrated, tmp_path):
@@ -125,13 +125,13 @@ def test_a_classifier_that_is_no_good_is_recomputed(wiring, monkeypatch):
     assert model.get_layer("linear").use_bias == (wiring == "tensorpack")
     coloured = [split(count, seed, colours=True) for count, seed in ((30, 6), (30, 7), (30, 8))]
     source = Source("colours", LABELS, coloured[0], coloured[1], validation=coloured[2])
-    certainty = calibrate(model, source, 0.9)
+    model = calibrate(model, source, 0.9)
     probabilities, targets = predict(model, source.test)
-    assert certainty.shrinkage == discriminant.SHRINKAGE
+    assert model.certainty.shrinkage == discriminant.SHRINKAGE
     assert np.mean(probabilities.argmax(axis=1) == targets) > 0.9
     weights = model.get_layer("linear").get_weights()
     monkeypatch.setattr(discriminant, "features_of", lambda *_, **__: pytest.fail("recomputed twice"))
-    assert calibrate(model, source, 0.9).shrinkage == discriminant.SHRINKAGE
+    assert calibrate(model, source, 0.9).certainty.shrinkage == discriminant.SHRINKAGE
     monkeypatch.undo()
     model.get_layer("linear").set_weights(weights)
     assert discriminant.refit(model, Source("few", LABELS, split(1, 0), split(1, 0), validation=split(30, 2))) is None

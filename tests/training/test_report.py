@@ -32,7 +32,7 @@ def source(tmp_path):
 @pytest.fixture
 def model(monkeypatch):
     result = network()
-    result.preprocessing = PIXELS
+    result.preprocessing, result.certainty = PIXELS, None
     monkeypatch.setattr(report.complexity, "multiply_adds", lambda network: 0)
     monkeypatch.setattr(run_pictures, "training_curves", lambda *_: None)
     monkeypatch.setattr(run_pictures, "heat_maps", lambda network, images, classes: np.zeros((len(images), 2, 2), np.float32))
