@@ -41,7 +41,7 @@ flags.DEFINE_integer("seed", 0, "Seed of the moments.", 0, flag_values=FLAGS)
 flags.DEFINE_string("network", "shufflenet_v2_0.5x", "Registered network.", flag_values=FLAGS)
 
 _SHARED = {"dataset": "shapes/tiny", "seed": 3, "lighting": 0, "jitter": 0.15, "min_area": 0.9, "crop_fraction": 1}
-_SWITCHES = ["--deterministic", "--notensorboard", "--nosaved_model"]
+_SWITCHES = ["--notensorboard", "--nosaved_model"]
 # Trains as train_main.py does, without the report at the end; each process has a core of its own where there are enough.
 _WORKER = """
 import json, os, pathlib, sys
@@ -82,7 +82,7 @@ def curve(folder: pathlib.Path) -> None:
     def history(workers: int, changed: str) -> list[dict]:
         os.environ["CHANGED"] = changed
         output = folder / f"{workers}{changed}"
-        train(output, workers, options, "--sync_batch_norm")
+        train(output, workers, options, "--deterministic", "--sync_batch_norm")
         return checkpoint.read_progress(output).history
 
     alone = history(1, "")
@@ -103,13 +103,14 @@ def curve(folder: pathlib.Path) -> None:
 def kills(folder: pathlib.Path) -> None:
     """Kills chief and worker, and compares the weights with those of an undisturbed run."""
     options = {"image_size": 32, "batch_size": 20, "steps": 40, "steps_per_epoch": 16, "checkpoint_steps": 3}
-    train(folder / "undisturbed", 2, options)
+    train(folder / "undisturbed", 2, options, "--deterministic")
     whole = arrays(folder / "undisturbed")
     dice = random.Random(FLAGS.seed)
     for number in range(FLAGS.kills):
         for worker in (0, 1):
             step, writing, output = dice.randrange(1, 36), number % 2 == 1, folder / f"{number}.{worker}"
-            train(output, 2, options, restarts=1, meanwhile=functools.partial(kill, output, worker, step, writing))
+            meanwhile = functools.partial(kill, output, worker, step, writing)
+            train(output, 2, options, "--deterministic", restarts=1, meanwhile=meanwhile)
             equal = all((array == arrays(output)[name]).all() for name, array in whole.items())
             moment = "while a checkpoint was being written" if writing else "between two checkpoints"
             print(

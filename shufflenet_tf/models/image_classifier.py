@@ -87,22 +87,18 @@ class ImageClassifier(tf.keras.Model):
             wiring = wiring or checkpoint.wiring
             preprocessing = preprocessing or checkpoint.preprocessing
             if include_top and not new_classifier:
-                labels = labels or checkpoint.labels
-                certainty = certainty or (checkpoint.config or {}).get("certainty")
-                none_units = none_units or (checkpoint.config or {}).get("none_units")
+                labels, saved = labels or checkpoint.labels, checkpoint.config or {}
+                certainty, none_units = certainty or saved.get("certainty"), none_units or saved.get("none_units")
         classes = (checkpoint and checkpoint.classes) or imagenet.CLASSES if classes is None else classes
-        wiring = Wiring.of(wiring or self.default_wiring)
-        input_shape = self._checked_shape(input_shape)
+        wiring, input_shape = Wiring.of(wiring or self.default_wiring), self._checked_shape(input_shape)
         _check_head(include_top, pooling, classes, labels)
         inputs = tf.keras.Input(input_shape, name="image")
         maps = dict(trunk(inputs, wiring))
         x = last_map = maps.pop("features") if "features" in maps else maps[max(maps)]
         x = _pooled(x, pooling, pool if include_top else None, include_top)
         if include_top:
-            features = head(x) if head else x
-            x = (classifier(classes) if classifier else _dense(classes, wiring))(features)
-            if classifier_activation is not None:
-                x = _activated(features, x, classifier_activation, none_units)
+            layer = classifier(classes) if classifier else _dense(classes, wiring)
+            x = _classified(head(x) if head else x, layer, classifier_activation, none_units)
         super().__init__(inputs, x, name=name or network)
         self.network, self.last_map = network, last_map
         self.stages = {f"stride{stride}": tensor for stride, tensor in maps.items()}
@@ -118,9 +114,8 @@ class ImageClassifier(tf.keras.Model):
             "classes": classes,
             "classifier_activation": classifier_activation,
             "name": self.name,
+            **({"none_units": none_units} if none_units and include_top else {}),
         }
-        if none_units and include_top:
-            self._config["none_units"] = none_units
         if checkpoint is not None:
             self._assign(checkpoint, include_top, new_classifier)
 
@@ -224,7 +219,10 @@ def _check_head(include_top: bool, pooling: str | None, classes: int, labels: Se
         raise UserError(f"{len(labels)} labels were given for {classes} classes: give one label per class.")
 
 
-def _activated(features, logits, activation: str, none_units: int | None):
+def _classified(features, layer: tf.keras.layers.Layer, activation: str | None, none_units: int | None):
+    logits = layer(features)
+    if activation is None:
+        return logits
     if none_units:
         return known_probabilities(features, logits, none_units)
     return tf.keras.layers.Activation(activation, dtype="float32", name="probabilities")(logits)

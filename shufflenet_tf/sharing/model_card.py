@@ -121,6 +121,10 @@ def _limits(facts: Facts) -> str:
             f'- Where no class reaches {certainty["threshold"]:.0%}, the answer should be "not sure". Photos of other things '
             "can reach it all the same."
         )
+        if certainty.get("none") is not None:
+            lines.append(
+                "- The sum of the probabilities is below 1: what is missing is the probability of none of the classes."
+            )
     else:
         lines.append("- It knows nothing but its classes, and gives one of them for a photo of anything else.")
     lines.append(

@@ -96,6 +96,10 @@ def test_the_card_says_what_people_ask(run):
     assert "| red | 100% (44 to 100) | 75% | 3 |" in text and "green taken for red (1)" in text
     assert "torchvision's weights of ImageNet-1k (`imagenet`), published under BSD-3-Clause" in text
     assert 'st.load("hf://ann/colours")' in text and "3 classes have fewer than 20 test images" in text
+    assert "knows nothing but its classes" in text
+    write_metrics(run, certainty={"threshold": 0.41, "none": 0.15})
+    text = (share(run, name="ann/colours") / "README.md").read_text(encoding="utf-8")
+    assert "Where no class reaches 41%" in text and "what is missing is the probability of none of the classes" in text
 
 
 @pytest.mark.parametrize(
