@@ -5,7 +5,7 @@ class; divided by the whole distance, it is the cosine to that class, which tell
 probability does, as that compares the classes only with each other. So the logit of none is the distance times the cosine below
 which somewhat more than half of the photos lie whose class is left out.
 
-A network computes the distance as the sum of absolute values in directions that are drawn at random, which is nearly
+A network computes the distance as the sum of absolute values in directions that are rotated at random, which is nearly
 proportional to it.
 """
 
@@ -71,7 +71,7 @@ def layers(features: np.ndarray, classes: np.ndarray, classifier: list[np.ndarra
     cosine = max(np.quantile(_of_left_out(features, classes, rank), _BELOW), 0.0)
     logits = features @ classifier[0] + (classifier[1] if len(classifier) > 1 else 0)
     projections = space.projections(features)
-    scale = np.mean(logits * projections) / np.mean(projections**2)
+    scale = np.mean(logits * projections) / max(np.mean(projections**2), 1e-12)
     kernel = np.concatenate([space.directions, -space.directions], axis=1)
     weight = np.full((2 * rank, 1), scale * cosine * space.per_direction)
     return [array.astype(np.float32) for array in (kernel, -space.middle @ kernel, weight, np.zeros(1))]

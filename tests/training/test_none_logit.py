@@ -63,6 +63,11 @@ def test_where_there_is_none(classes, photos, features):
     assert none_logit.layers(x, labels, classifier) is None
 
 
+def test_features_that_are_all_alike():
+    x, labels = np.ones((12, FEATURES)), np.arange(12) % 3
+    assert all(np.isfinite(array).all() for array in none_logit.layers(x, labels, discriminants(x, labels, SHRINKAGE, True)))
+
+
 @pytest.fixture(scope="module")
 def network():
     """A network of eight classes with a random logit of none, of the size that other logits have."""
