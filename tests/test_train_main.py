@@ -152,7 +152,8 @@ def test_cross_validation(photos, tmp_path, capsys):
 def test_overwrite_removes_the_run_and_nothing_else(photos, tmp_path, capsys):
     write_photos(tmp_path, per_class=1, splits=("mine",))
     (tmp_path / "checkpoint.npz").write_bytes(b"old")
-    (tmp_path / "saved_model").mkdir()
+    for name in ("saved_model", "qat"):
+        (tmp_path / name).mkdir()
     assert run(f"--dataset=folder:{photos}", f"--output={tmp_path}", "--overwrite", *SMALL, "--batch_size=99") == 2
     assert "21 training images, fewer than a batch of 99" in complaint(capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -218,9 +218,9 @@ def _folder(run: RunOptions) -> pathlib.Path:
 
 
 def _remove_run(folder: pathlib.Path) -> None:
-    """Removes the files that a run writes, and nothing else."""
+    """Removes what a run writes and what `export.qat` made of it, which the export would take for the new model's."""
     names = (checkpoints.NAME, checkpoints.HISTORY, BEST, loading.MODEL, "labels.txt", "metrics.json", "reliability.png", FLAGS)
     for name in names:
         (folder / name).unlink(missing_ok=True)
-    for name in ("tensorboard", "saved_model"):
+    for name in ("tensorboard", "saved_model", "qat"):
         shutil.rmtree(folder / name, ignore_errors=True)
