@@ -10,7 +10,7 @@ from shufflenet_tf import imagenet, keras_settings
 from shufflenet_tf.certainty import Certainty
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.layers import INITIALIZER, register
-from shufflenet_tf.models.open_set import NONE, known_probabilities
+from shufflenet_tf.models.open_set import has_none, known_probabilities, without_none
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.weights import canonical, published
 from shufflenet_tf.wiring import Wiring
@@ -123,8 +123,8 @@ class ImageClassifier(tf.keras.Model):
         if include_top:
             checkpoint.check_classifier()
         arrays = checkpoint.arrays if include_top else checkpoint.without_top(self)
-        own = canonical.named_variables(self)
-        arrays = {name: array for name, array in arrays.items() if name in own or not name.startswith(f"{NONE}/")}
+        if not has_none(self):
+            arrays = without_none(arrays)
         if new_classifier:
             random = {name: array for name, array in canonical.arrays(self).items() if name.startswith(f"{CLASSIFIER}/")}
             arrays = {name: array for name, array in arrays.items() if not name.startswith(f"{CLASSIFIER}/")} | random

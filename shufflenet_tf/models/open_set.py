@@ -1,5 +1,8 @@
 """Probabilities that leave room for photos of none of the classes: open-set recognition with one more logit."""
 
+from collections.abc import Mapping
+
+import numpy as np
 import tensorflow as tf
 
 from shufflenet_tf.models.kernels import register
@@ -40,6 +43,11 @@ def known_probabilities(features, logits, units: int):
     none = tf.keras.layers.Dense(1, name=NONE_LOGIT, **arguments)(x)
     x = tf.keras.layers.Concatenate(dtype="float32", name=f"{NONE}.join")([logits, none])
     return KnownSoftmax(dtype="float32", name="probabilities")(x)
+
+
+def without_none(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns weights by canonical name without those that only the logit of none of the classes needs."""
+    return {name: array for name, array in arrays.items() if not name.startswith(f"{NONE}/")}
 
 
 def has_none(network: tf.keras.Model) -> bool:

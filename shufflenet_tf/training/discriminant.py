@@ -43,7 +43,7 @@ def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> flo
     if not recompute(network, source.train, batch_size, body=body):
         return None
     seen, targets = features_of(network, source.validation, batch_size, body=body)
-    worse = cross_entropies(_logits(seen, layer.get_weights()), targets) - cross_entropies(_logits(seen, trained), targets)
+    worse = cross_entropies(logits_of(seen, layer.get_weights()), targets) - cross_entropies(logits_of(seen, trained), targets)
     if worse.mean() > CLEARLY * worse.std() / np.sqrt(len(worse)):
         layer.set_weights(trained)
         network.certainty = None
@@ -74,7 +74,7 @@ def recompute(
 def validation_losses(network: ImageClassifier, split: Split, batch_size: int = 64, body: Body | None = None) -> np.ndarray:
     """Returns the cross entropy of each photo of `split`, nats [N], once the logits are calibrated on these photos."""
     features, targets = features_of(network, split, batch_size, body=body)
-    return cross_entropies(_logits(features, network.get_layer(CLASSIFIER).get_weights()), targets)
+    return cross_entropies(logits_of(features, network.get_layer(CLASSIFIER).get_weights()), targets)
 
 
 def cross_entropies(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -112,7 +112,8 @@ def features_of(
     return np.concatenate(features).astype(np.float64), np.concatenate(targets)
 
 
-def _logits(features: np.ndarray, weights: Weights) -> np.ndarray:
+def logits_of(features: np.ndarray, weights: Weights) -> np.ndarray:
+    """Returns the logits [N, C] of features [N, D] by a classifier's kernel [D, C] and its bias [C], if it has one."""
     return features @ weights[0] + (weights[1] if len(weights) > 1 else 0)
 
 

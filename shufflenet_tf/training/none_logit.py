@@ -15,8 +15,8 @@ import numpy as np
 
 from shufflenet_tf.data import Source
 from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
-from shufflenet_tf.models.open_set import NONE, NONE_LOGIT
-from shufflenet_tf.training.discriminant import SHRINKAGE, features_of, moments
+from shufflenet_tf.models.open_set import NONE, NONE_LOGIT, without_none
+from shufflenet_tf.training.discriminant import SHRINKAGE, features_of, logits_of, moments
 from shufflenet_tf.weights import canonical
 
 _FEWEST_DIRECTIONS = 48
@@ -43,10 +43,7 @@ def rebuilt(network: ImageClassifier, weights: list[np.ndarray] | None) -> Image
     """Returns a copy of `network` with these weights of the layers of `open_set`, or without them."""
     units = None if weights is None else weights[0].shape[1]
     copy = type(network).from_config({**network.get_config(), "none_units": units})
-    arrays = canonical.arrays(copy) | {
-        name: array for name, array in canonical.arrays(network).items() if not name.startswith(f"{NONE}/")
-    }
-    canonical.assign(copy, arrays)
+    canonical.assign(copy, canonical.arrays(copy) | without_none(canonical.arrays(network)))
     if weights is not None:
         copy.get_layer(f"{NONE}.distances").set_weights(weights[:2])
         copy.get_layer(NONE_LOGIT).set_weights(weights[2:])
@@ -69,9 +66,8 @@ def layers(features: np.ndarray, classes: np.ndarray, classifier: list[np.ndarra
         return None
     space = _Space.of(features, classes, rank)
     cosine = max(np.quantile(_of_left_out(features, classes, rank), _BELOW), 0.0)
-    logits = features @ classifier[0] + (classifier[1] if len(classifier) > 1 else 0)
     projections = space.projections(features)
-    scale = np.mean(logits * projections) / max(np.mean(projections**2), 1e-12)
+    scale = np.mean(logits_of(features, classifier) * projections) / max(np.mean(projections**2), 1e-12)
     kernel = np.concatenate([space.directions, -space.directions], axis=1)
     weight = np.full((2 * rank, 1), scale * cosine * space.per_direction)
     return [array.astype(np.float32) for array in (kernel, -space.middle @ kernel, weight, np.zeros(1))]

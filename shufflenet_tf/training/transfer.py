@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
-from shufflenet_tf.models.open_set import NONE
+from shufflenet_tf.models.open_set import without_none
 from shufflenet_tf.weights import canonical
 from shufflenet_tf.weights.published import Checkpoint
 
@@ -26,7 +26,7 @@ def transfer(network: ImageClassifier, checkpoint: Checkpoint) -> bool:
     classes = network.output_shape[-1]
     known = checkpoint.labels is None or network.labels is None or list(checkpoint.labels) == list(network.labels)
     fits = checkpoint.classes == classes and known
-    arrays = {name: array for name, array in checkpoint.arrays.items() if not name.startswith(f"{NONE}/")}
+    arrays = without_none(checkpoint.arrays)
     if not fits:
         top = f"{CLASSIFIER}/"
         arrays = {name: array for name, array in arrays.items() if not name.startswith(top)}
