@@ -182,7 +182,7 @@ class _Serving(tf.Module):
 
         def classify_encoded(encoded):
             images = tf.map_fn(read, encoded, fn_output_signature=tf.TensorSpec((height, width, 3), tf.uint8))
-            return classify(images)
+            return self.images(images)
 
         self.images = tf.function(classify, [tf.TensorSpec((None, height, width, 3), tf.uint8, "images")])
         self.encoded = tf.function(classify_encoded, [tf.TensorSpec((None,), tf.string, "encoded")])

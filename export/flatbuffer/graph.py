@@ -49,11 +49,11 @@ class Graph:
     """The main subgraph of a model; `pack` returns the bytes of the changed model.
 
     Args:
-      data: a .tflite file that `validation.parse` has accepted.
+      data: a .tflite file that `validation.parse` has accepted, or what that returned.
     """
 
-    def __init__(self, data: bytes):
-        self.model = parse(data)
+    def __init__(self, data: bytes | schema.ModelT):
+        self.model = data if isinstance(data, schema.ModelT) else parse(data)
         self.subgraph = self.model.subgraphs[0]
         self._constants: dict[int, np.ndarray | None] = {}
         self._prologue: list[schema.OperatorT] = []

@@ -22,7 +22,8 @@ def read(path: str | os.PathLike) -> Graph:
     path = os.fspath(path)
     try:
         flatbuffer, _ = associated_files.separate(pathlib.Path(path).read_bytes())
-        for subgraph in validation.parse(flatbuffer).subgraphs:
+        model = validation.parse(flatbuffer)
+        for subgraph in model.subgraphs:
             for tensor in subgraph.tensors:
                 (tensor.name or b"").decode()  # LiteRT's Python API fails on names that aren't valid text
     except UnicodeDecodeError:
@@ -31,7 +32,7 @@ def read(path: str | os.PathLike) -> Graph:
         raise UserError(f"{path} can't be read ({error.strerror or error}): give a .tflite file.") from None
     except validation.InvalidModel as reason:
         raise UserError(f"{path} can't be used ({reason}): give a whole .tflite file.") from None
-    graph = Graph(flatbuffer)
+    graph = Graph(model)
     for tensor in graph.inputs:
         signature = graph.subgraph.tensors[tensor].shapeSignature
         if signature is not None and -1 in list(signature)[1:]:

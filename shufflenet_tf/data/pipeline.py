@@ -1,5 +1,6 @@
 """From encoded examples to batches of network input, for training and for evaluation."""
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -11,6 +12,8 @@ from shufflenet_tf.data.trivial_augment import trivial_augment
 from shufflenet_tf.errors import UserError
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.seeds import fold
+
+_MOST_KEPT = 128 * 10**6  # bytes of decoded images
 
 
 def training_batches(
@@ -95,6 +98,7 @@ def _reader(
     """Returns what is done to one example: (index, example) -> (index, image, whether it is mirrored, label)."""
     randomize = augmentation.rand_augment > 0
 
+    @tf.autograph.experimental.do_not_convert  # that would take seconds
     def read(index, example):
         example_seed = tf.stack([tf.constant(seed, tf.int64), index])
         now = sides(index // batch_size) if sides else size
@@ -187,6 +191,7 @@ def numbered_evaluation_images(
     Positions are those in file order, also where examples are missing by now. A shard has those of its positions.
     """
 
+    @tf.autograph.experimental.do_not_convert
     def read(place, example):
         image = preprocessing.resize_and_crop(decode(example["image"], example["orientation"]), size)
         position = example.get("position", place * shard.count + shard.index)
@@ -209,6 +214,7 @@ def evaluation_batches(
     classes: int,
     shard: Shard = ALONE,
     filled: bool = False,
+    keep: bool = False,
 ) -> tf.data.Dataset:
     """Returns all examples once in file order, each of them by one of the workers.
 
@@ -220,6 +226,7 @@ def evaluation_batches(
       classes: number of classes.
       shard: the worker's positions; see `Shard`.
       filled: whether all batches of an only worker have the same size too.
+      keep: whether the decoded images of an only worker are kept in memory for the next time, if they take 128 MB at most.
 
     Returns:
       Dataset of (images float32 [n, height, width, 3], one-hot labels [n, classes]). Of several workers, each gets as many
@@ -231,6 +238,8 @@ def evaluation_batches(
 
     images = numbered_evaluation_images(split, preprocessing, size, shard)
     if shard.count == 1 and not filled:
+        if keep and split.size * math.prod(size) * 3 <= _MOST_KEPT:
+            images = images.cache()
         batches = images.map(lambda _, image, label: (image, label)).batch(batch_size)
     else:
         rows = -(-batch_size // shard.count)
@@ -238,4 +247,6 @@ def evaluation_batches(
         counted = images.map(lambda _, image, label: (image, label, 1.0)).concatenate(filling)
         most = -(-split.size // shard.count)  # images of a worker
         batches = counted.batch(rows, drop_remainder=True).take(-(-most // rows))
-    return batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE).with_options(options)

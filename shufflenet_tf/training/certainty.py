@@ -18,7 +18,7 @@ from shufflenet_tf.evaluation.reliability_picture import draw
 from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
 from shufflenet_tf.models.open_set import NONE_LOGIT, has_none
 from shufflenet_tf.training import none_logit
-from shufflenet_tf.training.discriminant import refit
+from shufflenet_tf.training.discriminant import body_of, refit
 
 FEWEST = 20  # validation photos: of fewer, 5 % are less than one
 _FEWEST_UNKNOWN = 10
@@ -43,9 +43,10 @@ def calibrate(network: ImageClassifier, source: Source, coverage: float, batch_s
     known, network.certainty = getattr(network, "certainty", None), None
     if not is_measurable(source):
         return network
-    shrinkage = known.shrinkage if known and known.shrinkage else refit(network, source, batch_size)
+    body = body_of(network)
+    shrinkage = known.shrinkage if known and known.shrinkage else refit(network, source, batch_size, body)
     if shrinkage:
-        network = none_logit.add(network, source, batch_size)
+        network = none_logit.add(network, source, batch_size, body)
     probabilities, targets = predict(network, source.validation, batch_size)
     temperature = fit_temperature(_with_none(network, probabilities), targets)
     divide_logits(network, temperature)
@@ -89,7 +90,8 @@ def predict(network: ImageClassifier, split: Split, batch_size: int = 64) -> tup
 
 def predict_numbered(network: ImageClassifier, split: Split, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the same, and the images' positions in file order, int64 [N]; those of photos that have vanished are missing."""
-    infer = tf.function(lambda images: network(network.preprocessing.normalize(images), training=False), reduce_retracing=True)
+    pixels = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)  # else a last batch that is smaller is traced anew
+    infer = tf.function(lambda images: network(network.preprocessing.normalize(images), training=False), [pixels])
     images = numbered_evaluation_images(split, network.preprocessing, network.input_shape[1:3])
     batches = images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
     rows = [(infer(pixels).numpy(), labels.numpy(), places.numpy()) for places, pixels, labels in batches]

@@ -5,11 +5,10 @@ training of all layers then starts from a classifier that fits them, and its fir
 """
 
 import numpy as np
-import tensorflow as tf
 
-from shufflenet_tf.data.pipeline import evaluation_batches
 from shufflenet_tf.data.source import Split
 from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
+from shufflenet_tf.training.discriminant import features_of
 
 PENALTY = 0.01  # on half the squared norm of the weights for standardized features
 ITERATIONS = 200
@@ -28,26 +27,15 @@ def fit_classifier(network: ImageClassifier, split: Split, batch_size: int, prio
       The share of these images, mirrored ones included, that it classifies rightly.
     """
     layer = network.get_layer(CLASSIFIER)
-    features, targets = _features(network, split, batch_size)
+    features, classes = features_of(network, split, batch_size, mirrored=True)
+    features, targets = features.astype(np.float32), np.eye(network.output_shape[-1], dtype=np.float32)[classes]
     mean = features.mean(0) if layer.use_bias else np.zeros(features.shape[1], np.float32)
     scale = features.std(0) + 1e-3 * features.std() + 1e-6
     weights, bias = solve((features - mean) / scale, targets, layer.use_bias, prior)
     kernel = weights / scale[:, None]
     layer.set_weights([kernel, bias - mean @ kernel] if layer.use_bias else [kernel])
     logits = features @ kernel + (bias - mean @ kernel)
-    return float(np.mean(logits.argmax(-1) == targets.argmax(-1)))
-
-
-def _features(network: ImageClassifier, split: Split, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    trunk = tf.keras.Model(network.input, network.get_layer(CLASSIFIER).input)
-    infer = tf.function(lambda images: trunk(images, training=False), reduce_retracing=True)
-    size, classes = network.input_shape[1:3], network.output_shape[-1]
-    features, targets = [], []
-    for images, labels in evaluation_batches(split, network.preprocessing, size, batch_size, classes):
-        for view in (images, images[:, :, ::-1]):
-            features.append(infer(view).numpy())
-            targets.append(labels.numpy())
-    return np.concatenate(features), np.concatenate(targets)
+    return float(np.mean(logits.argmax(-1) == classes))
 
 
 def solve(x: np.ndarray, y: np.ndarray, with_bias: bool, prior: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ Weights = list[np.ndarray]
 Body = Callable[..., tf.Tensor]
 
 
-def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> float | None:
+def refit(network: ImageClassifier, source: Source, batch_size: int = 64, body: Body | None = None) -> float | None:
     """Replaces the weights of the classifier of `network`, unless that clearly raises the calibrated loss on validation photos.
 
     Validation photos often show the same things as training photos do, and so favour the trained classifier; a small
@@ -34,11 +34,12 @@ def refit(network: ImageClassifier, source: Source, batch_size: int = 64) -> flo
       network: trained; its classifier is a dense layer, else nothing is done.
       source: has validation photos; every class needs two training photos, else nothing is done.
       batch_size: of the evaluation.
+      body: of the network, from `body_of`; None: a new one.
 
     Returns:
       The shrinkage of the covariance; None: the classifier is as it was.
     """
-    layer, body = network.get_layer(CLASSIFIER), body_of(network)
+    layer, body = network.get_layer(CLASSIFIER), body or body_of(network)
     trained = layer.get_weights()
     if not recompute(network, source.train, batch_size, body=body):
         return None
@@ -85,8 +86,9 @@ def cross_entropies(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def body_of(network: ImageClassifier) -> Body:
-    """Returns the layers below the classifier as a function, which is traced once and follows the network's weights."""
-    return tf.function(tf.keras.Model(network.input, network.get_layer(CLASSIFIER).input), reduce_retracing=True)
+    """Returns the layers below the classifier as a function of normalized images, traced once; it follows the weights."""
+    body = tf.keras.Model(network.input, network.get_layer(CLASSIFIER).input)
+    return tf.function(lambda images: body(images, training=False), [tf.TensorSpec((None, *network.input_shape[1:]))])
 
 
 def features_of(
@@ -105,9 +107,7 @@ def features_of(
     size, classes = network.input_shape[1:3], network.output_shape[-1]
     batches = evaluation_batches(split, network.preprocessing, size, batch_size, classes)
     views = (lambda images: images, lambda images: images[:, :, ::-1])[: _VIEWS if mirrored else 1]
-    pairs = [
-        (infer(view(images), training=False).numpy(), labels.numpy().argmax(-1)) for images, labels in batches for view in views
-    ]
+    pairs = [(infer(view(images)).numpy(), labels.numpy().argmax(-1)) for images, labels in batches for view in views]
     features, targets = zip(*pairs, strict=True)
     return np.concatenate(features).astype(np.float64), np.concatenate(targets)
 

@@ -133,7 +133,7 @@ class _Job:
             return {}
         rest = (network.preprocessing, network.input_shape[1:3], batch_size, len(self.source.labels))
         filled = self.distribution.is_tpu
-        batches = self.distribution.batches(lambda shard: evaluation_batches(split, *rest, shard, filled))
+        batches = self.distribution.batches(lambda shard: evaluation_batches(split, *rest, shard, filled, keep=True))
         # Only a dataset that TensorFlow distributes needs their number.
         return {"validation_data": batches} | (
             {"validation_steps": math.ceil(split.size / batch_size)} if self.distribution.cluster else {}

@@ -16,7 +16,7 @@ import numpy as np
 from shufflenet_tf.data import Source
 from shufflenet_tf.models.image_classifier import CLASSIFIER, ImageClassifier
 from shufflenet_tf.models.open_set import NONE, NONE_LOGIT, without_none
-from shufflenet_tf.training.discriminant import SHRINKAGE, features_of, logits_of, moments
+from shufflenet_tf.training.discriminant import SHRINKAGE, Body, features_of, logits_of, moments
 from shufflenet_tf.weights import canonical
 
 _FEWEST_DIRECTIONS = 48
@@ -26,15 +26,16 @@ _LEFT_OUT = 10  # classes
 _BELOW = 0.55  # part of their photos; a larger one refuses more, and takes more from the probabilities of the classes
 
 
-def add(network: ImageClassifier, source: Source, batch_size: int = 64) -> ImageClassifier:
+def add(network: ImageClassifier, source: Source, batch_size: int = 64, body: Body | None = None) -> ImageClassifier:
     """Returns `network` with a logit of none of the classes, or as it is where that can't be computed.
 
     Args:
       network: trained; its classifier is a dense layer of linear discriminants.
       source: whose training photos are used.
       batch_size: of the evaluation.
+      body: see `discriminant.body_of`; None: a new one.
     """
-    features, classes = features_of(network, source.train.drawn(_MOST), batch_size)
+    features, classes = features_of(network, source.train.drawn(_MOST), batch_size, body=body)
     weights = layers(features, classes, network.get_layer(CLASSIFIER).get_weights())
     return network if weights is None else rebuilt(network, weights)
 

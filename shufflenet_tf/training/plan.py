@@ -85,8 +85,7 @@ def settle(dataset: str, image_size: int | Sequence[int | str] | None, given: Ma
         registry.check(run.network)
     if run.choose and run.weights == "imagenet" and run.network is None:
         # Which of torchvision's networks to download depends on the budget alone.
-        any_photos = choices.Photos([100], True)
-        run = dataclasses.replace(run, network=choices.choose(any_photos, run.budget, run.target)[0]["network"])
+        run = dataclasses.replace(run, network=_for_any_photos(run)["network"])
     places = {"data_dir": run.data_dir, "strict": run.strict, "keep_copies": run.keep_copies}
     places |= {"cache": run.cache, "service": run.data_service}
     # Without the seed, as a run with another one, or the export, must not test on images that this one trains on.
@@ -108,6 +107,19 @@ def settle(dataset: str, image_size: int | Sequence[int | str] | None, given: Ma
     if run.choose:
         print(f"These flags do the same:\n  {plan.command()}", flush=True)
     return plan
+
+
+def expected_size(image_size: int | Sequence[int | str] | None, given: Mapping[str, Any]) -> Size:
+    """Returns height and width in pixels that `settle` settles on for most datasets; its arguments and what it raises."""
+    run = _records({**given, "weights": None if given.get("weights") == "none" else given.get("weights")})[0]
+    if image_size is None:
+        return checked_size(_for_any_photos(run)["image_size"] if run.choose else SIZE)
+    return checked_size(image_size)
+
+
+def _for_any_photos(run: RunOptions) -> dict[str, Any]:
+    """Returns what is chosen, whatever the photos are."""
+    return choices.choose(choices.Photos([100], bool(run.weights)), run.budget, run.target)[0]
 
 
 def checked_size(sides: int | Sequence[int | str]) -> Size:

@@ -24,11 +24,11 @@ from shufflenet_tf.models.kernels import synchronize
 from shufflenet_tf.origin import origin
 from shufflenet_tf.preprocessing import Preprocessing
 from shufflenet_tf.seeds import fold
-from shufflenet_tf.training import certainty, folds, interpolation, parallel
+from shufflenet_tf.training import certainty, folds, interpolation, parallel, threads
 from shufflenet_tf.training import checkpoint as checkpoints
 from shufflenet_tf.training.callbacks import BEST
 from shufflenet_tf.training.fit import fit
-from shufflenet_tf.training.plan import Plan, Size, settle
+from shufflenet_tf.training.plan import Plan, Size, expected_size, settle
 from shufflenet_tf.training.report import write_report
 from shufflenet_tf.training.settings import RunOptions, Settings
 from shufflenet_tf.training.transfer import transfer
@@ -78,6 +78,8 @@ def train(
     given = others | {"weights": weights and os.fspath(weights), "output": os.fspath(output)}
     given |= {key: value for key, value in {"network": network, "epochs": epochs}.items() if value is not None}
     run_options = RunOptions(**options.split(given, RunOptions, Settings, Augmentation)[0])
+    if run_options.strategy == "none":
+        threads.choose(expected_size(image_size, given))
     distribution = parallel.begin(run_options, {**given, "dataset": dataset, "image_size": image_size})
     folder = _folder(run_options) if distribution.is_chief else pathlib.Path(run_options.output)
     with distribution.watched(), distribution.chief_first():

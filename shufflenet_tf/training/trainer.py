@@ -51,6 +51,7 @@ class Trainer(tf.keras.Model):
         # Each device updates its own; they are averaged where they are read, as a device's moving statistics are its own.
         own = {"synchronization": tf.VariableSynchronization.ON_READ, "aggregation": tf.VariableAggregation.MEAN}
         self.averages = [tf.Variable(v, trainable=False, **own) for v in network.weights] if ema else []
+        self._exchange = tf.function(self._exchanged)  # one by one, so many assignments take 0.15 s
         self.tracked = [
             tf.keras.metrics.Mean(name="loss"),
             tf.keras.metrics.CategoricalAccuracy(name="top1"),
@@ -154,7 +155,11 @@ class Trainer(tf.keras.Model):
 
     def swap_averages(self) -> None:
         """Exchanges the network's weights and their averages."""
-        for average, variable in zip(self.averages, self.network.weights, strict=bool(self.averages)):
+        if self.averages:
+            self._exchange()
+
+    def _exchanged(self) -> None:
+        for average, variable in zip(self.averages, self.network.weights, strict=True):
             value = tf.identity(tf.convert_to_tensor(variable))
             variable.assign(average)
             average.assign(value, read_value=False)  # where each device has its own, reading takes a message

@@ -1,0 +1,33 @@
+"""On how many threads TensorFlow computes an operation: it takes the number once, before it computes anything."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from shufflenet_tf import startup
+
+_LARGEST = 128  # pixels: the longer side of small images
+
+
+def choose(size: Sequence[int]) -> None:
+    """Has each operation of a training at small images run on one thread, on two processors and in our own programs.
+
+    Such an operation takes less than a millisecond, of which dividing it between two threads is a good part. Both processors
+    still have work: the gradients of input and weights are computed beside each other, and so are the next images. A step at
+    64 px takes 0.5 to 0.8 of the time, one at 128 px as much wall time and 0.75 of the processors' (docs/speed.md). At larger
+    images two threads are faster. More processors are TensorFlow's choice, as is what TF_NUM_INTRAOP_THREADS says.
+
+    Args:
+      size: height and width of the network's input, pixels.
+    """
+    if max(size) > _LARGEST or _processors() != 2 or "TF_NUM_INTRAOP_THREADS" in os.environ or not startup.in_program():
+        return
+    with contextlib.suppress(RuntimeError):  # TensorFlow has computed something
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+def _processors() -> int:
+    """Returns how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
