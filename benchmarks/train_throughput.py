@@ -1,4 +1,4 @@
-"""Images per second of a training step: our layers, Keras's layers, tf_keras, TensorFlow without oneDNN, and PyTorch.
+"""Images per second of a training step: our layers, Keras's, tf_keras, without oneDNN, on one thread an operation, and PyTorch.
 
 Usage:
   python benchmarks/train_throughput.py [--torch_python=PATH] [--cpu_time]
@@ -129,10 +129,12 @@ def main() -> None:
     keras_grouped = f"{v1}, Keras's grouped convolution"
     keras3 = [v2, f"{v2}, Keras's batch norm", v1, keras_grouped, v1_g8]
     plain = [name + WITHOUT for name in (v2, v1, keras_grouped, v1_g8)]
+    one_thread = [f"{name}, one thread an operation" for name in (v2, v1)]
     groups = [
         (sys.executable, "tensorflow", "TF_ENABLE_ONEDNN_OPTS=1", keras3),
         (sys.executable, "tensorflow", "TF_ENABLE_ONEDNN_OPTS=1 TF_USE_LEGACY_KERAS=1", [f"{v2}, tf_keras"]),
         (sys.executable, "tensorflow", "TF_ENABLE_ONEDNN_OPTS=0", plain),
+        (sys.executable, "tensorflow", "TF_ENABLE_ONEDNN_OPTS=1 TF_NUM_INTRAOP_THREADS=1", one_thread),
     ]
     if args.torch_python != sys.executable or importlib.util.find_spec("torch"):
         groups.append((args.torch_python, "torch", "TF_CPP_MIN_LOG_LEVEL=3", ["torchvision", "torchvision, channels-last"]))

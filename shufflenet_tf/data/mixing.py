@@ -25,9 +25,9 @@ def erase(images: tf.Tensor, seed: tf.Tensor, probability: float, shard: Shard =
     draws = shard.rows(tf.random.stateless_uniform((5, _global(images, shard)), seed), axis=1)
     area = _between(draws[0], *_ERASED_AREA)
     aspect = tf.exp(_between(draws[1], *map(math.log, _ERASED_ASPECT)))
-    inside = _boxes(images, tf.sqrt(area * aspect), tf.sqrt(area / aspect), draws[2], draws[3])
-    chosen = (draws[4] < probability)[:, None, None, None]
-    return tf.where(inside & chosen, 0.0, images)
+    rows, columns = _boxes(images, tf.sqrt(area * aspect), tf.sqrt(area / aspect), draws[2], draws[3])
+    chosen = (draws[4] < probability)[:, None]
+    return _with_boxes(images, tf.zeros_like(images), rows & chosen, columns)
 
 
 def mix(
@@ -65,10 +65,10 @@ def _mixup(images, labels, share_seed, place_seed, alpha, shard):
 def _cutmix(images, labels, share_seed, place_seed, alpha, shard):
     side = tf.sqrt(_beta(images, share_seed, alpha, shard))
     places = shard.rows(tf.random.stateless_uniform((2, _global(images, shard)), place_seed), axis=1)
-    inside = _boxes(images, side, side, *tf.unstack(places))
+    rows, columns = _boxes(images, side, side, *tf.unstack(places))
     # Boxes may hang over the edge, so the share is counted.
-    share = tf.reduce_mean(tf.cast(inside, tf.float32), (1, 2))  # (N, 1)
-    return tf.where(inside, _others(images), images), labels + share * (_others(labels) - labels)
+    share = tf.reduce_mean(tf.cast(rows[:, :, None] & columns[:, None], tf.float32), (1, 2))[:, None]
+    return _with_boxes(images, _others(images), rows, columns), labels + share * (_others(labels) - labels)
 
 
 def _others(values: tf.Tensor) -> tf.Tensor:
@@ -88,14 +88,21 @@ def _beta(images: tf.Tensor, seed: tf.Tensor, alpha: float, shard: Shard) -> tf.
     return draws[0] / tf.maximum(draws[0] + draws[1], 1e-20)  # of a tiny alpha both can be zero
 
 
-def _boxes(images: tf.Tensor, height: tf.Tensor, width: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """Returns which pixels, bool [N, H, W, 1], lie in rectangles of these sizes and centres, [N], as shares of the image."""
+def _boxes(images: tf.Tensor, height: tf.Tensor, width: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns which rows, bool [N, H], and columns, bool [N, W], boxes of these sizes and centres, [N], as shares, cover."""
     shape = tf.shape(images)
     rows = (tf.range(shape[1], dtype=tf.float32) + 0.5) / tf.cast(shape[1], tf.float32)
     columns = (tf.range(shape[2], dtype=tf.float32) + 0.5) / tf.cast(shape[2], tf.float32)
     in_rows = tf.abs(rows[None] - y[:, None]) <= height[:, None] / 2
-    in_columns = tf.abs(columns[None] - x[:, None]) <= width[:, None] / 2
-    return (in_rows[:, :, None] & in_columns[:, None, :])[..., None]
+    return in_rows, tf.abs(columns[None] - x[:, None]) <= width[:, None] / 2
+
+
+def _with_boxes(images: tf.Tensor, others: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Returns `images` [N, H, W, C] with the pixels of `others` in boxes, one an image; see `_boxes`."""
+    # With a row's pixels and colours as one side: TensorFlow is slow at broadcasting over three colours.
+    inside = rows[:, :, None] & tf.repeat(columns, images.shape[-1], axis=1)[:, None]
+    mixed = tf.where(inside, tf.reshape(others, tf.shape(inside)), tf.reshape(images, tf.shape(inside)))
+    return tf.ensure_shape(tf.reshape(mixed, tf.shape(images)), images.shape)
 
 
 def _between(draw: tf.Tensor, low: float, high: float) -> tf.Tensor:

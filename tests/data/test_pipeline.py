@@ -1,5 +1,6 @@
 """The pipelines: every example once an epoch, equal batches for equal seeds, going on in the middle, evaluation as promised."""
 
+import dataclasses
 import functools
 import itertools
 
@@ -70,6 +71,24 @@ def test_evaluation_is_in_file_order_and_complete():
     expected = contract.normalize(np.arange(10)[:, None, None, None] * np.full((1, 32, 32, 3), 20))
     np.testing.assert_allclose(np.concatenate([images for images, _ in batches]), expected, atol=1e-5)
     assert np.concatenate([labels for _, labels in batches]).argmax(-1).tolist() == [i % 3 for i in range(10)]
+
+
+@pytest.mark.parametrize(("most", "reads"), [(10 * 32 * 32 * 3, 10), (10 * 32 * 32 * 3 - 1, 30)])
+def test_evaluation_images_are_kept_if_they_are_few(monkeypatch, most, reads):
+    """Each time through them, batches are equal; images that are kept are read once."""
+    monkeypatch.setattr(pipeline, "_MOST_KEPT", most)
+    split, seen = grey_split(), []
+
+    def counted(example):
+        with tf.control_dependencies(
+            [tf.numpy_function(lambda label: seen.append(label) or label, [example["label"]], tf.int64)]
+        ):
+            return {**example, "image": tf.identity(example["image"])}
+
+    split = dataclasses.replace(split, examples=lambda *order: grey_split().examples(*order).map(counted))
+    batches = pipeline.evaluation_batches(split, Preprocessing(resize=36, crop=32), (32, 32), 4, 3, keep=True)
+    first, *others = [[images.numpy() for images, _ in batches] for _ in range(3)]
+    assert len(seen) == reads and all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
 @pytest.mark.parametrize("spec", ["shape", "folder", "tfds:", "imagenet", "folder:"])
