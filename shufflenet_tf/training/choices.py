@@ -149,11 +149,10 @@ def _rates(photos: Photos) -> dict[str, Any]:
         towards = {"interpolate": True, "first_size": 0.75, "growth": 0.0}
         rate = {"learning_rate": 0.02 * batch / 32, "weight_decay": 4e-5, "warmup_steps": 20}
         return {**common, **rate, **towards, "ema": 0.98}
-    rate = {"learning_rate": 0.25 * batch / 32, "weight_decay": 5e-4, "warmup_steps": 50}
+    rate = {"learning_rate": 0.08 * batch / 32, "weight_decay": 1e-3, "warmup_steps": 50}
     return {**common, **rate, "first_size": 0.5, "ema": 0.99}
 
 
 def _augmentation(photos: Photos) -> dict[str, Any]:
-    if photos.trained:
-        return {"jitter": 0.3, "lighting": 0.0, "min_area": 0.25, "trivial_augment": True}
-    return {"jitter": 0.3, "lighting": 0.0, "min_area": 0.15, "mixup": 0.2, "cutmix": 1.0}
+    common = {"jitter": 0.3, "lighting": 0.0, "min_area": 0.25}
+    return {**common, **({"trivial_augment": True} if photos.trained else {"mixup": 0.2, "cutmix": 1.0})}
