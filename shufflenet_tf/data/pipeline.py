@@ -109,7 +109,7 @@ def _reader(
     """Returns what is done to one example: (index, example) -> (index, image, whether it is mirrored, label)."""
     randomize = augmentation.rand_augment > 0
 
-    @tf.autograph.experimental.do_not_convert  # that would take seconds
+    @tf.autograph.experimental.do_not_convert  # AutoGraph would take seconds
     def read(index, example):
         example_seed = tf.stack([tf.constant(seed, tf.int64), index])
         now = sides(index // batch_size) if sides else size

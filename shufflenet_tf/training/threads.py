@@ -16,7 +16,7 @@ def choose(size: Sequence[int]) -> None:
 
     Such an operation takes less than a millisecond, of which dividing it between two threads is a good part. Both processors
     still have work: the gradients of input and weights are computed beside each other, and so are the next images. A step at
-    64 px takes 0.5 to 0.8 of the time, one at 128 px as much wall time and 0.75 of the processors' (docs/speed.md). At larger
+    64 px takes 0.5 to 0.6 of the time, one at 128 px as much, with less work for the processors (docs/speed.md). At larger
     images two threads are faster. More processors are TensorFlow's choice, as is what TF_NUM_INTRAOP_THREADS says.
 
     Args:
