@@ -17,6 +17,7 @@ def set_to(monkeypatch) -> list[int]:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 5}, raising=False)
     monkeypatch.setattr(startup, "in_program", lambda: True)
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     return told
 
 
@@ -33,6 +34,15 @@ def test_other_machines_are_tensorflows_choice(set_to, monkeypatch, processors):
     assert set_to == []
 
 
+@pytest.mark.parametrize("onednn", ["0", None])
+def test_other_kernels_are_left_alone(set_to, monkeypatch, onednn):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    if onednn:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
+    threads.choose((64, 64))
+    assert set_to == []
+
+
 def test_a_library_and_a_person_who_has_chosen_are_left_alone(set_to, monkeypatch):
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "2")
     threads.choose((64, 64))
@@ -45,6 +55,7 @@ def test_a_library_and_a_person_who_has_chosen_are_left_alone(set_to, monkeypatc
 def test_once_tensorflow_has_begun_it_is_too_late(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     monkeypatch.setattr(startup, "in_program", lambda: True)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     float(tf.constant(1.0) + 1)
     threads.choose((64, 64))
     assert float(tf.constant(1.0) + 1) == 2
