@@ -78,7 +78,6 @@ def settle(dataset: str, image_size: int | Sequence[int | str] | None, given: Ma
     Raises:
       UserError: an unknown name, an option out of range, weights or images that can't be used.
     """
-    given = {**given, "weights": None if given.get("weights") == "none" else given.get("weights")}
     run, settings, augmentation = _records(given)
     size = checked_size(SIZE if image_size is None else image_size)
     if run.network:
@@ -111,7 +110,7 @@ def settle(dataset: str, image_size: int | Sequence[int | str] | None, given: Ma
 
 def expected_size(image_size: int | Sequence[int | str] | None, given: Mapping[str, Any]) -> Size:
     """Returns height and width in pixels that `settle` settles on for most datasets; its arguments and what it raises."""
-    run = _records({**given, "weights": None if given.get("weights") == "none" else given.get("weights")})[0]
+    run = _records(given)[0]
     if image_size is None:
         return checked_size(_for_any_photos(run)["image_size"] if run.choose else SIZE)
     return checked_size(image_size)
@@ -138,7 +137,8 @@ def checked_size(sides: int | Sequence[int | str]) -> Size:
 
 def _records(given: Mapping[str, Any]) -> tuple[RunOptions, Settings, Augmentation]:
     """Returns the options as records; the settings keep the path of the weights for the record."""
-    run, settings, augmentation = options.split(given, *_RECORDS)
+    weights = None if given.get("weights") == "none" else given.get("weights")
+    run, settings, augmentation = options.split({**given, "weights": weights}, *_RECORDS)
     return RunOptions(**run), Settings(**{**settings, "weights": run.get("weights") or ""}), Augmentation(**augmentation)
 
 
